@@ -1,0 +1,273 @@
+//! The rim: names and values are checked here and nowhere below.
+
+use thiserror::Error;
+
+use crate::{NameError, NameKind, PointBatch, TimestampMs, Value, check_name};
+
+/// Largest timestamp: 13 digits of milliseconds, as OpenTSDB has it.
+const TIMESTAMP_MAX: TimestampMs = 9_999_999_999_999;
+
+/// Builds a [`PointBatch`] from points whose names nobody has checked yet.
+#[derive(Debug)]
+pub struct PointBatchBuilder {
+    batch: PointBatch,
+    tags_max: usize,
+    tags_min: usize,
+}
+
+/// Why a point is refused.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum PointError {
+    /// A name breaks a rule.
+    #[error("{kind} `{name}`: {reason}")]
+    Name {
+        /// What the name names.
+        kind: NameKind,
+        /// The name, or the key when the value of that tag is refused.
+        name: String,
+        /// The rule.
+        reason: NameError,
+    },
+    /// The point has no tag and at least one is required.
+    #[error("missing tags")]
+    NoTags,
+    /// The point has too many tags.
+    #[error("{tags} tags, at most {limit} are allowed; see `opentsdb.max_tags`")]
+    TooManyTags {
+        /// Tags of the point.
+        tags: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// One key has two values.
+    #[error("tag key `{0}` has two values")]
+    DuplicateTag(String),
+    /// The timestamp is not positive, or has more than 13 digits of milliseconds.
+    #[error("timestamp {0} is not between 1 and {TIMESTAMP_MAX} ms")]
+    Timestamp(TimestampMs),
+    /// The value is NaN or infinite.
+    #[error("value is NaN or infinite")]
+    NotFinite,
+    /// The names of the batch do not fit its 4 GiB dictionary.
+    #[error("the names of one batch exceed 4 GiB; send smaller batches")]
+    DictionaryFull,
+}
+
+impl PointBatchBuilder {
+    /// Most tags of a point unless told otherwise.
+    pub const TAGS_MAX_DEFAULT: usize = 8;
+
+    /// An empty batch whose points need at least one tag and may have `tags_max`.
+    #[must_use]
+    pub fn new(tags_max: usize) -> Self {
+        Self { batch: PointBatch::default(), tags_max, tags_min: 1 }
+    }
+
+    /// Room for `points` points.
+    pub fn reserve(&mut self, points: usize) {
+        self.batch.series.reserve(points);
+        self.batch.timestamps.reserve(points);
+        self.batch.bits.reserve(points);
+        self.batch.floats.reserve(points);
+    }
+
+    /// Adds a point. `tags` is sorted in place; the same key with the same value twice counts once.
+    ///
+    /// # Errors
+    /// Says the first rule that the point breaks; the batch is then unchanged.
+    pub fn push(
+        &mut self,
+        metric: &str,
+        tags: &mut [(&str, &str)],
+        timestamp: TimestampMs,
+        value: Value,
+    ) -> Result<(), PointError> {
+        check_point(timestamp, value)?;
+        check(NameKind::Metric, metric, metric)?;
+        if tags.len() < self.tags_min {
+            return Err(PointError::NoTags);
+        }
+        for (key, value) in tags.iter() {
+            check(NameKind::TagKey, key, key)?;
+            check(NameKind::TagValue, key, value)?;
+        }
+        tags.sort_unstable();
+        let distinct = self.count_distinct(tags)?;
+        if distinct > self.tags_max {
+            return Err(PointError::TooManyTags { tags: distinct, limit: self.tags_max });
+        }
+        let series = self.series_index(metric, tags)?;
+        self.push_columns(series, timestamp, value);
+        Ok(())
+    }
+
+    /// Number of points so far.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.batch.len()
+    }
+
+    /// Whether there is no point yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.batch.is_empty()
+    }
+
+    /// Bytes of memory that the batch holds so far, roughly.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.batch.memory_bytes()
+    }
+
+    /// The batch.
+    #[must_use]
+    pub fn finish(self) -> PointBatch {
+        self.batch
+    }
+
+    fn count_distinct(&self, sorted: &[(&str, &str)]) -> Result<usize, PointError> {
+        let mut distinct = usize::from(!sorted.is_empty());
+        for (left, right) in sorted.iter().zip(sorted.iter().skip(1)) {
+            if left == right {
+                continue;
+            }
+            if left.0 == right.0 {
+                return Err(PointError::DuplicateTag(left.0.to_owned()));
+            }
+            distinct += 1;
+        }
+        Ok(distinct)
+    }
+
+    /// Appends the canonical text, and takes it back when it equals the series before: agents that send several
+    /// points of a series send them side by side. A dictionary without any repetition would need a hash per point,
+    /// which the store computes anyhow.
+    fn series_index(&mut self, metric: &str, sorted: &[(&str, &str)]) -> Result<u32, PointError> {
+        let start = self.batch.keys.len();
+        self.batch.keys.push_str(metric);
+        let mut before = None;
+        for tag in sorted {
+            if before == Some(tag) {
+                continue;
+            }
+            before = Some(tag);
+            self.batch.keys.push('\0');
+            self.batch.keys.push_str(tag.0);
+            self.batch.keys.push('\0');
+            self.batch.keys.push_str(tag.1);
+        }
+        let (Ok(end), Ok(index)) = (u32::try_from(self.batch.keys.len()), u32::try_from(self.batch.key_ends.len()))
+        else {
+            self.batch.keys.truncate(start);
+            return Err(PointError::DictionaryFull);
+        };
+        if let Some(last) = index.checked_sub(1)
+            && self.batch.series_text(last as usize) == self.batch.keys.get(start..).unwrap_or_default()
+        {
+            self.batch.keys.truncate(start);
+            return Ok(last);
+        }
+        self.batch.key_ends.push(end);
+        Ok(index)
+    }
+
+    fn push_columns(&mut self, series: u32, timestamp: TimestampMs, value: Value) {
+        let (bits, float) = match value {
+            Value::Int(int) => (int.cast_unsigned(), false),
+            Value::Float(float) => (float.to_bits(), true),
+        };
+        self.batch.series.push(series);
+        self.batch.timestamps.push(timestamp);
+        self.batch.bits.push(bits);
+        self.batch.floats.push(float);
+    }
+}
+
+impl Default for PointBatchBuilder {
+    fn default() -> Self {
+        Self::new(Self::TAGS_MAX_DEFAULT)
+    }
+}
+
+fn check_point(timestamp: TimestampMs, value: Value) -> Result<(), PointError> {
+    if timestamp <= 0 || timestamp > TIMESTAMP_MAX {
+        return Err(PointError::Timestamp(timestamp));
+    }
+    match value {
+        Value::Float(float) if !float.is_finite() => Err(PointError::NotFinite),
+        _ => Ok(()),
+    }
+}
+
+fn check(kind: NameKind, shown: &str, name: &str) -> Result<(), PointError> {
+    check_name(name).map_err(|reason| PointError::Name { kind, name: shown.to_owned(), reason })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn push(
+        builder: &mut PointBatchBuilder,
+        metric: &str,
+        tags: &[(&str, &str)],
+        value: Value,
+    ) -> Result<(), PointError> {
+        builder.push(metric, &mut tags.to_vec(), 1_000, value)
+    }
+
+    #[test]
+    fn neighbouring_points_of_a_series_share_its_dictionary_entry() {
+        let mut builder = PointBatchBuilder::default();
+        push(&mut builder, "cpu", &[("b", "2"), ("a", "1")], Value::Int(1)).unwrap();
+        push(&mut builder, "cpu", &[("a", "1"), ("b", "2"), ("a", "1")], Value::Float(2.5)).unwrap();
+        push(&mut builder, "mem", &[("a", "1")], Value::Int(-1)).unwrap();
+        let batch = builder.finish();
+        assert_eq!((batch.len(), batch.series_count()), (3, 2));
+        assert_eq!(batch.series_text(0), "cpu\0a\x001\0b\x002");
+        assert_eq!(batch.series_key(1).to_string(), "mem{a=1}");
+        let points: Vec<_> = batch.points().map(|point| (point.series, point.value)).collect();
+        assert_eq!(points, [(0, Value::Int(1)), (0, Value::Float(2.5)), (1, Value::Int(-1))]);
+    }
+
+    #[test]
+    fn a_refused_point_leaves_the_batch_as_it_was() {
+        let mut builder = PointBatchBuilder::new(2);
+        push(&mut builder, "cpu", &[("a", "1")], Value::Int(1)).unwrap();
+        let before = builder.batch.clone();
+        let refused = [
+            push(&mut builder, "", &[("a", "1")], Value::Int(1)),
+            push(&mut builder, "c:u", &[("a", "1")], Value::Int(1)),
+            push(&mut builder, "cpu", &[], Value::Int(1)),
+            push(&mut builder, "cpu", &[("a", "")], Value::Int(1)),
+            push(&mut builder, "cpu", &[("a", "1"), ("a", "2")], Value::Int(1)),
+            push(&mut builder, "cpu", &[("a", "1"), ("b", "2"), ("c", "2")], Value::Int(1)),
+            push(&mut builder, "cpu", &[("a", "1")], Value::Float(f64::NAN)),
+            builder.push("cpu", &mut [("a", "1")], 0, Value::Int(1)),
+            builder.push("cpu", &mut [("a", "1")], 10_000_000_000_000, Value::Int(1)),
+        ];
+        assert!(refused.iter().all(Result::is_err), "{refused:?}");
+        assert_eq!(builder.batch, before);
+    }
+
+    #[test]
+    fn parts_from_outside_are_checked() {
+        let mut builder = PointBatchBuilder::default();
+        push(&mut builder, "cpu", &[("a", "1")], Value::Int(1)).unwrap();
+        push(&mut builder, "mem", &[("a", "1")], Value::Float(1.0)).unwrap();
+        let batch = builder.finish();
+        let (keys, ends, series, timestamps, bits, floats) = batch.parts();
+        let build = |keys: &str, ends: &[u32], series: &[u32], bits: &[u64]| {
+            let (timestamps, floats) = (timestamps.to_vec(), floats.to_vec());
+            PointBatch::from_parts(keys.to_owned(), ends.to_vec(), series.to_vec(), timestamps, bits.to_vec(), floats)
+        };
+        assert_eq!(build(keys, ends, series, bits).as_ref(), Ok(&batch));
+        assert!(build(keys, ends, &[0, 2], bits).is_err());
+        assert!(build(keys, ends, &[0], bits).is_err());
+        assert!(build(keys, &[3, 2], series, bits).is_err());
+        assert!(build(keys, &[7, 99], series, bits).is_err());
+        assert!(build("cp!\0a\x001mem\0a\x001", ends, series, bits).is_err());
+        assert!(build(keys, ends, series, &[1, f64::NAN.to_bits()]).is_err());
+        assert!(build("cpu\0a\x001mem\0a", &[7, 12], series, bits).is_err());
+    }
+}

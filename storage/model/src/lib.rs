@@ -1,0 +1,41 @@
+//! The words that every part of Tidemark shares, and the seams between the parts.
+//!
+//! A **series** is a metric name and a set of tags; a **point** is a timestamp in milliseconds and a [`Value`].
+//! Points travel upwards through [`PointSink`] in a columnar [`PointBatch`] and come back through
+//! [`SeriesReader`] as [`PointColumns`]. This crate does no I/O, knows no runtime and no other crate of ours:
+//! a trait that must be asynchronous returns a [`BoxFuture`].
+
+mod batch;
+mod batch_builder;
+mod catalog;
+mod clock;
+mod columns;
+mod document;
+mod metadata;
+mod names;
+mod reader;
+mod selector;
+mod series_key;
+mod sink;
+mod time_range;
+mod value;
+
+use std::{future::Future, pin::Pin};
+
+pub use batch::{BatchError, PointBatch, PointRef};
+pub use batch_builder::{PointBatchBuilder, PointError};
+pub use catalog::{CatalogError, LastPoint, SeriesCatalog, SeriesPage};
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use columns::{PointColumns, ValueColumn};
+pub use document::{Document, DocumentError, DocumentStore, ExpectedVersion};
+pub use metadata::{MetadataStore, MetricMetadata, RateKind};
+pub use names::{NAME_BYTES_MAX, NameError, NameKind, check_name};
+pub use reader::{ReadError, ReadLimits, ReadRequest, ReadStatistics, SeriesReader, SeriesSet};
+pub use selector::{SeriesSelector, TagMatch, TagPredicate};
+pub use series_key::{SeriesId, SeriesInfo, SeriesKey, Tags, Tsuid, TsuidError};
+pub use sink::{PointSink, RefusalReason, WriteOutcome, WriteReceipt, WriteRefusal};
+pub use time_range::TimeRange;
+pub use value::{Point, TimestampMs, Value};
+
+/// A future that a seam returns: boxed, so that the trait can be an object, and sendable between threads.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -1,0 +1,124 @@
+//! The one way out for points.
+
+use thiserror::Error;
+
+use crate::{BoxFuture, NameKind, PointColumns, SeriesInfo, SeriesSelector, TimeRange};
+
+/// Reads points of many series at once.
+pub trait SeriesReader: Send + Sync {
+    /// Selects series and fetches what is needed to decode their points in a range.
+    ///
+    /// All input and output happens here; [`SeriesSet::read`] only decodes. The set is a snapshot: everything
+    /// acknowledged before the call is in it, and later writes are not.
+    ///
+    /// # Errors
+    /// [`ReadError::UnknownName`] when the metric, the key of a predicate or a value of [`crate::TagMatch::OneOf`]
+    /// was never written; a `TooMany…` when a limit is reached, without partial results.
+    fn open(&self, request: ReadRequest) -> BoxFuture<'_, Result<Box<dyn SeriesSet>, ReadError>>;
+}
+
+/// What to read.
+#[derive(Clone, Debug)]
+pub struct ReadRequest {
+    /// Which series.
+    pub selector: SeriesSelector,
+    /// Which timestamps.
+    pub range: TimeRange,
+    /// How much at most.
+    pub limits: ReadLimits,
+}
+
+/// How much one read may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadLimits {
+    /// Series.
+    pub series_max: usize,
+    /// Points in the blocks that have to be decoded.
+    pub points_max: u64,
+    /// Encoded bytes held in memory.
+    pub bytes_max: u64,
+}
+
+impl Default for ReadLimits {
+    fn default() -> Self {
+        Self { series_max: 1_000_000, points_max: 200_000_000, bytes_max: 1 << 30 }
+    }
+}
+
+/// Series with what is needed to decode their points. Any thread may read any of them.
+pub trait SeriesSet: Send + Sync {
+    /// The series, sorted by canonical key. A series is listed even when it has no point in the range.
+    fn series(&self) -> &[SeriesInfo];
+
+    /// Replaces the contents of `columns` by the points of series number `index`, oldest first, one per timestamp.
+    /// Costs only CPU; a caller with more than a few series does it on a blocking thread.
+    ///
+    /// # Errors
+    /// [`ReadError::Corrupt`] when a stored block is damaged.
+    fn read(&self, index: usize, columns: &mut PointColumns) -> Result<(), ReadError>;
+
+    /// What it cost so far.
+    fn statistics(&self) -> ReadStatistics;
+}
+
+/// What a read costs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReadStatistics {
+    /// Series selected.
+    pub series: usize,
+    /// Sealed blocks fetched.
+    pub blocks: u64,
+    /// Points in those blocks and in the heads.
+    pub points: u64,
+    /// Encoded bytes fetched.
+    pub bytes: u64,
+}
+
+/// Why points could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ReadError {
+    /// A name of the selector was never written.
+    #[error("no such {kind}: `{name}`")]
+    UnknownName {
+        /// What it names.
+        kind: NameKind,
+        /// The name.
+        name: String,
+    },
+    /// The selector matches too many series.
+    #[error(
+        "the query selects {found} series, at most {limit} are allowed; narrow its filters or raise `limits.query_series`"
+    )]
+    TooManySeries {
+        /// Series selected.
+        found: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// Too many points would have to be decoded.
+    #[error(
+        "the query reads {found} points, at most {limit} are allowed; shorten its range or raise `limits.query_points`"
+    )]
+    TooManyPoints {
+        /// Points in the blocks found so far.
+        found: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// Too many bytes would have to be held.
+    #[error(
+        "the query holds {found} bytes of blocks, at most {limit} are allowed; shorten its range or raise `limits.query_bytes`"
+    )]
+    TooManyBytes {
+        /// Bytes found so far.
+        found: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// The store cannot answer now; safe to try again.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+    /// A stored block is damaged.
+    #[error("stored data is damaged: {0}")]
+    Corrupt(String),
+}
