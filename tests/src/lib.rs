@@ -1,1 +1,20 @@
-//! tests
+//! What the end-to-end tests share: real processes on free ports and in folders of their own, a small HTTP client, and
+//! a ledger of what was acknowledged.
+//!
+//! Everything a test starts ends when the test does, whatever its outcome.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod http;
+mod ledger;
+mod node;
+mod receiver;
+mod redis;
+mod wait;
+
+pub use http::{Client, Response};
+pub use ledger::Ledger;
+pub use node::{Node, NodeOptions, binary};
+pub use receiver::Receiver;
+pub use redis::RedisServer;
+pub use wait::wait_for;

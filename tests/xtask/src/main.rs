@@ -1,2 +1,44 @@
-//! Repository tasks.
-fn main() {}
+//! `cargo xtask`: what a person or the CI does with the repository.
+
+mod bench;
+mod command;
+mod test_run;
+mod tidy;
+mod tools;
+
+use std::path::{Path, PathBuf};
+
+use clap::{Parser, Subcommand};
+
+/// What to do with the repository.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Install what the tests need, then run formatting, clippy, every test and the browser tests.
+    Test(test_run::Options),
+    /// Check crate boundaries, inherited lints and the top-level layout.
+    Tidy,
+    /// Measure ingest and queries of a release build, beside VictoriaMetrics where it is installed.
+    Bench(bench::Options),
+}
+
+fn main() -> anyhow::Result<()> {
+    let root = repository_root();
+    match Arguments::parse().task {
+        Task::Test(options) => test_run::run(&root, &options),
+        Task::Tidy => tidy::run(&root),
+        Task::Bench(options) => bench::run(&root, &options),
+    }
+}
+
+/// The folder of the workspace: two above this crate.
+fn repository_root() -> PathBuf {
+    let this = Path::new(env!("CARGO_MANIFEST_DIR"));
+    this.ancestors().nth(2).unwrap_or(this).to_path_buf()
+}

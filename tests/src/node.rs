@@ -1,0 +1,195 @@
+//! A real Tidemark process.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::OnceLock,
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::{Client, wait_for};
+
+/// How to start a process.
+#[derive(Clone, Debug)]
+pub struct NodeOptions {
+    /// The command and its arguments but for `--listen` and `--data`.
+    pub arguments: Vec<String>,
+    /// Variables of its environment.
+    pub environment: Vec<(String, String)>,
+    /// Where its data are; a temporary folder of the node's when absent.
+    pub data: Option<PathBuf>,
+}
+
+impl Default for NodeOptions {
+    fn default() -> Self {
+        Self { arguments: vec!["serve".to_owned()], environment: Vec::new(), data: None }
+    }
+}
+
+impl NodeOptions {
+    /// `serve` without the roles that make load of their own.
+    #[must_use]
+    pub fn without_agent() -> Self {
+        Self::default().arguments(&["--roles", "api,worker,scheduler"])
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn arguments(mut self, arguments: &[&str]) -> Self {
+        self.arguments.extend(arguments.iter().map(|&argument| argument.to_owned()));
+        self
+    }
+
+    /// Adds a variable.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Puts the data somewhere.
+    #[must_use]
+    pub fn data(mut self, folder: &Path) -> Self {
+        self.data = Some(folder.to_path_buf());
+        self
+    }
+}
+
+/// A running process; killed and cleaned up when dropped.
+#[derive(Debug)]
+pub struct Node {
+    child: Child,
+    address: SocketAddr,
+    data: PathBuf,
+    log: PathBuf,
+    _folder: TempDir,
+}
+
+impl Node {
+    /// Starts a process and waits for its ready line.
+    ///
+    /// # Panics
+    /// Shows the log when no ready line comes.
+    #[must_use]
+    pub fn start(options: &NodeOptions) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let data = options.data.clone().unwrap_or_else(|| folder.path().join("data"));
+        let log = folder.path().join("log");
+        let mut child = command(options, &data, &log).spawn().expect("start tidemark");
+        let mut ready = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+        let Some(address) = ready.trim().strip_prefix("tidemark ready on http://") else {
+            let status = child.kill().and_then(|()| child.wait());
+            panic!("no ready line but {ready:?}, {status:?}, log:\n{}", fs::read_to_string(&log).unwrap_or_default());
+        };
+        Self { address: address.parse().unwrap(), child, data, log, _folder: folder }
+    }
+
+    /// Runs a process that is expected to end at once; its status, standard output and log.
+    #[must_use]
+    pub fn run_to_end(options: &NodeOptions, data: &Path) -> (ExitStatus, String, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let output = command(options, data, &log).output().expect("start tidemark");
+        (output.status, String::from_utf8_lossy(&output.stdout).into_owned(), fs::read_to_string(log).unwrap())
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// A client of it.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        Client::new(self.address)
+    }
+
+    /// Where its data are.
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it logged so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Ends it without warning, as a crash does.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Asks it to end and waits for that.
+    ///
+    /// # Panics
+    /// When it has not ended after 30 s.
+    pub fn stop(&mut self) -> ExitStatus {
+        self.signal(Signal::TERM);
+        wait_for("the process ends after SIGTERM", Duration::from_secs(30), || self.child.try_wait().unwrap())
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_raw(self.child.id().cast_signed()).unwrap(), signal).unwrap();
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if self.child.try_wait().is_ok_and(|status| status.is_none()) {
+            self.kill();
+        }
+        if std::thread::panicking() {
+            eprintln!("log of the process on {}:\n{}", self.address, self.log());
+        }
+    }
+}
+
+fn command(options: &NodeOptions, data: &Path, log: &Path) -> Command {
+    let mut command = Command::new(binary());
+    command.args(&options.arguments);
+    let takes_listen = options.arguments.first().is_some_and(|first| first == "serve" || first == "api");
+    if takes_listen && !options.arguments.iter().any(|argument| argument == "--listen") {
+        command.args(["--listen", "127.0.0.1:0"]);
+    }
+    command.arg("--data").arg(data);
+    command.envs(options.environment.iter().map(|(name, value)| (name, value)));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(fs::File::create(log).unwrap());
+    command
+}
+
+/// The binary under test: `TIDEMARK_TEST_BINARY`, or the debug build of this tree, which is brought up to date first.
+///
+/// # Panics
+/// When it cannot be built.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "the test runner names the binary in the environment")]
+pub fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        if let Ok(path) = std::env::var("TIDEMARK_TEST_BINARY") {
+            return path.into();
+        }
+        let build = Command::new(env!("CARGO")).args(["build", "--quiet", "--package", "tidemark"]).status().unwrap();
+        assert!(build.success(), "building tidemark failed");
+        let this = std::env::current_exe().unwrap();
+        this.ancestors().nth(2).unwrap().join("tidemark")
+    })
+}

@@ -1,0 +1,45 @@
+//! `cargo xtask test`: everything that must hold before a change lands. The CI runs this and nothing else.
+
+use std::path::Path;
+
+use clap::Args;
+
+use crate::{command, tidy, tools};
+
+/// How to run the tests.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Take the machine as it is: install nothing.
+    #[arg(long)]
+    no_install: bool,
+}
+
+pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<()> {
+    if !options.no_install {
+        tools::ensure(root)?;
+    }
+    tidy::run(root)?;
+    command::run(root, &["cargo", "fmt", "--all", "--check"])?;
+    command::run(root, &["cargo", "clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
+    if command::exists("cargo-deny") {
+        command::run(root, &["cargo", "deny", "--offline", "check", "bans", "licenses", "sources"])?;
+    }
+    command::run(root, &["cargo", "build", "--locked", "--package", "tidemark"])?;
+    let binary = target_folder(root)?.join("debug/tidemark");
+    let binary = binary.to_string_lossy();
+    command::run_with(
+        root,
+        &["cargo", "test", "--locked", "--workspace", "--no-fail-fast"],
+        &[("TIDEMARK_TEST_BINARY", &binary)],
+    )?;
+    eprintln!("\neverything passed");
+    Ok(())
+}
+
+/// Where cargo puts what it builds; a person may have moved it.
+pub(crate) fn target_folder(root: &Path) -> anyhow::Result<std::path::PathBuf> {
+    let metadata = command::output(root, &["cargo", "metadata", "--no-deps", "--format-version", "1", "--offline"])?;
+    let marker = "\"target_directory\":\"";
+    let folder = metadata.split_once(marker).and_then(|(_, rest)| rest.split_once('"')).map(|(folder, _)| folder);
+    Ok(folder.map_or_else(|| root.join("target"), std::path::PathBuf::from))
+}

@@ -1,0 +1,60 @@
+//! What the tests need beside Rust: a Redis server, Chromium, Node.js and `playwright-core`.
+
+use std::path::Path;
+
+use anyhow::bail;
+
+use crate::command;
+
+/// A program and the Debian package that brings it.
+struct Tool {
+    programs: &'static [&'static str],
+    package: &'static str,
+    purpose: &'static str,
+}
+
+const TOOLS: [Tool; 4] = [
+    Tool { programs: &["redis-server"], package: "redis-server", purpose: "the tests of the Redis broker" },
+    Tool {
+        programs: &["chromium", "chromium-browser", "google-chrome"],
+        package: "chromium",
+        purpose: "the browser tests",
+    },
+    Tool { programs: &["node"], package: "nodejs", purpose: "the browser tests" },
+    Tool { programs: &["npm"], package: "npm", purpose: "installing playwright-core for the browser tests" },
+];
+
+/// Folder of the browser tests and of their one npm package.
+pub(crate) const BROWSER_FOLDER: &str = "tests/browser";
+
+/// Installs what is missing when run as root on a Debian-like system, else says exactly what to install.
+pub(crate) fn ensure(root: &Path) -> anyhow::Result<()> {
+    let missing: Vec<&Tool> =
+        TOOLS.iter().filter(|tool| !tool.programs.iter().any(|name| command::exists(name))).collect();
+    if !missing.is_empty() {
+        let packages: Vec<&str> = missing.iter().map(|tool| tool.package).collect();
+        if !may_install() {
+            let reasons: Vec<_> =
+                missing.iter().map(|tool| format!("  {} for {}", tool.package, tool.purpose)).collect();
+            bail!(
+                "these packages are missing:\n{}\ninstall them and run this again, for instance: sudo apt-get install {}",
+                reasons.join("\n"),
+                packages.join(" ")
+            );
+        }
+        command::run(root, &["apt-get", "update"])?;
+        let mut line = vec!["apt-get", "install", "--yes", "--no-install-recommends"];
+        line.extend(packages);
+        command::run_with(root, &line, &[("DEBIAN_FRONTEND", "noninteractive")])?;
+    }
+    let folder = root.join(BROWSER_FOLDER);
+    if !folder.join("node_modules/playwright-core").is_dir() {
+        command::run(&folder, &["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"])?;
+    }
+    Ok(())
+}
+
+fn may_install() -> bool {
+    let root = command::output(Path::new("/"), &["id", "-u"]).is_ok_and(|id| id.trim() == "0");
+    root && command::exists("apt-get")
+}
