@@ -1,11 +1,13 @@
 //! Servers that do everything but answer properly. No request outlives its limit, and no answer is read without end.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
-
-#[allow(
+#![allow(
     clippy::let_underscore_must_use,
-    dead_code,
-    reason = "each test file uses its part; a closed connection is no news"
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed"
 )]
+
+#[allow(dead_code, reason = "each test file uses its part")]
 mod receiver;
 
 use std::{io::Write, net::Shutdown, time::Duration};

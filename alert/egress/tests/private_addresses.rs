@@ -1,11 +1,13 @@
 //! Nothing inside is ever connected to on behalf of a URL that must be public: canaries listen and hear nothing.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
-
-#[allow(
+#![allow(
     clippy::let_underscore_must_use,
-    dead_code,
-    reason = "each test file uses its part; a closed connection is no news"
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed"
 )]
+
+#[allow(dead_code, reason = "each test file uses its part")]
 mod receiver;
 
 use std::{

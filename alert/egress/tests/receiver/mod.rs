@@ -12,7 +12,7 @@ use std::{
 };
 
 /// Listens until the process ends; every connection is handed to the behaviour after its head and body were read.
-pub struct Receiver {
+pub(crate) struct Receiver {
     address: SocketAddr,
     connections: Arc<AtomicUsize>,
     requests: Arc<Mutex<Vec<String>>>,
@@ -20,7 +20,7 @@ pub struct Receiver {
 
 impl Receiver {
     /// A receiver that answers every request with this text and closes the connection.
-    pub fn answering(answer: &str) -> Self {
+    pub(crate) fn answering(answer: &str) -> Self {
         let answer = answer.to_owned();
         Self::behaving(move |stream| {
             let _ = stream.write_all(answer.as_bytes());
@@ -28,7 +28,7 @@ impl Receiver {
     }
 
     /// A receiver that does this to every connection once it has read the request.
-    pub fn behaving(behaviour: impl Fn(&mut TcpStream) + Send + Sync + 'static) -> Self {
+    pub(crate) fn behaving(behaviour: impl Fn(&mut TcpStream) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let receiver = Self {
             address: listener.local_addr().expect("an address"),
@@ -47,19 +47,19 @@ impl Receiver {
         receiver
     }
 
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    pub fn url(&self, path: &str) -> tidemark_egress::Url {
+    pub(crate) fn url(&self, path: &str) -> tidemark_egress::Url {
         tidemark_egress::Url::parse(&format!("http://{}{path}", self.address)).expect("a URL")
     }
 
-    pub fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
 
-    pub fn requests(&self) -> Vec<String> {
+    pub(crate) fn requests(&self) -> Vec<String> {
         self.requests.lock().expect("not poisoned").clone()
     }
 }
