@@ -4,6 +4,10 @@ use bytes::Bytes;
 
 use crate::{COMMIT_BYTES_MAX, KEY_BYTES_MAX, KeyRange, KvError, VALUE_BYTES_MAX, Versionstamp};
 
+/// What every expectation and operation counts besides its keys and values. Bounds the memory of a commit of empty
+/// values, and keeps the versionstamped operations of a commit below the 65,536 that their two bytes can order.
+pub const OPERATION_BYTES: usize = 16;
+
 /// Expectations and operations, all or nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Commit {
@@ -100,11 +104,12 @@ impl Commit {
         self
     }
 
-    /// Bytes of keys and values.
+    /// Bytes of keys and values, and [`OPERATION_BYTES`] for each expectation and operation.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let expected = self.expectations.iter().map(|expectation| expectation.key.len());
-        expected.chain(self.operations.iter().map(Operation::bytes)).sum()
+        let expected = self.expectations.iter().map(Expectation::bytes);
+        let parts = expected.chain(self.operations.iter().map(Operation::bytes));
+        parts.map(|bytes| bytes + OPERATION_BYTES).sum()
     }
 
     /// Checks the limits, which are the same on every engine.
@@ -112,8 +117,15 @@ impl Commit {
     /// # Errors
     /// [`KvError::TooLarge`] says what is too large.
     pub fn check_limits(&self) -> Result<(), KvError> {
+        self.expectations.iter().try_for_each(|expectation| within("key", expectation.key.len(), KEY_BYTES_MAX))?;
         self.operations.iter().try_for_each(Operation::check_limits)?;
         within("commit", self.bytes(), COMMIT_BYTES_MAX)
+    }
+}
+
+impl Expectation {
+    fn bytes(&self) -> usize {
+        self.key.len() + self.value.as_ref().map_or(0, Bytes::len)
     }
 }
 

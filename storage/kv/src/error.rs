@@ -40,3 +40,9 @@ pub enum KvError {
     #[error("the store is closed")]
     Closed,
 }
+
+impl KvError {
+    pub(crate) fn conflict(key: &[u8]) -> Self {
+        Self::Conflict { key: key.escape_ascii().to_string() }
+    }
+}

@@ -10,16 +10,20 @@
 
 mod commit;
 mod error;
+pub mod memory;
 mod range;
+pub mod redb_engine;
 mod versionstamp;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 
-pub use commit::{Commit, CommitOutcome, Expectation, Operation};
+pub use commit::{Commit, CommitOutcome, Expectation, OPERATION_BYTES, Operation};
 pub use error::KvError;
+pub use memory::{FaultPlan, MemoryKv};
 pub use range::{KeyRange, RangeLimit, RangePage};
+pub use redb_engine::{RedbKv, RedbOptions};
 pub use versionstamp::Versionstamp;
 
 /// A future that a seam returns.

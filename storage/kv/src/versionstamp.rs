@@ -24,6 +24,11 @@ impl Versionstamp {
         }
         Self(bytes)
     }
+
+    /// The key of a [`crate::Operation::PutVersionstamped`].
+    pub(crate) fn key(self, prefix: &[u8], suffix: &[u8]) -> Vec<u8> {
+        [prefix, &self.0, suffix].concat()
+    }
 }
 
 impl fmt::Display for Versionstamp {

@@ -1,0 +1,160 @@
+//! What the engine does when the disk fails.
+
+use std::{
+    path::Path,
+    sync::{Arc, atomic::Ordering},
+};
+
+use super::{RedbKv, RedbOptions, backend::Disk};
+use crate::{Commit, CommitOutcome, KeyRange, Kv, KvError, RangeLimit};
+
+fn open(folder: &Path) -> (RedbKv, Arc<Disk>) {
+    let disk = Arc::new(Disk::default());
+    (RedbKv::open_on(&folder.join("store.redb"), RedbOptions::default(), Arc::clone(&disk)).unwrap(), disk)
+}
+
+fn file_bytes(folder: &Path) -> u64 {
+    std::fs::metadata(folder.join("store.redb")).unwrap().len()
+}
+
+async fn put(store: &RedbKv, key: &'static str) -> CommitOutcome {
+    let mut commit = Commit::new();
+    commit.put(key, vec![1; 90_000]);
+    (0..9_u8).for_each(|part| {
+        commit.put([b"~", key.as_bytes(), &[part]].concat(), vec![1; 90_000]);
+    });
+    store.commit(commit).await
+}
+
+async fn keys(store: &RedbKv) -> Vec<String> {
+    let page = store.snapshot().await.unwrap().range(KeyRange::new("a", "~"), RangeLimit::PAGE).await.unwrap();
+    page.entries.iter().map(|(key, _)| key.escape_ascii().to_string()).collect()
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_commits_and_keeps_reading_until_there_is_space() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, disk) = open(folder.path());
+    assert!(matches!(put(&store, "a").await, CommitOutcome::Done(_)));
+    disk.full_beyond.store(file_bytes(folder.path()), Ordering::SeqCst);
+    for _ in 0..3 {
+        assert!(matches!(put(&store, "b").await, CommitOutcome::Refused(KvError::Full(_))));
+        assert_eq!(keys(&store).await, ["a"]);
+    }
+    disk.full_beyond.store(0, Ordering::SeqCst);
+    assert!(matches!(put(&store, "c").await, CommitOutcome::Done(_)));
+    assert_eq!(keys(&store).await, ["a", "c"]);
+    assert_eq!(store.poisoned(), None);
+    drop(store);
+    assert_eq!(keys(&open(folder.path()).0).await, ["a", "c"]);
+}
+
+/// A file system that copies on write refuses to overwrite, too: then not even opening again works.
+#[tokio::test]
+async fn a_disk_that_refuses_every_write_heals_without_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, disk) = open(folder.path());
+    assert!(matches!(put(&store, "a").await, CommitOutcome::Done(_)));
+    disk.full_beyond.store(1, Ordering::SeqCst);
+    // As long as the file cannot be opened, nobody can tell whether the first commit is in it.
+    assert!(matches!(put(&store, "b").await, CommitOutcome::Unknown(KvError::Full(_))));
+    for _ in 0..2 {
+        assert!(matches!(put(&store, "b").await, CommitOutcome::Refused(KvError::Full(_))));
+        assert!(matches!(store.snapshot().await.map(|_| ()), Err(KvError::Full(_))));
+    }
+    disk.full_beyond.store(0, Ordering::SeqCst);
+    assert!(matches!(put(&store, "c").await, CommitOutcome::Done(_)));
+    assert_eq!(keys(&store).await, ["a", "c"]);
+}
+
+#[tokio::test]
+async fn too_little_free_space_refuses_commits_without_touching_the_readers() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.redb");
+    RedbKv::open(&path, RedbOptions::default()).unwrap().close();
+    let options = RedbOptions { free_bytes_min: u64::MAX, ..RedbOptions::default() };
+    let store = RedbKv::open(&path, options).unwrap();
+    let snapshot = store.snapshot().await.unwrap();
+    match put(&store, "a").await {
+        CommitOutcome::Refused(KvError::Full(text)) => assert!(text.contains("bytes are free for"), "{text}"),
+        other => panic!("expected full, got {other:?}"),
+    }
+    assert_eq!(snapshot.get(b"a").await, Ok(None));
+}
+
+#[tokio::test]
+async fn a_failed_fsync_poisons_the_store_and_a_later_success_does_not_heal_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, disk) = open(folder.path());
+    assert!(matches!(put(&store, "a").await, CommitOutcome::Done(_)));
+    disk.fail_syncs.store(true, Ordering::SeqCst);
+    let outcome = put(&store, "b").await;
+    // The file grows for `b`, and redb syncs the new length before it writes: then nothing was published.
+    let told = match outcome {
+        CommitOutcome::Unknown(KvError::Unavailable(text)) | CommitOutcome::Refused(KvError::Unavailable(text)) => text,
+        other => panic!("expected unavailable, got {other:?}"),
+    };
+    assert!(told.ends_with("takes no more writes: check the disk and restart"), "{told}");
+    disk.fail_syncs.store(false, Ordering::SeqCst);
+    assert!(matches!(put(&store, "c").await, CommitOutcome::Refused(KvError::Unavailable(text)) if text == told));
+    assert_eq!(store.poisoned(), Some(told));
+    assert!(matches!(store.compact().await, Err(KvError::Unavailable(_))));
+    drop(store);
+    let after = keys(&open(folder.path()).0).await;
+    assert_eq!(after.first().map(String::as_str), Some("a"));
+    assert!(!after.contains(&"c".into()));
+}
+
+#[tokio::test]
+async fn a_failed_fsync_of_a_commit_leaves_its_outcome_unknown() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, disk) = open(folder.path());
+    assert!(matches!(put(&store, "a").await, CommitOutcome::Done(_)));
+    disk.fail_syncs.store(true, Ordering::SeqCst);
+    let mut commit = Commit::new();
+    commit.put("a", "small, so that the file need not grow");
+    assert!(matches!(store.commit(commit).await, CommitOutcome::Unknown(KvError::Unavailable(_))));
+}
+
+#[tokio::test]
+async fn a_snapshot_from_before_the_file_was_opened_again_is_too_old() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, disk) = open(folder.path());
+    assert!(matches!(put(&store, "a").await, CommitOutcome::Done(_)));
+    let snapshot = store.snapshot().await.unwrap();
+    disk.full_beyond.store(file_bytes(folder.path()), Ordering::SeqCst);
+    assert!(matches!(put(&store, "b").await, CommitOutcome::Refused(KvError::Full(_))));
+    // What it has in memory it may still answer; what it has to read from the file it may not.
+    let old = snapshot.range(KeyRange::prefix(b""), RangeLimit::PAGE).await;
+    assert!(matches!(&old, Err(KvError::TooOld)) || old.unwrap().entries.len() == 10);
+    assert_eq!(keys(&store).await, ["a"]);
+}
+
+/// Every bit of the file that carries data may rot: with `verify_on_open` none of it goes unnoticed.
+#[tokio::test]
+async fn rot_is_found_when_the_file_is_verified() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = open(folder.path());
+    let mut commit = Commit::new();
+    commit.put("a", vec![0x5A; 3000]);
+    assert!(matches!(store.commit(commit).await, CommitOutcome::Done(_)));
+    drop(store);
+    let path = folder.path().join("store.redb");
+    let sound = std::fs::read(&path).unwrap();
+    let starts: Vec<_> = sound.windows(64).enumerate().filter(|(_, bytes)| **bytes == [0x5A; 64]).collect();
+    assert!(starts.len() > 2000);
+    for (at, _) in starts.iter().step_by(401) {
+        let mut rotten = sound.clone();
+        rotten[*at] ^= 0x10;
+        std::fs::write(&path, &rotten).unwrap();
+        let verified = RedbKv::open(&path, RedbOptions { verify_on_open: true, ..RedbOptions::default() });
+        match verified {
+            Err(KvError::Corrupt(text)) => assert!(text.contains("store.redb"), "{text}"),
+            Err(other) => panic!("expected corrupt, got {other}"),
+            Ok(_) => panic!("a flipped bit at {at} went unnoticed"),
+        }
+    }
+    std::fs::write(&path, &sound).unwrap();
+    let sound = RedbKv::open(&path, RedbOptions { verify_on_open: true, ..RedbOptions::default() }).unwrap();
+    assert_eq!(keys(&sound).await, ["a"]);
+}
