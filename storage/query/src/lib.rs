@@ -1,1 +1,41 @@
-//! query
+//! OpenTSDB's query semantics over the [`SeriesSet`](tidemark_model::SeriesSet) of a reader, as pure code.
+//!
+//! A query goes through four stages. Its texts become a [`Query`]. [`Query::plan`] makes a [`SubQueryPlan`] of each
+//! sub-query, which says what to read. Somebody else reads. [`SubQueryPlan::evaluate`] takes the series that were read
+//! through downsampling, rates, grouping, interpolation and aggregation, and hands out one [`GroupResult`] after the
+//! other. Nothing here does input or output, knows a runtime or looks at a clock.
+//!
+//! The rules are those of OpenTSDB 2.4 as it was observed to run; where we deviate on purpose, the place says so.
+
+mod aggregator;
+mod control;
+mod downsample;
+mod filter;
+mod filter_kind;
+mod group_result;
+mod interval;
+mod metric_expression;
+mod parse_error;
+mod percentile;
+mod query;
+mod query_error;
+mod rate;
+mod tag_list;
+mod time_expression;
+mod wildcard;
+
+pub use aggregator::{Aggregator, Interpolation};
+pub use chrono_tz::Tz;
+pub use control::{EvaluationControl, EvaluationLimits};
+pub use downsample::{Buckets, Downsample, Fill};
+pub use filter::{FILTER_TEXT_BYTES_MAX, Filter};
+pub use filter_kind::FilterKind;
+pub use group_result::{EvaluationStatistics, GroupResult};
+pub use interval::{Interval, TimeUnit};
+pub use metric_expression::QUERY_TEXT_BYTES_MAX;
+pub use parse_error::ParseError;
+pub use percentile::{Estimation, Percentile};
+pub use query::{FILTERS_MAX, Query, RollupUsage, Source, SubQuery};
+pub use query_error::QueryError;
+pub use rate::RateOptions;
+pub use time_expression::{parse_time, parse_time_zone};

@@ -1,0 +1,47 @@
+//! Why a query cannot be evaluated.
+
+use thiserror::Error;
+use tidemark_model::ReadError;
+
+use crate::ParseError;
+
+/// Why a query has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum QueryError {
+    /// The query itself is wrong.
+    #[error(transparent)]
+    Parse(#[from] ParseError),
+    /// The store could not read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// Whoever asked has gone.
+    #[error("the query was cancelled")]
+    Cancelled,
+    /// The window has too many buckets.
+    #[error("the window has {found} buckets, at most {limit} are allowed; use a longer interval or a shorter window")]
+    TooManyBuckets {
+        /// Buckets, or how many were counted.
+        found: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// The results of one sub-query have too many points.
+    #[error(
+        "the results have more than {limit} points; downsample, shorten the window or raise `limits.query_result_points`"
+    )]
+    TooManyResultPoints {
+        /// The limit.
+        limit: u64,
+    },
+    /// One group has to hold too many points at once.
+    #[error(
+        "a group of {series} series holds more than {limit} points; downsample, narrow the filters or raise \
+         `limits.query_group_points`"
+    )]
+    TooManyGroupPoints {
+        /// Members of the group.
+        series: usize,
+        /// The limit.
+        limit: u64,
+    },
+}
