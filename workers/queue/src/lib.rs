@@ -1,1 +1,51 @@
-//! queue
+//! Jobs, the [`Broker`] seam, and its in-memory, embedded and Redis implementations. Nothing here knows what a job does.
+//!
+//! A producer makes a [`NewJob`] from a [`Payload`] and pushes it; a worker fetches a [`Delivery`], which is a lease on
+//! the job, and settles it with an [`Outcome`]. Delivery is at least once: whoever runs jobs must be idempotent.
+//!
+//! ```text
+//!              push                fetch            settle(Completed)
+//!  (producer) ------> available ---------> running ------------------> completed
+//!       |                ^  ^                 |  |  settle(Retry)          ^
+//!       |  not before    |  |  its time came  |  +-----------> retryable   |
+//!       +--> scheduled --+  +-----------------|-------------------+        |
+//!                           lease ran out     +--> discarded, cancelled    |
+//! ```
+//!
+//! The stock stores of apalis were measured and turned down (they lose or double jobs, or are too slow by orders of
+//! magnitude); what we use of apalis hangs above this seam, in `tidemark-workers`.
+
+mod backoff;
+mod broker;
+mod delivery;
+mod error;
+mod job;
+mod job_id;
+mod job_kind;
+mod memory;
+mod options;
+mod payload;
+mod queue_name;
+mod record_codec;
+mod schedule;
+mod table;
+mod table_broker;
+mod view;
+
+pub use backoff::Backoff;
+pub use broker::{Broker, BrokerResult, RESULT_BYTES_MAX, TEXT_BYTES_MAX};
+pub use delivery::{
+    Cancelled, Completion, Delivery, FetchRequest, JobResult, LeaseState, Outcome, Pushed, Receipt, Settled,
+    TickReport, WorkerId,
+};
+pub use error::BrokerError;
+pub use job::{JobRecord, JobState, NewJob, Priority, TraceId, UniqueKey, UniqueMode};
+pub use job_id::{JobId, JobIdError, JobIdSource};
+pub use job_kind::{JobKind, JobKindError, KindDefaults};
+pub use memory::{BrokerFaults, MemoryBroker, MemoryRunner};
+pub use options::BrokerOptions;
+pub use payload::{PAYLOAD_BYTES_MAX, Payload, PayloadError, WritePayload, decode_body};
+pub use queue_name::{QueueName, QueueNameError};
+pub use schedule::{CatchUp, JobTemplate, Leadership, Schedule, ScheduleExpect, Timing};
+pub use table_broker::{TableBroker, TableRunner};
+pub use view::{BrokerHealth, JobFilter, JobPage, JobView, Page, QueueStats, QueueTotals, WorkerReport, WorkerView};

@@ -1,0 +1,115 @@
+//! The seam between those who have work and those who do it.
+
+use std::time::Duration;
+
+use tidemark_model::BoxFuture;
+
+use crate::{
+    BrokerError, BrokerHealth, Cancelled, Completion, Delivery, FetchRequest, JobFilter, JobId, JobPage, JobView,
+    Leadership, LeaseState, NewJob, Outcome, Page, Pushed, QueueName, QueueStats, Receipt, Schedule, ScheduleExpect,
+    Settled, TickReport, WorkerId, WorkerReport, WorkerView,
+};
+
+/// Result of a call to a broker.
+pub type BrokerResult<'a, T> = BoxFuture<'a, Result<T, BrokerError>>;
+
+/// Largest result of a job in bytes; a larger one is not kept.
+pub const RESULT_BYTES_MAX: usize = 64 * 1024;
+
+/// Longest reason, unique key or error text that is kept, in bytes.
+pub const TEXT_BYTES_MAX: usize = 1_024;
+
+/// Keeps jobs and hands them out, at least once each.
+///
+/// A worker holds what it fetched by a lease: it must settle, extend or release each receipt before the lease runs
+/// out, or a sweep takes the job back ("rescue"). A rescued job keeps its attempt number; one that was rescued three
+/// times is taken for poison and discarded. Whoever lost a lease cannot settle the job any more.
+///
+/// # Cancel safety
+/// Dropping the future of a call leaves it unknown whether the call took effect. Jobs that were fetched into a dropped
+/// future come back when their lease runs out.
+pub trait Broker: Send + Sync + 'static {
+    /// Queues jobs, durably. All jobs of one queue are queued or none; the answers are in the order of the jobs.
+    ///
+    /// # Errors
+    /// [`BrokerError::Full`] when a queue is longer than its limit, [`BrokerError::Invalid`] for a payload or a key
+    /// that is too long; then nothing of that queue was queued.
+    fn push(&self, jobs: Vec<NewJob>) -> BrokerResult<'_, Vec<Pushed>>;
+
+    /// Hands out jobs that are ready; waits for the first one for as long as the request says.
+    fn fetch(&self, request: FetchRequest) -> BrokerResult<'_, Vec<Delivery>>;
+
+    /// Records what became of attempts; the answers are in the order of the settlements.
+    fn settle(&self, settlements: Vec<(Receipt, Outcome)>) -> BrokerResult<'_, Vec<Settled>>;
+
+    /// Extends leases; the answers are in the order of the receipts.
+    fn extend<'a>(&'a self, receipts: &'a [Receipt]) -> BrokerResult<'a, Vec<LeaseState>>;
+
+    /// Gives jobs back that were not started or not finished; their attempt does not count.
+    fn release(&self, receipts: Vec<Receipt>) -> BrokerResult<'_, ()>;
+
+    /// Makes jobs ready whose time has come, takes back jobs whose lease ran out, discards what expired. To be called
+    /// about five times a second by at least one process.
+    fn tick(&self) -> BrokerResult<'_, TickReport>;
+
+    /// How long a lease lasts.
+    fn lease(&self) -> Duration;
+
+    /// Calls a job off.
+    fn cancel(&self, job: JobId) -> BrokerResult<'_, Cancelled>;
+
+    /// Gives a discarded, cancelled or retryable job a fresh set of attempts at once; `false` when there is no such job.
+    fn retry(&self, job: JobId) -> BrokerResult<'_, bool>;
+
+    /// Lets workers get nothing from a queue; jobs may still be pushed.
+    fn pause<'a>(&'a self, queue: &'a QueueName) -> BrokerResult<'a, ()>;
+
+    /// Undoes [`Broker::pause`].
+    fn resume<'a>(&'a self, queue: &'a QueueName) -> BrokerResult<'a, ()>;
+
+    /// Figures of all queues that ever had a job, by name.
+    fn queues(&self) -> BrokerResult<'_, Vec<QueueStats>>;
+
+    /// A part of the jobs that match, the newest first: those that wait or run, the discarded ones, and as many of
+    /// the finished ones as the history holds.
+    fn jobs(&self, filter: JobFilter, page: Page) -> BrokerResult<'_, JobPage>;
+
+    /// One job with its payload.
+    fn job(&self, job: JobId) -> BrokerResult<'_, Option<JobView>>;
+
+    /// What became of a job; waits for its end for at most `wait`. For jobs with [`NewJob::result_ttl`].
+    fn completion(&self, job: JobId, wait: Duration) -> BrokerResult<'_, Completion>;
+
+    /// Records that a worker lives.
+    fn heartbeat(&self, report: WorkerReport) -> BrokerResult<'_, ()>;
+
+    /// Records that a worker has ended in order.
+    fn farewell<'a>(&'a self, worker: &'a WorkerId) -> BrokerResult<'a, ()>;
+
+    /// Workers that were heard of during the last few minutes, by name.
+    fn workers(&self) -> BrokerResult<'_, Vec<WorkerView>>;
+
+    /// All schedules by name.
+    fn schedules(&self) -> BrokerResult<'_, Vec<Schedule>>;
+
+    /// One schedule.
+    fn schedule<'a>(&'a self, name: &'a str) -> BrokerResult<'a, Option<Schedule>>;
+
+    /// Writes a schedule if its version is as expected; its new version, or `None` when somebody else was faster.
+    fn put_schedule(&self, schedule: Schedule, expect: ScheduleExpect) -> BrokerResult<'_, Option<u64>>;
+
+    /// Removes a schedule; `false` when there was none.
+    fn delete_schedule<'a>(&'a self, name: &'a str) -> BrokerResult<'a, bool>;
+
+    /// Makes `owner` the leader called `name` for `ttl`, or keeps it so; `None` while somebody else leads.
+    fn try_lead<'a>(&'a self, name: &'a str, owner: &'a str, ttl: Duration) -> BrokerResult<'a, Option<Leadership>>;
+
+    /// Gives leadership up early.
+    fn resign<'a>(&'a self, name: &'a str, owner: &'a str) -> BrokerResult<'a, ()>;
+
+    /// Whether the broker keeps what it promises. Never fails: trouble is in the answer.
+    fn health(&self) -> BoxFuture<'_, BrokerHealth>;
+
+    /// Finishes what is on its way and closes; calls after that fail with [`BrokerError::Closed`].
+    fn close(&self) -> BoxFuture<'_, ()>;
+}

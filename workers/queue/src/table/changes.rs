@@ -1,0 +1,47 @@
+//! What a durable broker has to write.
+
+use std::sync::Arc;
+
+use tidemark_model::TimestampMs;
+
+use super::shelf::{Finished, ShelfKind};
+use crate::{JobId, QueueName, Schedule};
+
+/// One thing to write. Changes of one group are written in one transaction, in order.
+#[derive(Clone, Debug)]
+pub(crate) enum Change {
+    /// A new job.
+    Insert { sequence: u64, body: Vec<u8> },
+    /// A job that is gone from the table.
+    Delete { sequence: u64 },
+    /// A job that waits for its next attempt.
+    Update { sequence: u64, attempts: u32, rescues: u32, run_at_ms: TimestampMs, error: Option<String> },
+    /// Jobs that a worker got, each with the attempts it had behind it.
+    Lease { token: u64, jobs: Vec<(u64, u32)> },
+    /// A lease of which no job is left.
+    Unlease { token: u64 },
+    /// A finished job to keep.
+    Shelve(Shelved),
+    /// A finished job to forget.
+    Unshelve { shelf: ShelfKind, number: u64 },
+    /// A unique key that outlives its job.
+    HoldKey { queue: QueueName, key: String, job: JobId, until_ms: TimestampMs },
+    /// A unique key whose time is over.
+    FreeKey { queue: QueueName, key: String },
+    /// A queue that workers get nothing from, or get jobs from again.
+    Pause { queue: QueueName, paused: bool },
+    /// A schedule as it is now.
+    PutSchedule(Box<Schedule>),
+    /// A schedule that is gone.
+    DeleteSchedule { name: String },
+    /// The token of a new leader.
+    Lead { name: String, token: u64 },
+}
+
+/// A finished job and where it is kept.
+#[derive(Clone, Debug)]
+pub(crate) struct Shelved {
+    pub(crate) shelf: ShelfKind,
+    pub(crate) number: u64,
+    pub(crate) finished: Arc<Finished>,
+}

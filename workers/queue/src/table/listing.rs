@@ -1,0 +1,101 @@
+//! What people and pages see.
+
+use std::collections::BTreeMap;
+
+use super::{JobTable, Now};
+use crate::{JobFilter, JobId, JobPage, JobState, JobView, Page, QueueStats, WorkerView};
+
+impl JobTable {
+    pub(crate) fn queue_stats(&self, now: Now) -> Vec<QueueStats> {
+        let age = |since_ms: i64| {
+            let millis = now.wall_ms.saturating_sub(since_ms);
+            std::time::Duration::from_millis(u64::try_from(millis).unwrap_or(0))
+        };
+        let run_at = |sequence| {
+            let entry = self.entries.get(&sequence)?;
+            (entry.state == JobState::Available).then_some(entry.run_at_ms)
+        };
+        let mut discarded: BTreeMap<&str, u64> = BTreeMap::new();
+        for finished in self.discarded.iter() {
+            *discarded.entry(finished.view.queue.as_str()).or_default() += 1;
+        }
+        let stats = self.queues.iter().map(|(queue, state)| QueueStats {
+            queue: queue.clone(),
+            paused: state.paused,
+            ready: state.ready,
+            scheduled: state.scheduled,
+            running: state.running,
+            retryable: state.retryable,
+            discarded: discarded.get(queue.as_str()).copied().unwrap_or(0),
+            oldest_age: if state.ready > 0 { state.oldest_ms(run_at).map(age) } else { None },
+            totals: state.totals,
+            pushed_per_second: state.pushed.per_second(now.monotonic),
+            ended_per_second: state.ended.per_second(now.monotonic),
+        });
+        stats.collect()
+    }
+
+    /// The newest jobs that match. Ids sort by time, so a page is what is below an id; a job that is too old for the
+    /// page is passed over before a view of it is made.
+    pub(crate) fn list(&self, filter: &JobFilter, page: &Page) -> JobPage {
+        let mut newest = Newest { filter, page, found: BTreeMap::new() };
+        for finished in self.discarded.iter().chain(self.history.iter()) {
+            newest.offer(finished.view.id, || finished.view.clone());
+        }
+        if !filter.state.is_some_and(JobState::is_final) {
+            for entry in self.entries.values() {
+                newest.offer(entry.record.id, || entry.view());
+            }
+        }
+        newest.finish()
+    }
+
+    pub(crate) fn view(&self, job: JobId) -> Option<JobView> {
+        if let Some(entry) = self.by_id.get(&job).and_then(|sequence| self.entries.get(sequence)) {
+            return Some(JobView { payload: entry.record.payload.clone(), ..entry.view() });
+        }
+        let finished = self.discarded.get(job).or_else(|| self.history.get(job))?;
+        let payload = finished.record.as_ref().map(|record| record.payload.clone()).unwrap_or_default();
+        Some(JobView { payload, ..finished.view.clone() })
+    }
+
+    pub(crate) fn worker_views(&self, now: Now) -> Vec<WorkerView> {
+        let view = |(report, seen): &(crate::WorkerReport, std::time::Duration)| WorkerView {
+            report: report.clone(),
+            silent_for: now.monotonic.saturating_sub(*seen),
+        };
+        self.workers.values().map(view).collect()
+    }
+}
+
+/// Gathers the newest jobs that match.
+struct Newest<'a> {
+    filter: &'a JobFilter,
+    page: &'a Page,
+    found: BTreeMap<JobId, JobView>,
+}
+
+impl Newest<'_> {
+    fn offer(&mut self, id: JobId, view: impl FnOnce() -> JobView) {
+        let limit = self.page.limit_capped();
+        let is_full = self.found.len() >= limit;
+        let is_too_old = is_full && self.found.first_key_value().is_none_or(|(oldest, _)| id < *oldest);
+        if is_too_old || self.page.before.is_some_and(|before| id >= before) {
+            return;
+        }
+        let view = view();
+        if !self.filter.matches(&view) {
+            return;
+        }
+        self.found.insert(id, view);
+        if self.found.len() > limit {
+            self.found.pop_first();
+        }
+    }
+
+    fn finish(self) -> JobPage {
+        let is_full = self.found.len() == self.page.limit_capped();
+        let oldest = self.found.first_key_value().map(|(id, _)| *id);
+        JobPage { next: oldest.filter(|_| is_full), jobs: self.found.into_values().rev().collect() }
+    }
+}

@@ -1,0 +1,80 @@
+//! Filling a table with what a durable broker had written.
+
+use std::{sync::Arc, time::Duration};
+
+use tidemark_model::TimestampMs;
+
+use super::{Entry, Finished, JobTable, Leader, Now, ShelfKind};
+use crate::{JobId, JobRecord, QueueName, Schedule, UniqueMode};
+
+/// An unfinished job as it was written.
+pub(crate) struct StoredJob {
+    pub(crate) sequence: u64,
+    pub(crate) record: JobRecord,
+    pub(crate) attempts: u32,
+    pub(crate) rescues: u32,
+    pub(crate) run_at_ms: TimestampMs,
+    pub(crate) error: Option<String>,
+}
+
+impl JobTable {
+    pub(crate) fn restore_job(&mut self, now: Now, stored: StoredJob) {
+        let sequence = stored.sequence;
+        self.next_sequence = self.next_sequence.max(sequence + 1);
+        let record = Arc::new(stored.record);
+        if let Some(unique) = record.unique.as_ref().filter(|unique| unique.mode == UniqueMode::UntilDone) {
+            self.hold_key(record.queue.clone(), unique.key.clone(), record.id, None);
+        }
+        let mut entry = Entry::new(record, stored.run_at_ms);
+        entry.attempts = stored.attempts;
+        entry.rescues = stored.rescues;
+        entry.error = stored.error;
+        self.add_entry(now, sequence, entry);
+    }
+
+    /// A lease that was held when the process ended: its jobs are rescued, but those whose attempt had been settled.
+    pub(crate) fn restore_lease(&mut self, now: Now, token: u64, jobs: &[(u64, u32)]) {
+        self.next_token = self.next_token.max(token + 1);
+        for &(sequence, attempts) in jobs {
+            let Some(entry) = self.entries.get_mut(&sequence).filter(|entry| entry.attempts == attempts) else {
+                continue;
+            };
+            // IMPORTANT: rescue() expects a running job, so that the counters stay true.
+            let Some(queue) = self.queues.get_mut(&entry.record.queue) else { continue };
+            queue.leave(entry);
+            entry.state = crate::JobState::Running;
+            queue.enter(entry, sequence);
+            self.due.remove(&(entry.run_at_ms, sequence));
+            self.rescue(now, sequence);
+        }
+    }
+
+    /// After this the numbers of new jobs and leases are above those that were ever written.
+    pub(crate) fn restore_counters(&mut self, sequence: u64, token: u64) {
+        self.next_sequence = self.next_sequence.max(sequence + 1);
+        self.next_token = self.next_token.max(token + 1);
+    }
+
+    pub(crate) fn restore_key(&mut self, queue: QueueName, key: String, job: JobId, until_ms: TimestampMs) {
+        self.hold_key(queue, key, job, Some(until_ms));
+    }
+
+    pub(crate) fn restore_finished(&mut self, shelf: ShelfKind, number: u64, finished: Finished) {
+        let queue = finished.view.queue.clone();
+        self.queue_mut(&queue);
+        self.shelf_mut(shelf).restore(number, Arc::new(finished));
+    }
+
+    pub(crate) fn restore_pause(&mut self, queue: &QueueName) {
+        self.queue_mut(queue).paused = true;
+    }
+
+    pub(crate) fn restore_schedule(&mut self, schedule: Schedule) {
+        self.schedules.insert(schedule.name.clone(), schedule);
+    }
+
+    /// The next leader gets a higher token.
+    pub(crate) fn restore_leader(&mut self, name: String, token: u64) {
+        self.leaders.insert(name, Leader { owner: String::new(), token, until: Duration::ZERO });
+    }
+}

@@ -1,0 +1,112 @@
+//! What people and awaiting producers do to jobs and queues.
+
+use tokio::sync::oneshot;
+
+use super::{Change, JobTable, Now, PreparedJob, ShelfKind};
+use crate::{Cancelled, Completion, JobId, JobResult, JobState, QueueName, WorkerReport, record_codec};
+
+/// What a producer that awaits a job gets.
+pub(crate) enum Await {
+    Known(Completion),
+    Coming(oneshot::Receiver<JobResult>),
+}
+
+impl JobTable {
+    pub(crate) fn cancel(&mut self, now: Now, job: JobId) -> Cancelled {
+        let Some(&sequence) = self.by_id.get(&job) else {
+            return match self.result_of(job) {
+                Some(ended) => Cancelled::TooLate(ended.state),
+                None => Cancelled::Unknown,
+            };
+        };
+        if let Some(entry) = self.entries.get_mut(&sequence)
+            && entry.state == JobState::Running
+        {
+            entry.cancel_requested = true;
+            return Cancelled::Requested;
+        }
+        self.finish(now, sequence, JobState::Cancelled, None, Some("cancelled".to_owned()));
+        Cancelled::Now
+    }
+
+    /// Gives a job a fresh set of attempts at once.
+    pub(crate) fn retry(&mut self, now: Now, job: JobId) -> bool {
+        if let Some(&sequence) = self.by_id.get(&job) {
+            return self.retry_waiting(now, sequence);
+        }
+        for kind in [ShelfKind::Discarded, ShelfKind::History] {
+            let retryable = self.shelf_mut(kind).get(job).is_some_and(|finished| finished.record.is_some());
+            if !retryable {
+                continue;
+            }
+            let Some((number, finished)) = self.shelf_mut(kind).take(job) else { continue };
+            self.changes.push(Change::Unshelve { shelf: kind, number });
+            self.results.remove(&job);
+            let Some(record) = &finished.record else { continue };
+            let mut record = (**record).clone();
+            record.expires_ms = None;
+            record.not_before_ms = None;
+            record.created_ms = now.wall_ms;
+            let body = record_codec::encode(&record);
+            self.push_one(now, PreparedJob { record: record.into(), body });
+            return true;
+        }
+        false
+    }
+
+    fn retry_waiting(&mut self, now: Now, sequence: u64) -> bool {
+        let Some(entry) = self.entries.get_mut(&sequence) else { return false };
+        if entry.state != JobState::Retryable {
+            return false;
+        }
+        self.due.remove(&(entry.run_at_ms, sequence));
+        let Some(queue) = self.queues.get_mut(&entry.record.queue) else { return false };
+        queue.leave(entry);
+        entry.state = JobState::Available;
+        entry.attempts = 0;
+        entry.run_at_ms = now.wall_ms;
+        queue.enter(entry, sequence);
+        self.became_ready = true;
+        let (rescues, error) = (entry.rescues, entry.error.clone());
+        self.changes.push(Change::Update { sequence, attempts: 0, rescues, run_at_ms: now.wall_ms, error });
+        true
+    }
+
+    pub(crate) fn set_paused(&mut self, queue: &QueueName, paused: bool) {
+        self.queue_mut(queue).paused = paused;
+        self.became_ready |= !paused;
+        self.changes.push(Change::Pause { queue: queue.clone(), paused });
+    }
+
+    pub(crate) fn completion(&mut self, job: JobId) -> Await {
+        if let Some(result) = self.result_of(job) {
+            return Await::Known(Completion::Ended(result));
+        }
+        if !self.by_id.contains_key(&job) {
+            return Await::Known(Completion::Unknown);
+        }
+        let (sender, receiver) = oneshot::channel();
+        let waiters = self.waiters.entry(job).or_default();
+        waiters.retain(|waiter| !waiter.is_closed());
+        waiters.push(sender);
+        Await::Coming(receiver)
+    }
+
+    /// Forgets producers that do not wait any more.
+    pub(crate) fn forget_waiter(&mut self, job: JobId) {
+        if let Some(waiters) = self.waiters.get_mut(&job) {
+            waiters.retain(|waiter| !waiter.is_closed());
+            if waiters.is_empty() {
+                self.waiters.remove(&job);
+            }
+        }
+    }
+
+    pub(crate) fn heartbeat(&mut self, now: Now, report: WorkerReport) {
+        self.workers.insert(report.worker.clone(), (report, now.monotonic));
+    }
+
+    pub(crate) fn farewell(&mut self, worker: &str) {
+        self.workers.remove(worker);
+    }
+}

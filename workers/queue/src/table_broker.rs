@@ -1,0 +1,296 @@
+//! A broker over a [`JobTable`]: the calls, their checks, and the waiting. Where the table lives is a [`TableRunner`]'s
+//! matter: behind a lock ([`crate::MemoryBroker`]) or in a thread that owns a file ([`crate::EmbeddedBroker`]).
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tidemark_model::{BoxFuture, Clock};
+use tokio::sync::Notify;
+
+use crate::{
+    Broker, BrokerError, BrokerHealth, BrokerOptions, BrokerResult, Cancelled, Completion, Delivery, FetchRequest,
+    JobFilter, JobId, JobIdSource, JobPage, JobView, Leadership, LeaseState, NewJob, Outcome, PAYLOAD_BYTES_MAX, Page,
+    Pushed, QueueName, QueueStats, Receipt, Schedule, ScheduleExpect, Settled, TEXT_BYTES_MAX, TickReport, WorkerId,
+    WorkerReport, WorkerView, record_codec,
+    table::{JobTable, Now, PreparedJob},
+};
+
+pub(crate) use crate::table::Await;
+
+/// Runs calls on a table, one after the other, and answers once what they changed is as durable as promised.
+pub trait TableRunner: Send + Sync + 'static {
+    /// Whether jobs have to be encoded for it.
+    #[doc(hidden)]
+    const WRITES: bool;
+
+    #[doc(hidden)]
+    fn call<'a, T, F>(&'a self, call: F) -> BoxFuture<'a, Result<T, BrokerError>>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut TableAccess<'_>) -> T + Send + 'static;
+
+    #[doc(hidden)]
+    fn health(&self) -> BoxFuture<'_, BrokerHealth>;
+
+    #[doc(hidden)]
+    fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// The table, and the time of a call.
+#[doc(hidden)]
+pub struct TableAccess<'a> {
+    pub(crate) table: &'a mut JobTable,
+    pub(crate) now: Now,
+}
+
+/// A broker whose jobs are in the memory of this process; see the module's text.
+pub struct TableBroker<R> {
+    runner: R,
+    shared: Arc<Shared>,
+    options: BrokerOptions,
+    ids: JobIdSource,
+}
+
+/// What the broker and its runner share.
+pub(crate) struct Shared {
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Fired when jobs became ready.
+    pub(crate) ready: Notify,
+    pub(crate) closed: AtomicBool,
+}
+
+impl Shared {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new(Self { clock, ready: Notify::new(), closed: AtomicBool::new(false) })
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        Now { wall_ms: self.clock.now_ms(), monotonic: self.clock.monotonic() }
+    }
+}
+
+impl<R: TableRunner> TableBroker<R> {
+    pub(crate) fn assemble(runner: R, shared: Arc<Shared>, options: BrokerOptions, ids: JobIdSource) -> Self {
+        Self { runner, shared, options, ids }
+    }
+
+    pub(crate) fn runner(&self) -> &R {
+        &self.runner
+    }
+
+    async fn call<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&mut TableAccess<'_>) -> T + Send + 'static,
+    ) -> Result<T, BrokerError> {
+        if self.shared.closed.load(Ordering::Acquire) {
+            return Err(BrokerError::Closed);
+        }
+        self.runner.call(call).await
+    }
+
+    fn prepare(&self, job: NewJob) -> Result<PreparedJob, BrokerError> {
+        check_new_job(&job)?;
+        let record = Arc::new(job.into_record(self.ids.next_id(), self.shared.clock.now_ms()));
+        let body = if R::WRITES { record_codec::encode(&record) } else { Vec::new() };
+        Ok(PreparedJob { record, body })
+    }
+
+    async fn fetch_within(&self, request: FetchRequest) -> Result<Vec<Delivery>, BrokerError> {
+        if request.max == 0 || request.queues.is_empty() {
+            return Ok(Vec::new());
+        }
+        let request = Arc::new(request);
+        let deadline = tokio::time::sleep(request.wait);
+        tokio::pin!(deadline);
+        loop {
+            // IMPORTANT: listen before looking, or a job that comes in between waits until the deadline.
+            let ready = self.shared.ready.notified();
+            tokio::pin!(ready);
+            ready.as_mut().enable();
+            let asked = request.clone();
+            let deliveries = self.call(move |access| access.table.fetch(access.now, &asked)).await?;
+            if !deliveries.is_empty() {
+                return Ok(deliveries);
+            }
+            tokio::select! {
+                () = &mut deadline => return Ok(Vec::new()),
+                () = ready => {}
+            }
+        }
+    }
+
+    async fn completion_within(&self, job: JobId, wait: Duration) -> Result<Completion, BrokerError> {
+        let receiver = match self.call(move |access| access.table.completion(job)).await? {
+            Await::Known(completion) => return Ok(completion),
+            Await::Coming(receiver) => receiver,
+        };
+        match tokio::time::timeout(wait, receiver).await {
+            Ok(Ok(result)) => Ok(Completion::Ended(result)),
+            Ok(Err(_dropped)) => Err(BrokerError::Closed),
+            Err(_elapsed) => {
+                self.call(move |access| access.table.forget_waiter(job)).await?;
+                Ok(Completion::Pending)
+            }
+        }
+    }
+}
+
+/// Checks what [`Broker::push`] promises to refuse.
+pub(crate) fn check_new_job(job: &NewJob) -> Result<(), BrokerError> {
+    if job.payload.len() > PAYLOAD_BYTES_MAX {
+        return Err(BrokerError::Invalid(format!(
+            "payload of a {} job has {} bytes, at most {PAYLOAD_BYTES_MAX} are allowed",
+            job.kind,
+            job.payload.len()
+        )));
+    }
+    if job.unique.as_ref().is_some_and(|unique| unique.key.len() > TEXT_BYTES_MAX) {
+        return Err(BrokerError::Invalid(format!("unique key of a {} job exceeds {TEXT_BYTES_MAX} bytes", job.kind)));
+    }
+    Ok(())
+}
+
+/// Checks what every broker refuses to store.
+pub(crate) fn check_schedule(schedule: &Schedule) -> Result<(), BrokerError> {
+    let characters = schedule.name.chars().count();
+    if characters == 0 || characters > 128 || schedule.name.chars().any(char::is_control) {
+        return Err(BrokerError::Invalid("the name of a schedule has 1 to 128 printable characters".to_owned()));
+    }
+    if schedule.job.payload.len() > PAYLOAD_BYTES_MAX {
+        return Err(BrokerError::Invalid(format!(
+            "payload of schedule `{}` has {} bytes, at most {PAYLOAD_BYTES_MAX} are allowed",
+            schedule.name,
+            schedule.job.payload.len()
+        )));
+    }
+    Ok(())
+}
+
+impl<R: TableRunner> Broker for TableBroker<R> {
+    fn push(&self, jobs: Vec<NewJob>) -> BrokerResult<'_, Vec<Pushed>> {
+        Box::pin(async move {
+            let prepared = jobs.into_iter().map(|job| self.prepare(job)).collect::<Result<Vec<_>, _>>()?;
+            self.call(move |access| access.table.push(access.now, prepared)).await?
+        })
+    }
+
+    fn fetch(&self, request: FetchRequest) -> BrokerResult<'_, Vec<Delivery>> {
+        Box::pin(self.fetch_within(request))
+    }
+
+    fn settle(&self, settlements: Vec<(Receipt, Outcome)>) -> BrokerResult<'_, Vec<Settled>> {
+        Box::pin(self.call(move |access| access.table.settle(access.now, settlements)))
+    }
+
+    fn extend<'a>(&'a self, receipts: &'a [Receipt]) -> BrokerResult<'a, Vec<LeaseState>> {
+        let receipts = receipts.to_vec();
+        Box::pin(self.call(move |access| access.table.extend(access.now, &receipts)))
+    }
+
+    fn release(&self, receipts: Vec<Receipt>) -> BrokerResult<'_, ()> {
+        Box::pin(self.call(move |access| access.table.release(access.now, &receipts)))
+    }
+
+    fn tick(&self) -> BrokerResult<'_, TickReport> {
+        Box::pin(self.call(move |access| access.table.tick(access.now)))
+    }
+
+    fn lease(&self) -> Duration {
+        self.options.lease
+    }
+
+    fn cancel(&self, job: JobId) -> BrokerResult<'_, Cancelled> {
+        Box::pin(self.call(move |access| access.table.cancel(access.now, job)))
+    }
+
+    fn retry(&self, job: JobId) -> BrokerResult<'_, bool> {
+        Box::pin(self.call(move |access| access.table.retry(access.now, job)))
+    }
+
+    fn pause<'a>(&'a self, queue: &'a QueueName) -> BrokerResult<'a, ()> {
+        let queue = queue.clone();
+        Box::pin(self.call(move |access| access.table.set_paused(&queue, true)))
+    }
+
+    fn resume<'a>(&'a self, queue: &'a QueueName) -> BrokerResult<'a, ()> {
+        let queue = queue.clone();
+        Box::pin(self.call(move |access| access.table.set_paused(&queue, false)))
+    }
+
+    fn queues(&self) -> BrokerResult<'_, Vec<QueueStats>> {
+        Box::pin(self.call(|access| access.table.queue_stats(access.now)))
+    }
+
+    fn jobs(&self, filter: JobFilter, page: Page) -> BrokerResult<'_, JobPage> {
+        Box::pin(self.call(move |access| access.table.list(&filter, &page)))
+    }
+
+    fn job(&self, job: JobId) -> BrokerResult<'_, Option<JobView>> {
+        Box::pin(self.call(move |access| access.table.view(job)))
+    }
+
+    fn completion(&self, job: JobId, wait: Duration) -> BrokerResult<'_, Completion> {
+        Box::pin(self.completion_within(job, wait))
+    }
+
+    fn heartbeat(&self, report: WorkerReport) -> BrokerResult<'_, ()> {
+        Box::pin(self.call(move |access| access.table.heartbeat(access.now, report)))
+    }
+
+    fn farewell<'a>(&'a self, worker: &'a WorkerId) -> BrokerResult<'a, ()> {
+        let worker = worker.clone();
+        Box::pin(self.call(move |access| access.table.farewell(worker.as_str())))
+    }
+
+    fn workers(&self) -> BrokerResult<'_, Vec<WorkerView>> {
+        Box::pin(self.call(|access| access.table.worker_views(access.now)))
+    }
+
+    fn schedules(&self) -> BrokerResult<'_, Vec<Schedule>> {
+        Box::pin(self.call(|access| access.table.schedules()))
+    }
+
+    fn schedule<'a>(&'a self, name: &'a str) -> BrokerResult<'a, Option<Schedule>> {
+        let name = name.to_owned();
+        Box::pin(self.call(move |access| access.table.schedule(&name)))
+    }
+
+    fn put_schedule(&self, schedule: Schedule, expect: ScheduleExpect) -> BrokerResult<'_, Option<u64>> {
+        Box::pin(async move {
+            check_schedule(&schedule)?;
+            self.call(move |access| access.table.put_schedule(schedule, expect)).await
+        })
+    }
+
+    fn delete_schedule<'a>(&'a self, name: &'a str) -> BrokerResult<'a, bool> {
+        let name = name.to_owned();
+        Box::pin(self.call(move |access| access.table.delete_schedule(&name)))
+    }
+
+    fn try_lead<'a>(&'a self, name: &'a str, owner: &'a str, ttl: Duration) -> BrokerResult<'a, Option<Leadership>> {
+        let (name, owner) = (name.to_owned(), owner.to_owned());
+        Box::pin(self.call(move |access| access.table.try_lead(access.now, &name, &owner, ttl)))
+    }
+
+    fn resign<'a>(&'a self, name: &'a str, owner: &'a str) -> BrokerResult<'a, ()> {
+        let (name, owner) = (name.to_owned(), owner.to_owned());
+        Box::pin(self.call(move |access| access.table.resign(&name, &owner)))
+    }
+
+    fn health(&self) -> BoxFuture<'_, BrokerHealth> {
+        self.runner.health()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            self.shared.closed.store(true, Ordering::Release);
+            self.shared.ready.notify_waiters();
+            self.runner.close().await;
+        })
+    }
+}
