@@ -18,6 +18,7 @@
 mod backoff;
 mod broker;
 mod delivery;
+mod embedded;
 mod error;
 mod job;
 mod job_id;
@@ -38,13 +39,17 @@ pub use delivery::{
     Cancelled, Completion, Delivery, FetchRequest, JobResult, LeaseState, Outcome, Pushed, Receipt, Settled,
     TickReport, WorkerId,
 };
+pub use embedded::{EmbeddedBroker, EmbeddedRunner};
 pub use error::BrokerError;
 pub use job::{JobRecord, JobState, NewJob, Priority, TraceId, UniqueKey, UniqueMode};
 pub use job_id::{JobId, JobIdError, JobIdSource};
 pub use job_kind::{JobKind, JobKindError, KindDefaults};
 pub use memory::{BrokerFaults, MemoryBroker, MemoryRunner};
 pub use options::BrokerOptions;
-pub use payload::{PAYLOAD_BYTES_MAX, Payload, PayloadError, WritePayload, decode_body};
+pub use payload::{
+    CollectPayload, EvaluatePayload, NotifyPayload, PAYLOAD_BYTES_MAX, Payload, PayloadError, RollupPayload,
+    RollupStep, WritePayload, decode_body,
+};
 pub use queue_name::{QueueName, QueueNameError};
 pub use schedule::{CatchUp, JobTemplate, Leadership, Schedule, ScheduleExpect, Timing};
 pub use table_broker::{TableBroker, TableRunner};

@@ -4,12 +4,14 @@
 //! is older than the producer says exactly that. A type that changes its body raises [`Payload::VERSION`] and keeps
 //! decoding the versions before it in [`Payload::decode_version`].
 
+mod simple;
 mod write;
 
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::JobKind;
 
+pub use simple::{CollectPayload, EvaluatePayload, NotifyPayload, RollupPayload, RollupStep};
 pub use write::WritePayload;
 
 /// Largest payload of a job in bytes.

@@ -32,7 +32,7 @@ use tidemark_model::TimestampMs;
 use tokio::sync::oneshot;
 
 pub(crate) use changes::{Change, Shelved};
-pub(crate) use entry::Entry;
+pub(crate) use entry::{Entry, view_of};
 pub(crate) use restore::StoredJob;
 pub(crate) use shelf::{Finished, ShelfKind};
 
@@ -135,6 +135,11 @@ impl JobTable {
         std::mem::take(&mut self.changes)
     }
 
+    /// How many changes wait to be taken.
+    pub(crate) fn changes_len(&self) -> usize {
+        self.changes.len()
+    }
+
     /// Whether jobs became ready since the last call.
     pub(crate) fn take_became_ready(&mut self) -> bool {
         std::mem::take(&mut self.became_ready)
@@ -218,7 +223,8 @@ impl JobTable {
         let unique = record.unique.as_ref()?;
         let holder = self.unique.get(&(record.queue.clone(), unique.key.clone()))?;
         let held = holder.until_ms.is_none_or(|until| until > now.wall_ms);
-        held.then_some(holder.job)
+        // A job that is retried by hand does not stand in its own way.
+        (held && holder.job != record.id).then_some(holder.job)
     }
 
     fn claim_key(&mut self, record: &JobRecord) {
@@ -324,11 +330,6 @@ impl JobTable {
             self.queues.insert(queue.clone(), QueueState::default());
         }
         self.queues.entry(queue.clone()).or_default()
-    }
-
-    /// When something happens by itself next, in ms since the epoch.
-    pub(crate) fn next_due_ms(&self) -> Option<TimestampMs> {
-        self.due.first().map(|(due_ms, _)| *due_ms)
     }
 }
 

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 
 use super::{Change, Finished, JobTable, Now, ShelfKind, Shelved, entry::Entry, millis};
-use crate::{JobId, JobResult, JobState, RESULT_BYTES_MAX, TEXT_BYTES_MAX};
+use crate::{JobId, JobRecord, JobResult, JobState, RESULT_BYTES_MAX, TEXT_BYTES_MAX};
 
 impl JobTable {
     /// Ends a job: it leaves the table, and is kept on a shelf if it is worth it.
@@ -62,7 +62,10 @@ impl JobTable {
         view.finished_ms = Some(now.wall_ms);
         view.error = error.or(view.error);
         view.result = result;
-        let record = (state != JobState::Completed).then(|| entry.record.clone());
+        let record = match state {
+            JobState::Completed => Arc::new(JobRecord { payload: Bytes::new(), ..(*entry.record).clone() }),
+            _ => entry.record.clone(),
+        };
         let kind = if state == JobState::Discarded { ShelfKind::Discarded } else { ShelfKind::History };
         let finished = Arc::new(Finished { view, record });
         let number = self.shelf_mut(kind).add(finished.clone());

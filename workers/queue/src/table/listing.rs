@@ -55,8 +55,7 @@ impl JobTable {
             return Some(JobView { payload: entry.record.payload.clone(), ..entry.view() });
         }
         let finished = self.discarded.get(job).or_else(|| self.history.get(job))?;
-        let payload = finished.record.as_ref().map(|record| record.payload.clone()).unwrap_or_default();
-        Some(JobView { payload, ..finished.view.clone() })
+        Some(JobView { payload: finished.record.payload.clone(), ..finished.view.clone() })
     }
 
     pub(crate) fn worker_views(&self, now: Now) -> Vec<WorkerView> {

@@ -49,12 +49,6 @@ impl JobTable {
         }
     }
 
-    /// After this the numbers of new jobs and leases are above those that were ever written.
-    pub(crate) fn restore_counters(&mut self, sequence: u64, token: u64) {
-        self.next_sequence = self.next_sequence.max(sequence + 1);
-        self.next_token = self.next_token.max(token + 1);
-    }
-
     pub(crate) fn restore_key(&mut self, queue: QueueName, key: String, job: JobId, until_ms: TimestampMs) {
         self.hold_key(queue, key, job, Some(until_ms));
     }

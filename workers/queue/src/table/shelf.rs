@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use foldhash::{HashMap, HashMapExt};
 
-use crate::{JobId, JobRecord, JobView};
+use crate::{JobId, JobRecord, JobState, JobView};
 
 /// Which shelf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,13 +19,17 @@ pub(crate) enum ShelfKind {
 #[derive(Debug)]
 pub(crate) struct Finished {
     pub(crate) view: JobView,
-    /// Of a job that may be retried.
-    pub(crate) record: Option<Arc<JobRecord>>,
+    /// Without the payload when the job completed.
+    pub(crate) record: Arc<JobRecord>,
 }
 
 impl Finished {
+    pub(crate) fn can_be_retried(&self) -> bool {
+        self.view.state != JobState::Completed
+    }
+
     fn bytes(&self) -> u64 {
-        let payload = self.record.as_ref().map_or(0, |record| record.payload.len());
+        let payload = self.record.payload.len();
         let result = self.view.result.as_ref().map_or(0, bytes::Bytes::len);
         (payload + result + 400) as u64
     }

@@ -35,15 +35,14 @@ impl JobTable {
             return self.retry_waiting(now, sequence);
         }
         for kind in [ShelfKind::Discarded, ShelfKind::History] {
-            let retryable = self.shelf_mut(kind).get(job).is_some_and(|finished| finished.record.is_some());
-            if !retryable {
+            let Some(finished) = self.shelf_mut(kind).get(job).cloned() else { continue };
+            if !finished.can_be_retried() || self.key_holder(now, &finished.record).is_some() {
                 continue;
             }
-            let Some((number, finished)) = self.shelf_mut(kind).take(job) else { continue };
+            let Some((number, _)) = self.shelf_mut(kind).take(job) else { continue };
             self.changes.push(Change::Unshelve { shelf: kind, number });
             self.results.remove(&job);
-            let Some(record) = &finished.record else { continue };
-            let mut record = (**record).clone();
+            let mut record = (*finished.record).clone();
             record.expires_ms = None;
             record.not_before_ms = None;
             record.created_ms = now.wall_ms;

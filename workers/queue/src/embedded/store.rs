@@ -1,0 +1,373 @@
+//! The file: `docs/embedded-layout.md`.
+
+use std::{path::Path, time::Duration};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, params};
+
+use super::finished_codec;
+use crate::{
+    BrokerError, BrokerOptions, JobId, Schedule, record_codec,
+    table::{Change, JobTable, Now, ShelfKind, StoredJob},
+};
+
+/// `application_id` of the file: "TDMQ".
+const APPLICATION_ID: i32 = 0x5444_4D51;
+/// `user_version` of the file.
+const LAYOUT_VERSION: i32 = 1;
+
+const SCHEMA: &str = "
+    CREATE TABLE job(sequence INTEGER PRIMARY KEY, attempts INTEGER NOT NULL, rescues INTEGER NOT NULL,
+        run_at_ms INTEGER, error TEXT, body BLOB NOT NULL);
+    CREATE TABLE lease(token INTEGER PRIMARY KEY, jobs BLOB NOT NULL);
+    CREATE TABLE finished(shelf INTEGER NOT NULL, number INTEGER NOT NULL, body BLOB NOT NULL,
+        PRIMARY KEY(shelf, number)) WITHOUT ROWID;
+    CREATE TABLE unique_key(queue TEXT NOT NULL, key TEXT NOT NULL, job BLOB NOT NULL, until_ms INTEGER NOT NULL,
+        PRIMARY KEY(queue, key)) WITHOUT ROWID;
+    CREATE TABLE pause(queue TEXT PRIMARY KEY) WITHOUT ROWID;
+    CREATE TABLE schedule(name TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE leader(name TEXT PRIMARY KEY, token INTEGER NOT NULL) WITHOUT ROWID;
+";
+
+/// Token of a lease; number and earlier attempts of each of its jobs.
+type StoredLease = (u64, Vec<(u64, u32)>);
+
+pub(super) struct JobStore {
+    connection: Connection,
+    fsyncs: bool,
+}
+
+impl JobStore {
+    /// Opens or creates the file and fills a table from it.
+    pub(super) fn open(path: &Path, options: BrokerOptions, now: Now) -> Result<(Self, JobTable), BrokerError> {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        std::fs::create_dir_all(folder)
+            .map_err(|error| BrokerError::Unavailable(format!("create folder {}: {error}", folder.display())))?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags).map_err(|error| in_file(path, &error))?;
+        let mut store = Self { connection, fsyncs: true };
+        store.prepare().map_err(|error| in_file(path, &error))?;
+        store.check_layout(path)?;
+        let table = store.load(options, now)?;
+        Ok((store, table))
+    }
+
+    /// IMPORTANT: exclusive locking comes before the first access, so that a second process is refused and the index of
+    /// the write-ahead log needs no shared memory.
+    fn prepare(&mut self) -> rusqlite::Result<()> {
+        self.connection.busy_timeout(Duration::ZERO)?;
+        self.connection.execute_batch(
+            "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
+             PRAGMA wal_autocheckpoint = 8000; PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -32768;
+             PRAGMA temp_store = MEMORY; BEGIN EXCLUSIVE; COMMIT;",
+        )?;
+        self.connection.set_prepared_statement_cache_capacity(32);
+        Ok(())
+    }
+
+    fn check_layout(&mut self, path: &Path) -> Result<(), BrokerError> {
+        let pragma = |name| self.connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
+        let tables = "SELECT count(*) FROM sqlite_schema";
+        let read = || -> rusqlite::Result<(i32, i32, i64)> {
+            let tables = self.connection.query_row(tables, [], |row| row.get(0))?;
+            Ok((pragma("application_id")?, pragma("user_version")?, tables))
+        };
+        match read().map_err(|error| in_file(path, &error))? {
+            (0, 0, 0) => self.create().map_err(|error| in_file(path, &error)),
+            (APPLICATION_ID, LAYOUT_VERSION, _) => Ok(()),
+            (APPLICATION_ID, version, _) => Err(BrokerError::Corrupt(format!(
+                "{} has layout {version}, this release reads {LAYOUT_VERSION}",
+                path.display()
+            ))),
+            _ => Err(BrokerError::Corrupt(format!("{} is a SQLite file of something else", path.display()))),
+        }
+    }
+
+    fn create(&mut self) -> rusqlite::Result<()> {
+        let transaction = self.connection.transaction()?;
+        transaction.execute_batch(SCHEMA)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", LAYOUT_VERSION)?;
+        transaction.commit()
+    }
+
+    /// Reads everything, and writes down at once what reading it changed: rescues of jobs that were running.
+    fn load(&mut self, options: BrokerOptions, now: Now) -> Result<JobTable, BrokerError> {
+        let mut table = JobTable::new(options);
+        self.load_jobs(&mut table, now)?;
+        self.load_the_rest(&mut table)?;
+        let leases = self.load_leases()?;
+        let mut changes = Vec::new();
+        for (token, jobs) in leases {
+            table.restore_lease(now, token, &jobs);
+            changes.push(Change::Unlease { token });
+        }
+        table.take_became_ready();
+        changes.extend(table.take_changes());
+        self.write(&changes)?;
+        Ok(table)
+    }
+
+    fn load_jobs(&self, table: &mut JobTable, now: Now) -> Result<(), BrokerError> {
+        let query = "SELECT sequence, attempts, rescues, run_at_ms, error, body FROM job ORDER BY sequence";
+        let mut statement = self.connection.prepare(query).map_err(damaged)?;
+        let mut rows = statement.query([]).map_err(damaged)?;
+        while let Some(row) = rows.next().map_err(damaged)? {
+            let sequence = row.get(0).map_err(damaged)?;
+            let body = row.get_ref(5).map_err(damaged)?;
+            let body = body.as_blob().map_err(|error| BrokerError::Corrupt(error.to_string()))?;
+            let record = record_codec::decode(body)
+                .map_err(|reason| BrokerError::Corrupt(format!("job number {sequence}: {reason}")))?;
+            let run_at_ms: Option<i64> = row.get(3).map_err(damaged)?;
+            table.restore_job(
+                now,
+                StoredJob {
+                    sequence,
+                    attempts: row.get(1).map_err(damaged)?,
+                    rescues: row.get(2).map_err(damaged)?,
+                    run_at_ms: run_at_ms.or(record.not_before_ms).unwrap_or(record.created_ms),
+                    error: row.get(4).map_err(damaged)?,
+                    record,
+                },
+            );
+        }
+        Ok(())
+    }
+
+    fn load_the_rest(&self, table: &mut JobTable) -> Result<(), BrokerError> {
+        self.each("SELECT shelf, number, body FROM finished ORDER BY shelf, number", |row| {
+            let (shelf, number, body): (u8, u64, Vec<u8>) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let shelf = if shelf == 0 { ShelfKind::History } else { ShelfKind::Discarded };
+            match finished_codec::decode(&body) {
+                Ok(finished) => table.restore_finished(shelf, number, finished),
+                Err(reason) => tracing::warn!(number, reason, "pass over a damaged row of the job history"),
+            }
+            Ok(())
+        })?;
+        self.each("SELECT queue, key, job, until_ms FROM unique_key", |row| {
+            let (queue, key, job): (String, String, [u8; 16]) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            if let Ok(queue) = queue.parse() {
+                table.restore_key(queue, key, JobId::from_bytes(job), row.get(3)?);
+            }
+            Ok(())
+        })?;
+        self.each("SELECT queue FROM pause", |row| {
+            if let Ok(queue) = row.get::<_, String>(0)?.parse() {
+                table.restore_pause(&queue);
+            }
+            Ok(())
+        })?;
+        self.each("SELECT name, body FROM schedule", |row| {
+            let (name, body): (String, Vec<u8>) = (row.get(0)?, row.get(1)?);
+            match rmp_serde::from_slice::<Schedule>(&body) {
+                Ok(schedule) => table.restore_schedule(schedule),
+                Err(error) => tracing::error!(name, %error, "pass over a damaged schedule"),
+            }
+            Ok(())
+        })?;
+        self.each("SELECT name, token FROM leader", |row| {
+            table.restore_leader(row.get(0)?, row.get(1)?);
+            Ok(())
+        })
+    }
+
+    fn each(
+        &self,
+        query: &str,
+        mut take: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<()>,
+    ) -> Result<(), BrokerError> {
+        let mut statement = self.connection.prepare(query).map_err(damaged)?;
+        let mut rows = statement.query([]).map_err(damaged)?;
+        while let Some(row) = rows.next().map_err(damaged)? {
+            take(row).map_err(damaged)?;
+        }
+        Ok(())
+    }
+
+    fn load_leases(&self) -> Result<Vec<StoredLease>, BrokerError> {
+        let mut leases = Vec::new();
+        self.each("SELECT token, jobs FROM lease", |row| {
+            let (token, jobs): (u64, Vec<u8>) = (row.get(0)?, row.get(1)?);
+            leases.push((token, unpack_jobs(&jobs)));
+            Ok(())
+        })?;
+        Ok(leases)
+    }
+
+    /// Writes changes in one transaction; with an fsync when one of them asks for it.
+    pub(super) fn write(&mut self, changes: &[Change]) -> Result<(), BrokerError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        self.set_fsync(changes.iter().any(needs_fsync)).map_err(|error| failed(&error))?;
+        self.write_all(changes).map_err(|error| failed(&error))
+    }
+
+    fn set_fsync(&mut self, wanted: bool) -> rusqlite::Result<()> {
+        if self.fsyncs != wanted {
+            let mode = if wanted { "FULL" } else { "NORMAL" };
+            self.connection.execute_batch(&format!("PRAGMA synchronous = {mode}"))?;
+            self.fsyncs = wanted;
+        }
+        Ok(())
+    }
+
+    fn write_all(&mut self, changes: &[Change]) -> rusqlite::Result<()> {
+        let transaction = self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        let mut deletes = Vec::new();
+        for change in changes {
+            match change {
+                Change::Delete { sequence } => deletes.push(*sequence),
+                change => write_one(&transaction, change)?,
+            }
+        }
+        let mut statement = transaction.prepare_cached("DELETE FROM job WHERE sequence BETWEEN ?1 AND ?2")?;
+        for (first, last) in ranges(deletes) {
+            statement.execute(params![first, last])?;
+        }
+        drop(statement);
+        transaction.commit()
+    }
+
+    /// Brings the log back into the file.
+    pub(super) fn close(&mut self) -> Result<(), BrokerError> {
+        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(|error| failed(&error))
+    }
+}
+
+/// Whether a change must survive a power cut, and not just the end of the process.
+fn needs_fsync(change: &Change) -> bool {
+    !matches!(change, Change::Delete { .. } | Change::Lease { .. } | Change::Unlease { .. } | Change::FreeKey { .. })
+        && !is_history(change)
+}
+
+fn is_history(change: &Change) -> bool {
+    use crate::JobState;
+    match change {
+        Change::Shelve(shelved) => shelved.finished.view.state == JobState::Completed,
+        Change::Unshelve { shelf, .. } => *shelf == ShelfKind::History,
+        _ => false,
+    }
+}
+
+fn write_one(transaction: &rusqlite::Transaction<'_>, change: &Change) -> rusqlite::Result<()> {
+    let execute = |sql: &str, values: &[&dyn rusqlite::ToSql]| transaction.prepare_cached(sql)?.execute(values);
+    match change {
+        Change::Insert { sequence, body } => {
+            execute("INSERT INTO job(sequence, attempts, rescues, body) VALUES(?1, 0, 0, ?2)", &[sequence, body])
+        }
+        Change::Delete { sequence } => execute("DELETE FROM job WHERE sequence = ?1", &[sequence]),
+        Change::Update { sequence, attempts, rescues, run_at_ms, error } => execute(
+            "UPDATE job SET attempts = ?2, rescues = ?3, run_at_ms = ?4, error = ?5 WHERE sequence = ?1",
+            &[sequence, attempts, rescues, run_at_ms, error],
+        ),
+        Change::Lease { token, jobs } => {
+            execute("INSERT INTO lease(token, jobs) VALUES(?1, ?2)", &[token, &pack_jobs(jobs)])
+        }
+        Change::Unlease { token } => execute("DELETE FROM lease WHERE token = ?1", &[token]),
+        Change::Shelve(shelved) => execute(
+            "INSERT OR REPLACE INTO finished(shelf, number, body) VALUES(?1, ?2, ?3)",
+            &[&shelf_code(shelved.shelf), &shelved.number, &finished_codec::encode(&shelved.finished)],
+        ),
+        Change::Unshelve { shelf, number } => {
+            execute("DELETE FROM finished WHERE shelf = ?1 AND number = ?2", &[&shelf_code(*shelf), number])
+        }
+        Change::HoldKey { queue, key, job, until_ms } => execute(
+            "INSERT OR REPLACE INTO unique_key(queue, key, job, until_ms) VALUES(?1, ?2, ?3, ?4)",
+            &[&queue.as_str(), key, &job.as_bytes().as_slice(), until_ms],
+        ),
+        Change::FreeKey { queue, key } => {
+            execute("DELETE FROM unique_key WHERE queue = ?1 AND key = ?2", &[&queue.as_str(), key])
+        }
+        Change::Pause { queue, paused: true } => {
+            execute("INSERT OR IGNORE INTO pause(queue) VALUES(?1)", &[&queue.as_str()])
+        }
+        Change::Pause { queue, paused: false } => execute("DELETE FROM pause WHERE queue = ?1", &[&queue.as_str()]),
+        Change::PutSchedule(schedule) => {
+            let body = rmp_serde::to_vec_named(schedule)
+                .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+            execute("INSERT OR REPLACE INTO schedule(name, body) VALUES(?1, ?2)", &[&schedule.name, &body])
+        }
+        Change::DeleteSchedule { name } => execute("DELETE FROM schedule WHERE name = ?1", &[name]),
+        Change::Lead { name, token } => {
+            execute("INSERT OR REPLACE INTO leader(name, token) VALUES(?1, ?2)", &[name, token])
+        }
+    }?;
+    Ok(())
+}
+
+fn shelf_code(shelf: ShelfKind) -> u8 {
+    match shelf {
+        ShelfKind::History => 0,
+        ShelfKind::Discarded => 1,
+    }
+}
+
+/// Numbers that follow each other, as first and last.
+fn ranges(mut numbers: Vec<u64>) -> Vec<(u64, u64)> {
+    numbers.sort_unstable();
+    let mut ranges: Vec<(u64, u64)> = Vec::new();
+    for number in numbers {
+        match ranges.last_mut() {
+            Some((_, last)) if number <= *last + 1 => *last = number,
+            _ => ranges.push((number, number)),
+        }
+    }
+    ranges
+}
+
+/// Twelve bytes a job: number and attempts before.
+fn pack_jobs(jobs: &[(u64, u32)]) -> Vec<u8> {
+    let pack = |&(sequence, attempts): &(u64, u32)| sequence.to_le_bytes().into_iter().chain(attempts.to_le_bytes());
+    jobs.iter().flat_map(pack).collect()
+}
+
+fn unpack_jobs(bytes: &[u8]) -> Vec<(u64, u32)> {
+    let (jobs, _) = bytes.as_chunks::<12>();
+    let unpack = |&[a, b, c, d, e, f, g, h, rest @ ..]: &[u8; 12]| {
+        (u64::from_le_bytes([a, b, c, d, e, f, g, h]), u32::from_le_bytes(rest))
+    };
+    jobs.iter().map(unpack).collect()
+}
+
+fn in_file(path: &Path, error: &rusqlite::Error) -> BrokerError {
+    let path = path.display();
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => BrokerError::Unavailable(format!(
+            "another process has opened {path}: one data folder serves one process at a time"
+        )),
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => BrokerError::Corrupt(format!("{path}: {error}")),
+        _ => BrokerError::Unavailable(format!("open {path}: {error}")),
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "so that it can be named in map_err")]
+fn damaged(error: rusqlite::Error) -> BrokerError {
+    BrokerError::Corrupt(error.to_string())
+}
+
+fn failed(error: &rusqlite::Error) -> BrokerError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => BrokerError::DiskFull(error.to_string()),
+        _ => BrokerError::Unavailable(format!("write the queue's file: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn neighbours_are_deleted_together() {
+        assert_eq!(ranges(vec![7, 3, 1, 2, 9, 8]), [(1, 3), (7, 9)]);
+        assert_eq!(ranges(Vec::new()), []);
+    }
+
+    proptest! {
+        #[test]
+        fn jobs_of_a_lease_survive_their_bytes(jobs in proptest::collection::vec(any::<(u64, u32)>(), 0..50)) {
+            prop_assert_eq!(unpack_jobs(&pack_jobs(&jobs)), jobs);
+        }
+    }
+}

@@ -1,0 +1,108 @@
+use std::time::Duration;
+
+use tidemark_model::ManualClock;
+
+use super::*;
+use crate::{Broker, BrokerOptions, FetchRequest, JobKind, JobState, NewJob, Outcome, WorkerId};
+
+fn open(folder: &Path) -> EmbeddedBroker {
+    EmbeddedBroker::open(folder, BrokerOptions::default(), Arc::new(ManualClock::new(1_764_000_000_000))).unwrap()
+}
+
+fn job(text: &str) -> NewJob {
+    NewJob::from_bytes(JobKind::Write, bytes::Bytes::copy_from_slice(text.as_bytes()))
+}
+
+fn fetch(max: usize) -> FetchRequest {
+    FetchRequest { worker: WorkerId::new("w"), queues: vec![JobKind::Write.default_queue()], max, wait: Duration::ZERO }
+}
+
+#[tokio::test]
+async fn jobs_survive_the_process_and_keep_their_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = open(folder.path());
+    broker.push((0..100).map(|number| job(&number.to_string())).collect()).await.unwrap();
+    broker.close().await;
+    assert_eq!(broker.push(vec![job("late")]).await, Err(BrokerError::Closed));
+
+    let broker = open(folder.path());
+    let jobs = broker.fetch(fetch(1_000)).await.unwrap();
+    let payloads: Vec<_> = jobs.iter().map(|delivery| delivery.job.payload.clone()).collect();
+    assert_eq!(payloads, (0..100).map(|number: i32| number.to_string()).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn what_ran_when_the_process_ended_is_rescued_and_what_was_settled_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = open(folder.path());
+    broker.push(vec![job("done"), job("failed"), job("running")]).await.unwrap();
+    let jobs = broker.fetch(fetch(3)).await.unwrap();
+    let retry = Outcome::Retry { reason: "no luck".to_owned(), delay: Duration::ZERO };
+    let completed = Outcome::Completed { result: None };
+    broker.settle(vec![(jobs[0].receipt.clone(), completed), (jobs[1].receipt.clone(), retry)]).await.unwrap();
+    broker.close().await;
+
+    let broker = open(folder.path());
+    let jobs = broker.fetch(fetch(3)).await.unwrap();
+    let mut seen: Vec<_> = jobs.iter().map(|job| (job.job.payload.clone(), job.attempt, job.rescues)).collect();
+    seen.sort();
+    assert_eq!(seen, [("failed".into(), 2, 0), ("running".into(), 1, 1)]);
+}
+
+#[tokio::test]
+async fn a_job_that_takes_the_process_down_three_times_is_poison() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = open(folder.path());
+    let id = broker.push(vec![job("bomb")]).await.unwrap()[0].id();
+    broker.close().await;
+    for rescues in 0..3 {
+        let broker = open(folder.path());
+        let delivered = broker.fetch(fetch(1)).await.unwrap();
+        assert_eq!((delivered[0].attempt, delivered[0].rescues), (1, rescues));
+        broker.close().await;
+    }
+    let broker = open(folder.path());
+    assert!(broker.fetch(fetch(1)).await.unwrap().is_empty());
+    let view = broker.job(id).await.unwrap().unwrap();
+    assert_eq!(view.state, JobState::Discarded);
+    assert!(view.error.unwrap().starts_with("poison: 3 workers were lost"));
+}
+
+#[tokio::test]
+async fn a_second_broker_on_the_same_folder_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let _first = open(folder.path());
+    let second = EmbeddedBroker::open(folder.path(), BrokerOptions::default(), Arc::new(ManualClock::new(0)));
+    let error = second.err().unwrap().to_string();
+    assert!(error.contains("another process has opened"), "{error}");
+}
+
+#[tokio::test]
+async fn a_file_of_something_else_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("queue.db"), b"not a database at all, but long enough to be read").unwrap();
+    let refused = EmbeddedBroker::open(folder.path(), BrokerOptions::default(), Arc::new(ManualClock::new(0)));
+    assert!(matches!(refused.err().unwrap(), BrokerError::Corrupt(_)));
+}
+
+#[tokio::test]
+async fn history_and_dead_letters_survive_the_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = open(folder.path());
+    let ids = broker.push(vec![job("good"), job("bad")]).await.unwrap();
+    let jobs = broker.fetch(fetch(2)).await.unwrap();
+    let outcomes = vec![
+        (jobs[0].receipt.clone(), Outcome::Completed { result: None }),
+        (jobs[1].receipt.clone(), Outcome::Discard { reason: "hopeless".to_owned() }),
+    ];
+    broker.settle(outcomes).await.unwrap();
+    broker.close().await;
+
+    let broker = open(folder.path());
+    let good = broker.job(ids[0].id()).await.unwrap().unwrap();
+    assert_eq!((good.state, good.attempt, good.payload_bytes), (JobState::Completed, 1, 4));
+    let bad = broker.job(ids[1].id()).await.unwrap().unwrap();
+    assert_eq!((bad.state, bad.error.as_deref()), (JobState::Discarded, Some("hopeless")));
+    assert!(broker.retry(bad.id).await.unwrap());
+    assert_eq!(broker.fetch(fetch(2)).await.unwrap()[0].job.payload, "bad");
+}

@@ -1,0 +1,83 @@
+//! Payloads that are a few plain fields.
+
+use serde::{Deserialize, Serialize};
+
+use super::Payload;
+use crate::JobKind;
+
+/// Seal what the log holds: merge it into blocks and clear it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RollupPayload {
+    /// What to do.
+    pub step: RollupStep,
+}
+
+/// What a `rollup` job does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RollupStep {
+    /// Seal the open epoch of every shard, or go on with a seal that was broken off.
+    Seal,
+}
+
+/// Poll a remote target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CollectPayload {
+    /// Value of the tag `target`.
+    pub target: String,
+    /// What to fetch.
+    pub url: String,
+    /// How long the answer may take, in milliseconds.
+    pub timeout_ms: u64,
+}
+
+/// Evaluate a rule and move its incidents.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EvaluatePayload {
+    /// Name of the rule.
+    pub rule: String,
+}
+
+/// Deliver one notification.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotifyPayload {
+    /// The notification as the alert part encodes it, with a version of its own.
+    #[serde(with = "serde_bytes")]
+    pub notification: Vec<u8>,
+}
+
+impl Payload for RollupPayload {
+    const KIND: JobKind = JobKind::Rollup;
+    const VERSION: u16 = 1;
+}
+
+impl Payload for CollectPayload {
+    const KIND: JobKind = JobKind::Collect;
+    const VERSION: u16 = 1;
+}
+
+impl Payload for EvaluatePayload {
+    const KIND: JobKind = JobKind::Evaluate;
+    const VERSION: u16 = 1;
+}
+
+impl Payload for NotifyPayload {
+    const KIND: JobKind = JobKind::Notify;
+    const VERSION: u16 = 1;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn payloads_survive_their_bytes() {
+        let rollup = RollupPayload { step: RollupStep::Seal };
+        assert_eq!(RollupPayload::decode(&rollup.encode().unwrap()).unwrap(), rollup);
+        let collect = CollectPayload { target: "shop".into(), url: "http://shop/".into(), timeout_ms: 10_000 };
+        assert_eq!(CollectPayload::decode(&collect.encode().unwrap()).unwrap(), collect);
+        let evaluate = EvaluatePayload { rule: "disk.full".into() };
+        assert_eq!(EvaluatePayload::decode(&evaluate.encode().unwrap()).unwrap(), evaluate);
+        let notify = NotifyPayload { notification: vec![1, 0, 255] };
+        assert_eq!(NotifyPayload::decode(&notify.encode().unwrap()).unwrap(), notify);
+    }
+}
