@@ -1,0 +1,101 @@
+//! How an agent behaves.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::{HostTags, SpoolError, SpoolOptions};
+
+/// How an agent behaves.
+#[derive(Clone, Debug)]
+pub struct AgentOptions {
+    /// Tags of every point.
+    pub host_tags: HostTags,
+    /// How often built-in collectors run; some run at every third or sixth time. Default 10 s, at least 10 ms.
+    pub interval: Duration,
+    /// Names of built-in collectors that do not run.
+    pub disabled: Vec<String>,
+    /// Most points of one batch. Default 10 000.
+    pub batch_points_max: usize,
+    /// How long points wait for others before they are sent. Default 1 s.
+    pub flush_after: Duration,
+    /// Bytes of points that wait in memory for the sink; beyond that they go to the spool, or the oldest are dropped
+    /// and counted. Default 16 MiB.
+    pub backlog_bytes_max: usize,
+    /// Where points go that the sink does not take; `None` keeps them in memory only.
+    pub spool: Option<SpoolOptions>,
+    /// How long to wait after the first failure of the sink; doubled after each further one. Default 1 s.
+    pub retry_first: Duration,
+    /// The longest such wait. Default 60 s.
+    pub retry_longest: Duration,
+    /// After what time metadata are sent again. Default 1 h.
+    pub metadata_repeat_after: Duration,
+    /// How long the last points may take to be sent once the agent is told to stop. Default 5 s.
+    pub farewell: Duration,
+    /// Spreads the agents of a fleet over time. The binary passes a random one.
+    pub seed: u64,
+}
+
+impl AgentOptions {
+    /// The defaults, for points with these tags.
+    #[must_use]
+    pub fn new(host_tags: HostTags) -> Self {
+        Self {
+            host_tags,
+            interval: Duration::from_secs(10),
+            disabled: Vec::new(),
+            batch_points_max: 10_000,
+            flush_after: Duration::from_secs(1),
+            backlog_bytes_max: 16 * 1024 * 1024,
+            spool: None,
+            retry_first: Duration::from_secs(1),
+            retry_longest: Duration::from_secs(60),
+            metadata_repeat_after: Duration::from_secs(3600),
+            farewell: Duration::from_secs(5),
+            seed: 0,
+        }
+    }
+
+    /// Refuses options with which no agent can work.
+    pub(crate) fn check(&self) -> Result<(), AgentError> {
+        if self.interval < INTERVAL_MIN {
+            return Err(AgentError::Interval(self.interval));
+        }
+        if self.batch_points_max == 0 {
+            return Err(AgentError::BatchPoints);
+        }
+        let known: Vec<&str> = crate::listing::builtin_names();
+        match self.disabled.iter().find(|name| !known.contains(&name.as_str())) {
+            Some(name) => Err(AgentError::UnknownCollector { name: name.clone(), known: known.join(", ") }),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn is_enabled(&self, name: &str) -> bool {
+        !self.disabled.iter().any(|disabled| disabled == name)
+    }
+}
+
+const INTERVAL_MIN: Duration = Duration::from_millis(10);
+
+/// Why there is no agent with these options.
+#[derive(Debug, Error)]
+pub enum AgentError {
+    /// Collectors would run without a pause.
+    #[error("set up the agent: the interval must be at least {INTERVAL_MIN:?}, got {0:?}")]
+    Interval(Duration),
+    /// No batch could hold a point.
+    #[error("set up the agent: a batch must hold at least one point")]
+    BatchPoints,
+    /// There is no such collector.
+    #[error("find collector `{name}`: the collectors are {known}")]
+    UnknownCollector {
+        /// The name.
+        name: String,
+        /// Those that there are.
+        known: String,
+    },
+    /// The spool cannot be used.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+}
