@@ -1,1 +1,28 @@
-//! api
+//! The server: OpenTSDB's HTTP API and telnet protocol on one port, with limits on everything that a client can send.
+//!
+//! [`AppState`] holds the parts of the system that handlers speak to. [`ApiServer`] opens the port and serves until
+//! [`AppState::shutdown`] fires; other modules add routes with [`ApiServer::configure`]. This is the only crate that
+//! knows actix.
+
+mod error;
+mod first_byte;
+mod http;
+pub mod metrics;
+mod number;
+mod opentsdb;
+mod options;
+mod put;
+mod server;
+mod stalling_stream;
+mod state;
+mod telnet;
+
+pub use error::{ApiError, JSON};
+pub use http::{
+    body::{Body, read_body, read_body_up_to},
+    pipeline::RequestId,
+    query_string::QueryString,
+};
+pub use options::{ApiLimits, ApiOptions, BuildInfo, OpenTsdbOptions};
+pub use server::{ApiServer, Configure, RunningServer};
+pub use state::{ApiSeams, AppState};

@@ -13,6 +13,8 @@ pub struct PointBatchBuilder {
     batch: PointBatch,
     tags_max: usize,
     tags_min: usize,
+    /// Bytes of the metric of the last series of the dictionary, which is the series of the last point.
+    last_metric_bytes: usize,
 }
 
 /// Why a point is refused.
@@ -60,7 +62,7 @@ impl PointBatchBuilder {
     /// An empty batch whose points need at least one tag and may have `tags_max`.
     #[must_use]
     pub fn new(tags_max: usize) -> Self {
-        Self { batch: PointBatch::default(), tags_max, tags_min: 1 }
+        Self { batch: PointBatch::default(), tags_max, tags_min: 1, last_metric_bytes: 0 }
     }
 
     /// Room for `points` points.
@@ -101,6 +103,21 @@ impl PointBatchBuilder {
         Ok(())
     }
 
+    /// Adds a point with the tags of the last point that was added, without looking at them again: agents send the
+    /// metrics of a host side by side. `None` when no point was added yet.
+    ///
+    /// # Errors
+    /// Says the first rule that the point breaks; the batch is then unchanged.
+    pub fn push_with_last_tags(
+        &mut self,
+        metric: &str,
+        timestamp: TimestampMs,
+        value: Value,
+    ) -> Option<Result<(), PointError>> {
+        let last = self.batch.key_ends.len().checked_sub(1)?;
+        Some(self.try_push_with_last_tags(last, metric, timestamp, value))
+    }
+
     /// Number of points so far.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -123,6 +140,42 @@ impl PointBatchBuilder {
     #[must_use]
     pub fn finish(self) -> PointBatch {
         self.batch
+    }
+
+    fn try_push_with_last_tags(
+        &mut self,
+        last: usize,
+        metric: &str,
+        timestamp: TimestampMs,
+        value: Value,
+    ) -> Result<(), PointError> {
+        check_point(timestamp, value)?;
+        let start = self.batch.key_ends.len().checked_sub(2).and_then(|before| self.batch.key_ends.get(before));
+        let start = start.map_or(0, |&end| end as usize);
+        let tags = start + self.last_metric_bytes..self.batch.keys.len();
+        if self.batch.keys.get(start..tags.start) == Some(metric) {
+            self.push_columns(u32::try_from(last).map_err(|_| PointError::DictionaryFull)?, timestamp, value);
+            return Ok(());
+        }
+        check(NameKind::Metric, metric, metric)?;
+        let before = self.batch.keys.len();
+        self.batch.keys.push_str(metric);
+        self.batch.keys.extend_from_within(tags);
+        let series = self.name_last(before)?;
+        self.last_metric_bytes = metric.len();
+        self.push_columns(series, timestamp, value);
+        Ok(())
+    }
+
+    /// Makes the text after `start` the newest series of the dictionary.
+    fn name_last(&mut self, start: usize) -> Result<u32, PointError> {
+        let (Ok(end), Ok(index)) = (u32::try_from(self.batch.keys.len()), u32::try_from(self.batch.key_ends.len()))
+        else {
+            self.batch.keys.truncate(start);
+            return Err(PointError::DictionaryFull);
+        };
+        self.batch.key_ends.push(end);
+        Ok(index)
     }
 
     fn count_distinct(&self, sorted: &[(&str, &str)]) -> Result<usize, PointError> {
@@ -156,18 +209,14 @@ impl PointBatchBuilder {
             self.batch.keys.push('\0');
             self.batch.keys.push_str(tag.1);
         }
-        let (Ok(end), Ok(index)) = (u32::try_from(self.batch.keys.len()), u32::try_from(self.batch.key_ends.len()))
-        else {
-            self.batch.keys.truncate(start);
-            return Err(PointError::DictionaryFull);
-        };
-        if let Some(last) = index.checked_sub(1)
-            && self.batch.series_text(last as usize) == self.batch.keys.get(start..).unwrap_or_default()
+        if let Some(last) = self.batch.key_ends.len().checked_sub(1)
+            && self.batch.series_text(last) == self.batch.keys.get(start..).unwrap_or_default()
         {
             self.batch.keys.truncate(start);
-            return Ok(last);
+            return u32::try_from(last).map_err(|_| PointError::DictionaryFull);
         }
-        self.batch.key_ends.push(end);
+        let index = self.name_last(start)?;
+        self.last_metric_bytes = metric.len();
         Ok(index)
     }
 
@@ -228,6 +277,24 @@ mod tests {
         assert_eq!(batch.series_key(1).to_string(), "mem{a=1}");
         let points: Vec<_> = batch.points().map(|point| (point.series, point.value)).collect();
         assert_eq!(points, [(0, Value::Int(1)), (0, Value::Float(2.5)), (1, Value::Int(-1))]);
+    }
+
+    #[test]
+    fn a_point_with_the_tags_of_the_last_one_equals_one_that_spells_them_out() {
+        let mut repeated = PointBatchBuilder::default();
+        assert!(repeated.push_with_last_tags("cpu", 1_000, Value::Int(1)).is_none());
+        let mut spelled = PointBatchBuilder::default();
+        let mut tags = [("b", "2"), ("a", "1")];
+        push(&mut repeated, "cpu", &tags, Value::Int(1)).unwrap();
+        spelled.push("cpu", &mut tags, 1_000, Value::Int(1)).unwrap();
+        for metric in ["mem", "mem", "cpu", "memory", "m"] {
+            repeated.push_with_last_tags(metric, 1_000, Value::Int(2)).unwrap().unwrap();
+            spelled.push(metric, &mut tags, 1_000, Value::Int(2)).unwrap();
+        }
+        assert!(repeated.push_with_last_tags("m m", 1_000, Value::Int(2)).unwrap().is_err());
+        assert!(repeated.push_with_last_tags("m", 0, Value::Int(2)).unwrap().is_err());
+        assert_eq!(repeated.batch, spelled.batch);
+        assert_eq!(repeated.batch.series_count(), 5);
     }
 
     #[test]

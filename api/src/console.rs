@@ -1,0 +1,96 @@
+//! What people see: the pages and what keeps them live, filled from the other parts.
+//!
+//! Everything here reads. What a person does (acknowledge, retry, pause) goes through the REST API, as a script's would.
+
+mod asking;
+mod hosts;
+mod incidents;
+mod live;
+mod overview;
+mod routes;
+mod tasks;
+
+use std::{fmt, net::SocketAddr, sync::Arc};
+
+use tidemark_alert::IncidentBook;
+use tidemark_dashboards::{Assets, Pages, RenderError, TemplateSource};
+use tidemark_model::{Clock, MetadataStore, ReadLimits, SeriesCatalog, SeriesReader};
+use tidemark_queue::Broker;
+
+use crate::{auth::random_text, figures::FigureSource};
+
+use self::asking::Asker;
+pub(crate) use self::{asking::AskError, routes::configure};
+
+/// Graphs that are evaluated at one time for pages.
+const ASKING_AT_ONCE: usize = 4;
+
+/// The parts that the pages show.
+#[derive(Clone)]
+pub struct ConsoleSeams {
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Where graphs read.
+    pub reader: Arc<dyn SeriesReader>,
+    /// Which hosts and metrics there are.
+    pub catalog: Arc<dyn SeriesCatalog>,
+    /// What metrics mean.
+    pub metadata: Arc<dyn MetadataStore>,
+    /// What holds the jobs.
+    pub broker: Arc<dyn Broker>,
+    /// What is wrong.
+    pub incidents: IncidentBook,
+    /// Figures about ourselves.
+    pub figures: Vec<Arc<dyn FigureSource>>,
+    /// Most a graph may read.
+    pub read_limits: ReadLimits,
+    /// Name of this process' scheduler; empty when it has none.
+    pub scheduler_name: String,
+}
+
+/// Fills pages; one for each process.
+pub struct Console {
+    pub(crate) seams: ConsoleSeams,
+    pub(crate) asker: Asker,
+    pub(crate) pages: Pages,
+    pub(crate) assets: Assets,
+    /// What the pages' scripts must send back with every action, so that no other site can act for a person.
+    pub(crate) csrf_token: String,
+    address: SocketAddr,
+}
+
+impl Console {
+    /// A console of a server that listens on `address`.
+    ///
+    /// # Errors
+    /// When a template does not parse, which the tests rule out, or the system gives no random bytes.
+    pub fn new(seams: ConsoleSeams, address: SocketAddr) -> Result<Arc<Self>, ConsoleError> {
+        let assets = Assets::embedded();
+        let pages = Pages::new(TemplateSource::Embedded, &assets)?;
+        let asker = Asker::new(Arc::clone(&seams.reader), Arc::clone(&seams.clock), seams.read_limits, ASKING_AT_ONCE);
+        let csrf_token = random_text().map_err(|error| ConsoleError::Random(error.to_string()))?;
+        Ok(Arc::new(Self { seams, asker, pages, assets, csrf_token, address }))
+    }
+
+    /// The address for commands that people copy.
+    pub(crate) fn base_url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
+impl fmt::Debug for Console {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Console").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+/// Why there is no console.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsoleError {
+    /// A template is broken.
+    #[error(transparent)]
+    Templates(#[from] RenderError),
+    /// The system gives no random bytes.
+    #[error("read random bytes from the system: {0}")]
+    Random(String),
+}

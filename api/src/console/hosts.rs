@@ -1,0 +1,336 @@
+//! Hosts, as the agent's metrics describe them: any series with a tag `host`.
+
+use std::collections::{BTreeMap, HashMap};
+
+use tidemark_dashboards::{
+    DiskUse, Fact, Graph, GraphQuery, HostFacts, HostIncidents, HostPage, HostRow, HostTable, HostVolumes, IncidentSummary,
+    MetricRow, NetworkInterface, Status, Unit, Volume,
+};
+use tidemark_model::{LastPoint, SeriesSelector, TagMatch, TagPredicate, TimestampMs};
+
+use super::{
+    Console,
+    asking::{AskError, Window},
+};
+
+/// How far back the small lines of a row reach.
+const RECENT_MS: i64 = 10 * 60_000;
+/// Points of a small line.
+const RECENT: &str = "20s";
+/// A host that was silent for longer is not listed any more.
+const LISTED_MS: i64 = 24 * 3_600_000;
+/// A host that was silent for longer is of unknown status: three intervals of the agent.
+const SILENT_MS: i64 = 30_000;
+/// Most hosts of a table.
+const ROWS_MAX: usize = 1_000;
+/// Most metrics of a host's page.
+const METRICS_MAX: usize = 500;
+/// Width of a graph on the host page in pixels.
+const GRAPH_PX: u32 = 600;
+
+/// Values of one small line by host, and the newest of them.
+type Lines = HashMap<String, Vec<Option<f64>>>;
+
+impl Console {
+    /// The table of hosts whose name contains `search`, the worst first.
+    pub(crate) async fn host_table(&self, search: &str) -> Result<HostTable, AskError> {
+        let incidents = self.open_incidents().await;
+        let rows = self.host_rows(None, &incidents).await?;
+        let total = u32::try_from(rows.len()).unwrap_or(u32::MAX);
+        let rows = rows.into_iter().filter(|row| row.host.contains(search)).take(ROWS_MAX).collect();
+        Ok(HostTable { rows, total, search: search.to_owned(), base_url: self.base_url() })
+    }
+
+    /// Rows of all hosts or of one.
+    async fn host_rows(&self, host: Option<&str>, incidents: &[IncidentSummary]) -> Result<Vec<HostRow>, AskError> {
+        let now_ms = self.seams.clock.now_ms();
+        let seen = self.hosts_seen(host, now_ms).await?;
+        let filter = host.unwrap_or("*");
+        let cpu = self.lines(&format!("sum:{RECENT}-avg:rate{{dropcounter}}:os.cpu{{host={filter}}}")).await?;
+        let used = self.lines(&format!("sum:{RECENT}-avg:os.mem.used{{host={filter}}}")).await?;
+        let total = self.lines(&format!("sum:{RECENT}-last:os.mem.total{{host={filter}}}")).await?;
+        let network = |direction: &str| format!("sum:{RECENT}-avg:rate{{dropcounter}}:os.net.bytes{{host={filter}}}{{direction={direction}}}");
+        let (inward, outward) = (self.lines(&network("in")).await?, self.lines(&network("out")).await?);
+        let load = self.lines(&format!("sum:{RECENT}-last:linux.loadavg_1_min{{host={filter}}}")).await?;
+        let mut disks = self.disks(host, now_ms).await?;
+        let mut rows: Vec<HostRow> = seen
+            .into_iter()
+            .map(|(host, last_point_ms)| {
+                let of = |lines: &Lines| lines.get(&host).cloned().unwrap_or_default();
+                let (of_used, of_total) = (of(&used), of(&total));
+                HostRow {
+                    status: status_of(&host, now_ms - last_point_ms, incidents),
+                    problems: problems_of(&host, incidents),
+                    last_point_ms: Some(last_point_ms),
+                    cpu_percent: newest(&of(&cpu)),
+                    recent_cpu_percent: of(&cpu),
+                    memory_used_bytes: newest(&of_used),
+                    memory_total_bytes: newest(&of_total),
+                    recent_memory_percent: percents(&of_used, newest(&of_total)),
+                    network_in: newest(&of(&inward)),
+                    network_out: newest(&of(&outward)),
+                    recent_network: sums(&of(&inward), &of(&outward)),
+                    load_1: newest(&of(&load)),
+                    disks: disks.remove(&host).unwrap_or_default(),
+                    host,
+                }
+            })
+            .collect();
+        rows.sort_by(|left, right| (right.status, &left.host).cmp(&(left.status, &right.host)));
+        Ok(rows)
+    }
+
+    /// When each host was last heard of.
+    async fn hosts_seen(&self, host: Option<&str>, now_ms: TimestampMs) -> Result<BTreeMap<String, TimestampMs>, AskError> {
+        let mut seen = BTreeMap::new();
+        for metric in ["os.cpu", "linux.loadavg_1_min", "os.mem.total"] {
+            for last in self.last(metric, host, now_ms - LISTED_MS).await? {
+                if let Some(host) = last.series.key.tag("host") {
+                    let newest = seen.entry(host.to_owned()).or_insert(last.point.timestamp);
+                    *newest = last.point.timestamp.max(*newest);
+                }
+            }
+        }
+        Ok(seen)
+    }
+
+    /// The newest point of each series of a metric; none when nobody ever wrote it.
+    async fn last(&self, metric: &str, host: Option<&str>, since_ms: TimestampMs) -> Result<Vec<LastPoint>, AskError> {
+        let matches = host.map_or(TagMatch::Any, |host| TagMatch::OneOf(vec![host.to_owned()]));
+        let selector = SeriesSelector::Tags {
+            metric: Some(metric.to_owned()),
+            predicates: vec![TagPredicate { key: "host".to_owned(), matches }],
+            exact_keys: false,
+        };
+        match self.seams.catalog.last(&selector, since_ms).await {
+            Ok(points) => Ok(points),
+            Err(error) if is_unknown_name(&error.0) => Ok(Vec::new()),
+            Err(error) => Err(error.0.into()),
+        }
+    }
+
+    /// The small lines of a query, by host.
+    async fn lines(&self, m: &str) -> Result<Lines, AskError> {
+        let now_ms = self.seams.clock.now_ms();
+        let window = Window { start_ms: now_ms - RECENT_MS, end_ms: now_ms };
+        let query = GraphQuery { m: m.to_owned(), label_tag: Some("host".to_owned()) };
+        let data = self.asker.graph_or_empty(&[query], window, GRAPH_PX).await?;
+        Ok(data.series.into_iter().map(|series| (series.label, series.values)).collect())
+    }
+
+    async fn disks(&self, host: Option<&str>, now_ms: TimestampMs) -> Result<HashMap<String, Vec<DiskUse>>, AskError> {
+        let mut disks: HashMap<String, Vec<DiskUse>> = HashMap::new();
+        for last in self.last("os.disk.fs.percent_free", host, now_ms - LISTED_MS).await? {
+            let (Some(host), Some(mount)) = (last.series.key.tag("host"), last.series.key.tag("disk")) else { continue };
+            let used_percent = 100.0 - last.point.value.as_f64();
+            disks.entry(host.to_owned()).or_default().push(DiskUse { mount: mount.to_owned(), used_percent });
+        }
+        for of_host in disks.values_mut() {
+            of_host.sort_by(|left, right| right.used_percent.total_cmp(&left.used_percent));
+        }
+        Ok(disks)
+    }
+
+    /// The page of one host, or nothing when it was never heard of.
+    pub(crate) async fn host_page(&self, host: &str, from: &str) -> Result<Option<HostPage>, AskError> {
+        let window = self.asker.window(from, "now")?;
+        let Some(facts) = self.host_facts(host).await? else { return Ok(None) };
+        let mut graphs = Vec::new();
+        for graph in graphs_of(host, from, window) {
+            let data = self.asker.graph_or_empty(&graph.queries, window, GRAPH_PX).await?;
+            graphs.push(Graph { data, ..graph });
+        }
+        let (metrics, metrics_left_out) = self.metrics_of(host).await?;
+        Ok(Some(HostPage {
+            host: host.to_owned(),
+            from: from.to_owned(),
+            facts,
+            incidents: self.host_incidents(host).await,
+            graphs,
+            volumes: self.host_volumes(host).await?,
+            metrics,
+            metrics_left_out,
+        }))
+    }
+
+    /// The head of a host's page.
+    pub(crate) async fn host_facts(&self, host: &str) -> Result<Option<HostFacts>, AskError> {
+        let incidents = self.open_incidents().await;
+        let Some(row) = self.host_rows(Some(host), &incidents).await?.into_iter().next() else { return Ok(None) };
+        let now_ms = self.seams.clock.now_ms();
+        let mut facts = Vec::new();
+        if let Some(last) = self.last("os.system.uptime", Some(host), now_ms - LISTED_MS).await?.first() {
+            let uptime = tidemark_dashboards::format_duration(last.point.value.as_f64());
+            facts.push(Fact { name: "uptime".to_owned(), text: uptime });
+        }
+        let cores = self.last("linux.cpu.clock", Some(host), now_ms - LISTED_MS).await?.len();
+        if cores > 0 {
+            facts.push(Fact { name: "processors".to_owned(), text: cores.to_string() });
+        }
+        Ok(Some(HostFacts { row, facts }))
+    }
+
+    pub(crate) async fn host_incidents(&self, host: &str) -> HostIncidents {
+        let about = |incident: &IncidentSummary| incident.tags.iter().any(|tag| tag.key == "host" && tag.value == host);
+        HostIncidents { incidents: self.open_incidents().await.into_iter().filter(about).collect() }
+    }
+
+    /// Filesystems and interfaces of a host.
+    pub(crate) async fn host_volumes(&self, host: &str) -> Result<HostVolumes, AskError> {
+        let since = self.seams.clock.now_ms() - LISTED_MS;
+        let mut volumes: BTreeMap<String, Volume> = BTreeMap::new();
+        for last in self.last("os.disk.fs.space_total", Some(host), since).await? {
+            volume(&mut volumes, &last, "disk").total_bytes = Some(last.point.value.as_f64());
+        }
+        for last in self.last("os.disk.fs.space_used", Some(host), since).await? {
+            volume(&mut volumes, &last, "disk").used_bytes = Some(last.point.value.as_f64());
+        }
+        let total = self.last("linux.disk.fs.inodes_total", Some(host), since).await?;
+        for used in self.last("linux.disk.fs.inodes_used", Some(host), since).await? {
+            let same = |other: &&LastPoint| other.series.key.tag("mount") == used.series.key.tag("mount");
+            let total = total.iter().find(same).map(|total| total.point.value.as_f64()).filter(|total| *total > 0.0);
+            volume(&mut volumes, &used, "mount").inodes_used_percent =
+                total.map(|total| used.point.value.as_f64() / total * 100.0);
+        }
+        volumes.remove("");
+        Ok(HostVolumes { filesystems: volumes.into_values().collect(), interfaces: self.interfaces(host).await? })
+    }
+
+    async fn interfaces(&self, host: &str) -> Result<Vec<NetworkInterface>, AskError> {
+        let now_ms = self.seams.clock.now_ms();
+        let window = Window { start_ms: now_ms - RECENT_MS, end_ms: now_ms };
+        let query = |metric: &str, direction: &str| GraphQuery {
+            m: format!("sum:{RECENT}-avg:rate{{dropcounter}}:{metric}{{iface=*}}{{host=literal_or({host}),direction={direction}}}"),
+            label_tag: Some("iface".to_owned()),
+        };
+        let queries = [query("os.net.bytes", "in"), query("os.net.bytes", "out"), query("os.net.errs", "*"), query("os.net.dropped", "*")];
+        let mut interfaces: BTreeMap<String, NetworkInterface> = BTreeMap::new();
+        for (position, query) in queries.into_iter().enumerate() {
+            for series in self.asker.graph_or_empty(&[query], window, GRAPH_PX).await?.series {
+                let interface = interfaces.entry(series.label.clone()).or_default();
+                interface.name = series.label;
+                let value = newest(&series.values);
+                match position {
+                    0 => (interface.bytes_in, interface.recent) = (value, series.values),
+                    1 => {
+                        interface.bytes_out = value;
+                        interface.recent = sums(&interface.recent, &series.values);
+                    }
+                    _ => interface.errors = Some(interface.errors.unwrap_or_default() + value.unwrap_or_default()),
+                }
+            }
+        }
+        Ok(interfaces.into_values().collect())
+    }
+
+    /// Every metric that a host sends, and how many were left out.
+    async fn metrics_of(&self, host: &str) -> Result<(Vec<MetricRow>, u32), AskError> {
+        let selector = SeriesSelector::Tags {
+            metric: None,
+            predicates: vec![TagPredicate { key: "host".to_owned(), matches: TagMatch::OneOf(vec![host.to_owned()]) }],
+            exact_keys: false,
+        };
+        let since = self.seams.clock.now_ms() - LISTED_MS;
+        let points = match self.seams.catalog.last(&selector, since).await {
+            Ok(points) => points,
+            Err(error) if is_unknown_name(&error.0) => Vec::new(),
+            Err(error) => return Err(error.0.into()),
+        };
+        let mut by_metric: BTreeMap<String, Vec<LastPoint>> = BTreeMap::new();
+        for point in points {
+            by_metric.entry(point.series.key.metric().to_owned()).or_default().push(point);
+        }
+        let left_out = u32::try_from(by_metric.len().saturating_sub(METRICS_MAX)).unwrap_or(u32::MAX);
+        let mut rows = Vec::new();
+        for (metric, points) in by_metric.into_iter().take(METRICS_MAX) {
+            rows.push(self.metric_row(metric, &points).await);
+        }
+        Ok((rows, left_out))
+    }
+
+    async fn metric_row(&self, metric: String, points: &[LastPoint]) -> MetricRow {
+        // What a metric means is a nicety: a page without it is better than none.
+        let metadata = self.seams.metadata.metadata(&metric).await.ok().flatten().unwrap_or_default();
+        MetricRow {
+            series: u32::try_from(points.len()).unwrap_or(u32::MAX),
+            unit: Unit::from_metadata(&metadata.unit, false),
+            description: metadata.description,
+            rate_kind: metadata.rate.map(|rate| rate.as_str().to_owned()).unwrap_or_default(),
+            last_value: points.first().filter(|_| points.len() == 1).map(|last| last.point.value.as_f64()),
+            last_point_ms: points.iter().map(|last| last.point.timestamp).max(),
+            metric,
+        }
+    }
+}
+
+fn is_unknown_name(error: &tidemark_model::ReadError) -> bool {
+    matches!(error, tidemark_model::ReadError::UnknownName { .. })
+}
+
+fn volume<'a>(volumes: &'a mut BTreeMap<String, Volume>, last: &LastPoint, key: &str) -> &'a mut Volume {
+    let mount = last.series.key.tag(key).unwrap_or_default();
+    let volume = volumes.entry(mount.to_owned()).or_default();
+    volume.mount = mount.to_owned();
+    volume
+}
+
+fn problems_of(host: &str, incidents: &[IncidentSummary]) -> u32 {
+    let about = |incident: &&IncidentSummary| incident.tags.iter().any(|tag| tag.key == "host" && tag.value == host);
+    u32::try_from(incidents.iter().filter(about).count()).unwrap_or(u32::MAX)
+}
+
+fn status_of(host: &str, silent_ms: i64, incidents: &[IncidentSummary]) -> Status {
+    let about = incidents.iter().filter(|incident| incident.tags.iter().any(|tag| tag.key == "host" && tag.value == host));
+    let worst = about.map(|incident| incident.current).max().unwrap_or_default();
+    if silent_ms > SILENT_MS { Status::Unknown } else { worst }
+}
+
+fn newest(values: &[Option<f64>]) -> Option<f64> {
+    values.iter().rev().find_map(|value| *value)
+}
+
+fn sums(left: &[Option<f64>], right: &[Option<f64>]) -> Vec<Option<f64>> {
+    let length = left.len().max(right.len());
+    let sum = |index: usize| match (left.get(index).copied().flatten(), right.get(index).copied().flatten()) {
+        (None, None) => None,
+        (left, right) => Some(left.unwrap_or_default() + right.unwrap_or_default()),
+    };
+    (0..length).map(sum).collect()
+}
+
+fn percents(values: &[Option<f64>], whole: Option<f64>) -> Vec<Option<f64>> {
+    let whole = whole.filter(|whole| *whole > 0.0);
+    values.iter().map(|value| Some((*value)? / whole? * 100.0)).collect()
+}
+
+/// The graphs of a host's page, without their data.
+fn graphs_of(host: &str, from: &str, window: Window) -> Vec<Graph> {
+    let query = |m: String, label_tag: Option<&str>| GraphQuery { m, label_tag: label_tag.map(str::to_owned) };
+    let only = format!("host=literal_or({host})");
+    let graph = |id: &str, title: &str, unit: Unit, queries: Vec<GraphQuery>| Graph {
+        id: id.to_owned(),
+        title: title.to_owned(),
+        unit,
+        queries,
+        from: from.to_owned(),
+        to: "now".to_owned(),
+        start_ms: window.start_ms,
+        end_ms: window.end_ms,
+        minimum: Some(0.0),
+        ..Graph::default()
+    };
+    let rate = |metric: &str, group: &str, more: &str| format!("sum:auto-avg:rate{{dropcounter}}:{metric}{{{group}}}{{{only}{more}}}");
+    let level = |metric: &str, group: &str| format!("sum:auto-avg:{metric}{{{group}}}{{{only}}}");
+    // Hundredths of a second per second: percent of one processor.
+    let mut cpu = graph("cpu", "CPU by mode", Unit::Percent, vec![query(rate("linux.cpu", "type=*", ""), Some("type"))]);
+    cpu.stacked = true;
+    vec![
+        graph("cpu-use", "CPU", Unit::Percent, vec![query(rate("os.cpu", "", ""), None)]),
+        cpu,
+        graph("memory", "Memory", Unit::Bytes, vec![query(level("os.mem.used", ""), None), query(level("os.mem.total", ""), None)]),
+        graph("load", "Load", Unit::None, ["linux.loadavg_1_min", "linux.loadavg_5_min", "linux.loadavg_15_min"].map(|metric| query(level(metric, ""), None)).to_vec()),
+        graph("network", "Network", Unit::BytesPerSecond, vec![query(rate("os.net.bytes", "iface=*,direction=*", ""), None)]),
+        graph("disks", "Disk traffic", Unit::BytesPerSecond, vec![query(rate("linux.disk.bytes", "dev=*,type=*", ""), None)]),
+        graph("filesystems", "Filesystems in use", Unit::Bytes, vec![query(level("os.disk.fs.space_used", "disk=*"), Some("disk"))]),
+    ]
+}

@@ -1,0 +1,11 @@
+//! What is the same for every HTTP request: paths, query strings, bodies, compression, origins, ids and logs.
+
+pub(crate) mod body;
+pub(crate) mod body_budget;
+pub(crate) mod callback;
+pub(crate) mod capped_decoder;
+pub(crate) mod cors;
+pub(crate) mod gzip_body;
+pub(crate) mod normal_path;
+pub(crate) mod pipeline;
+pub(crate) mod query_string;

@@ -1,0 +1,47 @@
+//! `/api/config`, `/api/config/filters` and `/api/serializers`.
+
+use actix_web::{HttpResponse, web::Data};
+use serde_json::{Map, Value, json};
+use tidemark_query::FilterKind;
+
+use super::wire;
+use crate::state::AppState;
+
+/// The settings that OpenTSDB has a name for.
+pub(crate) async fn settings(state: Data<AppState>) -> HttpResponse {
+    let (options, limits) = (&state.options.opentsdb, &state.options.limits);
+    wire::json(&json!({
+        "tsd.core.auto_create_metrics": "true",
+        "tsd.core.timezone": options.timezone,
+        "tsd.http.query.allow_delete": "false",
+        "tsd.http.request.cors_domains": options.cors_domains.join(","),
+        "tsd.http.request.cors_headers": options.cors_headers,
+        "tsd.http.request.enable_chunked": "true",
+        "tsd.http.request.max_chunk": limits.body_bytes.to_string(),
+        "tsd.http.show_stack_trace": "false",
+        "tsd.mode": "rw",
+        "tsd.query.timeout": limits.query_time.as_millis().to_string(),
+        "tsd.storage.fix_duplicates": "true",
+        "tsd.storage.max_tags": options.max_tags.to_string(),
+    }))
+}
+
+pub(crate) async fn filters() -> HttpResponse {
+    let kinds: Map<String, Value> = FilterKind::ALL
+        .into_iter()
+        .map(|kind| (kind.name().to_owned(), json!({ "examples": kind.examples(), "description": kind.description() })))
+        .collect();
+    wire::json(&kinds)
+}
+
+/// OpenTSDB documents this endpoint and does not have it; clients that follow the documentation get an answer here.
+pub(crate) async fn serializers() -> HttpResponse {
+    wire::json(&json!([{
+        "serializer": "json",
+        "class": "tidemark",
+        "response_content_type": "application/json; charset=UTF-8",
+        "request_content_type": "application/json",
+        "formatters": ["Aggregators", "Config", "Error", "NotFound", "Put", "Query", "SearchResults", "Suggest", "Version"],
+        "parsers": ["LastPointQuery", "Put", "Query", "Search", "Suggest"],
+    }]))
+}

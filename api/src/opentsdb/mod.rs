@@ -1,0 +1,14 @@
+//! OpenTSDB's HTTP API, and the two routes of Bosun's that collectors call.
+
+mod aggregators;
+mod configuration;
+mod last;
+mod lookup;
+mod metadata;
+mod routes;
+pub(crate) mod statistics;
+mod suggest;
+pub(crate) mod version;
+pub(crate) mod wire;
+
+pub(crate) use routes::configure;

@@ -1,0 +1,70 @@
+//! Which path is answered by whom.
+
+use actix_web::{
+    HttpRequest, HttpResponse, Resource,
+    http::Method,
+    web::{self, ServiceConfig},
+};
+
+use super::{aggregators, configuration, last, lookup, metadata, statistics, suggest, version};
+use crate::{error::ApiError, put};
+
+/// Adds OpenTSDB's routes. Paths are in their normal form when they get here.
+pub(crate) fn configure(config: &mut ServiceConfig) {
+    config
+        .service(endpoint("/api/put").route(web::post().to(put::put)))
+        .service(endpoint("/api/query/last").route(web::get().to(last::get)).route(web::post().to(last::post)))
+        .service(endpoint("/api/suggest").route(web::get().to(suggest::get)).route(web::post().to(suggest::post)))
+        .service(endpoint("/api/search/lookup").route(web::get().to(lookup::get)).route(web::post().to(lookup::post)))
+        .service(
+            endpoint("/api/aggregators").route(web::get().to(aggregators::all)).route(web::post().to(aggregators::all)),
+        )
+        .service(
+            endpoint("/api/config")
+                .route(web::get().to(configuration::settings))
+                .route(web::post().to(configuration::settings)),
+        )
+        .service(
+            endpoint("/api/config/filters")
+                .route(web::get().to(configuration::filters))
+                .route(web::post().to(configuration::filters)),
+        )
+        .service(
+            endpoint("/api/serializers")
+                .route(web::get().to(configuration::serializers))
+                .route(web::post().to(configuration::serializers)),
+        )
+        .service(endpoint("/api/version").route(web::get().to(version::api)).route(web::post().to(version::api)))
+        .service(endpoint("/api/stats").route(web::get().to(statistics::api)).route(web::post().to(statistics::api)))
+        .service(endpoint("/api/dropcaches").route(web::get().to(drop_caches)).route(web::post().to(drop_caches)))
+        .service(endpoint("/api/metadata/put").route(web::post().to(metadata::put)))
+        .service(endpoint("/api/metadata/get").route(web::get().to(metadata::get)))
+        .service(endpoint("/aggregators").route(web::get().to(aggregators::all)))
+        .service(endpoint("/suggest").route(web::get().to(suggest::get)))
+        .service(endpoint("/version").route(web::get().to(version::legacy)))
+        .service(endpoint("/stats").route(web::get().to(statistics::legacy)))
+        .service(endpoint("/dropcaches").route(web::get().to(drop_caches_legacy)));
+}
+
+/// An endpoint that refuses methods it has no route for.
+fn endpoint(path: &str) -> Resource {
+    web::resource(path).default_service(web::to(method_not_allowed))
+}
+
+async fn method_not_allowed(request: HttpRequest) -> HttpResponse {
+    let known = [Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS];
+    if known.contains(request.method()) {
+        ApiError::method_not_allowed(request.method().as_str()).to_response()
+    } else {
+        HttpResponse::MethodNotAllowed().finish()
+    }
+}
+
+/// There is no cache of names to drop; clients that ask get the answer that they expect.
+async fn drop_caches() -> HttpResponse {
+    HttpResponse::Ok().content_type(crate::error::JSON).body(r#"{"status":"200","message":"Caches dropped"}"#)
+}
+
+async fn drop_caches_legacy() -> HttpResponse {
+    HttpResponse::Ok().content_type("text/plain; charset=UTF-8").body("Caches dropped.\n")
+}

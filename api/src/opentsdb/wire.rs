@@ -1,0 +1,110 @@
+//! How OpenTSDB's clients spell things: numbers as strings, booleans as strings.
+
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
+
+use actix_web::{HttpRequest, HttpResponse, web::Payload};
+
+use crate::{
+    error::{ApiError, JSON},
+    http::body::{read_body, read_body_up_to},
+    state::AppState,
+};
+
+/// Longest body of a request that only asks.
+const REQUEST_BYTES_MAX: usize = 1 << 20;
+
+/// A text that may come as a string, a number or a boolean.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Text(pub(crate) String);
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match serde_json::Value::deserialize(deserializer)? {
+            serde_json::Value::String(text) => Ok(Self(text)),
+            serde_json::Value::Number(number) => Ok(Self(number.to_string())),
+            serde_json::Value::Bool(flag) => Ok(Self(flag.to_string())),
+            serde_json::Value::Null => Ok(Self(String::new())),
+            _ => Err(serde::de::Error::custom("expected a string or a number")),
+        }
+    }
+}
+
+/// A boolean that may come as a string; null is false.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Flag(pub(crate) bool);
+
+impl<'de> Deserialize<'de> for Flag {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Text::deserialize(deserializer)?.0.to_ascii_lowercase();
+        match text.trim() {
+            "true" | "1" => Ok(Self(true)),
+            "false" | "0" | "" => Ok(Self(false)),
+            other => Err(serde::de::Error::custom(format!("`{other}` is neither true nor false"))),
+        }
+    }
+}
+
+/// Reads a body that is a small JSON object.
+///
+/// # Errors
+/// 400 when the body is empty, no JSON, or has a field of the wrong type; otherwise as for every body.
+pub(crate) async fn read_json<T: DeserializeOwned>(
+    request: &HttpRequest,
+    payload: Payload,
+    state: &AppState,
+) -> Result<T, ApiError> {
+    let body = read_body_up_to(request, payload, state, REQUEST_BYTES_MAX).await?;
+    let text = body.text()?;
+    if text.trim().is_empty() {
+        return Err(ApiError::bad_request("Missing message content"));
+    }
+    parse_json(text)
+}
+
+/// Reads a body that may be as long as one with points.
+///
+/// # Errors
+/// As [`read_json`].
+pub(crate) async fn read_long_json<T: DeserializeOwned>(
+    request: &HttpRequest,
+    payload: Payload,
+    state: &AppState,
+) -> Result<T, ApiError> {
+    let body = read_body(request, payload, state).await?;
+    parse_json(body.text()?)
+}
+
+fn parse_json<T: DeserializeOwned>(text: &str) -> Result<T, ApiError> {
+    serde_json::from_str(text)
+        .map_err(|error| ApiError::bad_request("Unable to parse the given JSON").details(error.to_string()))
+}
+
+/// An answer of JSON.
+pub(crate) fn json(value: &impl Serialize) -> HttpResponse {
+    match serde_json::to_vec(value) {
+        Ok(body) => HttpResponse::Ok().content_type(JSON).body(body),
+        Err(error) => {
+            let status = actix_web::http::StatusCode::INTERNAL_SERVER_ERROR;
+            ApiError::new(status, "the answer could not be written").details(error.to_string()).to_response()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_stand_for_numbers_and_booleans() {
+        let text = |json: &str| serde_json::from_str::<Text>(json).map(|text| text.0).ok();
+        assert_eq!(text("\"1h-ago\"").as_deref(), Some("1h-ago"));
+        assert_eq!(text("1356998400000").as_deref(), Some("1356998400000"));
+        assert_eq!(text("[1]"), None);
+        let flag = |json: &str| serde_json::from_str::<Flag>(json).map(|flag| flag.0).ok();
+        assert_eq!(
+            (flag("true"), flag("\"TRUE\""), flag("\"false\""), flag("null")),
+            (Some(true), Some(true), Some(false), Some(false))
+        );
+        assert_eq!(flag("\"maybe\""), None);
+    }
+}

@@ -1,0 +1,142 @@
+//! Limits and switches of the server, parsed and checked by the binary.
+
+use std::{num::NonZeroUsize, time::Duration};
+
+use tidemark_model::ReadLimits;
+
+/// How the server listens, what it allows and how much of everything it takes.
+#[derive(Clone, Debug)]
+pub struct ApiOptions {
+    /// Threads that serve connections.
+    pub workers: NonZeroUsize,
+    /// Limits of connections and requests.
+    pub limits: ApiLimits,
+    /// What OpenTSDB's configuration decides.
+    pub opentsdb: OpenTsdbOptions,
+    /// What `/api/version` says.
+    pub build: BuildInfo,
+    /// Requests that take longer are logged at `info` instead of `debug`.
+    pub slow_request: Duration,
+}
+
+/// Limits of connections and requests. Each refusal names its limit.
+#[derive(Clone, Copy, Debug)]
+pub struct ApiLimits {
+    /// Open connections of both protocols, `limits.connections`; further ones wait in the kernel's queue.
+    pub connections: usize,
+    /// How long a connection may be silent before its first byte, `limits.first_byte_timeout`.
+    pub first_byte_timeout: Duration,
+    /// How long the head of a request may take, `limits.head_timeout`.
+    pub head_timeout: Duration,
+    /// How long a body may make no progress, `limits.body_timeout`; within any such span at least
+    /// [`ApiLimits::body_rate_min`] bytes a second must come.
+    pub body_timeout: Duration,
+    /// Bytes a second below which a body counts as stalled, `limits.body_rate`.
+    pub body_rate_min: u64,
+    /// How long a body may take in all, `limits.body_total_timeout`.
+    pub body_total_timeout: Duration,
+    /// Bytes of a body as sent, `limits.body_bytes`.
+    pub body_bytes: usize,
+    /// Bytes of a body after decompression, `limits.body_bytes_decoded`.
+    pub body_bytes_decoded: usize,
+    /// Bytes of all bodies that are held at once, `limits.body_bytes_in_flight`.
+    pub body_bytes_in_flight: usize,
+    /// How long a client may leave an answer unread, `limits.response_timeout`.
+    pub response_timeout: Duration,
+    /// How long an idle connection is kept, `limits.keep_alive`.
+    pub keep_alive: Duration,
+    /// How long open requests may take to finish after the server was told to stop.
+    pub shutdown_timeout: Duration,
+    /// Batches of one telnet connection that are written at once, `limits.telnet_writes_in_flight`.
+    pub telnet_writes_in_flight: usize,
+    /// How long a telnet connection holds a batch that the store does not take, `limits.telnet_retry`.
+    pub telnet_retry: Duration,
+    /// Queries that are evaluated at once, `limits.queries`.
+    pub queries: usize,
+    /// How long a query may wait for its turn, `limits.query_wait`.
+    pub query_wait: Duration,
+    /// How long a query may be evaluated, `limits.query_time`.
+    pub query_time: Duration,
+    /// Sub-queries of one request, `limits.query_parts`.
+    pub query_parts: usize,
+    /// Series, points and bytes that one sub-query may read.
+    pub query_reads: ReadLimits,
+    /// Most names, series or results that one listing returns, `limits.results`.
+    pub results: usize,
+}
+
+impl Default for ApiLimits {
+    fn default() -> Self {
+        Self {
+            connections: 20_000,
+            first_byte_timeout: Duration::from_secs(300),
+            head_timeout: Duration::from_secs(5),
+            body_timeout: Duration::from_secs(15),
+            body_rate_min: 1024,
+            body_total_timeout: Duration::from_secs(600),
+            body_bytes: 64 << 20,
+            body_bytes_decoded: 64 << 20,
+            body_bytes_in_flight: 256 << 20,
+            response_timeout: Duration::from_secs(30),
+            keep_alive: Duration::from_secs(75),
+            shutdown_timeout: Duration::from_secs(10),
+            telnet_writes_in_flight: 4,
+            telnet_retry: Duration::from_secs(60),
+            queries: 16,
+            query_wait: Duration::from_secs(10),
+            query_time: Duration::from_secs(60),
+            query_parts: 100,
+            query_reads: ReadLimits::default(),
+            results: 1_000_000,
+        }
+    }
+}
+
+/// What OpenTSDB's configuration decides.
+#[derive(Clone, Debug)]
+pub struct OpenTsdbOptions {
+    /// Tags that a point may have, `opentsdb.max_tags`.
+    pub max_tags: usize,
+    /// Origins of pages that may call the API from a browser, `opentsdb.cors_domains`; `*` stands for all.
+    pub cors_domains: Vec<String>,
+    /// Request headers that such pages may send, `opentsdb.cors_headers`.
+    pub cors_headers: String,
+    /// The time zone of formatted dates without one, `opentsdb.timezone`.
+    pub timezone: String,
+}
+
+impl Default for OpenTsdbOptions {
+    fn default() -> Self {
+        Self {
+            max_tags: tidemark_model::PointBatchBuilder::TAGS_MAX_DEFAULT,
+            cors_domains: Vec::new(),
+            cors_headers: "Authorization, Content-Type, Accept, Origin, User-Agent, DNT, Cache-Control, \
+                           X-Mx-ReqToken, Keep-Alive, X-Requested-With, If-Modified-Since"
+                .to_owned(),
+            timezone: "UTC".to_owned(),
+        }
+    }
+}
+
+/// What this program is, as `/api/version` tells it.
+#[derive(Clone, Debug, Default)]
+pub struct BuildInfo {
+    /// The version, such as `0.1.0`.
+    pub version: String,
+    /// The commit it was built from, in full; empty when unknown.
+    pub revision: String,
+    /// When it was built, in seconds since the epoch; 0 when unknown.
+    pub built_at: i64,
+}
+
+impl Default for ApiOptions {
+    fn default() -> Self {
+        Self {
+            workers: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            limits: ApiLimits::default(),
+            opentsdb: OpenTsdbOptions::default(),
+            build: BuildInfo { version: env!("CARGO_PKG_VERSION").to_owned(), ..BuildInfo::default() },
+            slow_request: Duration::from_secs(1),
+        }
+    }
+}

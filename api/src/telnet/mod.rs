@@ -1,0 +1,10 @@
+//! OpenTSDB's telnet protocol: lines of words, silent when all is well.
+
+mod commands;
+mod connection;
+mod line_buffer;
+pub(crate) mod put_line;
+mod session;
+mod write;
+
+pub(crate) use connection::serve;

@@ -1,0 +1,247 @@
+//! Reads the points of `put` lines.
+//!
+//! Nearly every line is good and has the same tags as the line before it, so there are two readers: one that walks over
+//! the line once and knows good lines alone, and one that has OpenTSDB's order of checks and its texts. A property test
+//! holds the first to the second.
+
+use tidemark_model::PointBatchBuilder;
+
+use crate::{
+    number::{self, NumberError},
+    put::refusal_text::{braces, refusal_text},
+};
+
+/// Most tags of a line that the fast reader has room for.
+const TAGS_MAX: usize = 16;
+
+/// Adds the points of lines to a batch.
+#[derive(Debug)]
+pub(crate) struct PutLines<'a> {
+    builder: PointBatchBuilder,
+    tags_max: usize,
+    /// The tags of the last point as they were sent.
+    tags_before: &'a str,
+}
+
+impl<'a> PutLines<'a> {
+    pub(crate) fn new(tags_max: usize) -> Self {
+        Self { builder: PointBatchBuilder::new(tags_max), tags_max, tags_before: "" }
+    }
+
+    /// Adds the point of a line: what comes after `put `.
+    ///
+    /// # Errors
+    /// The reply, without `put: ` before it and without an end of line.
+    pub(crate) fn add(&mut self, words: &'a str) -> Result<(), String> {
+        match self.add_good(words) {
+            Some(()) => Ok(()),
+            None => self.add_any(words),
+        }
+    }
+
+    /// Points so far.
+    pub(crate) fn len(&self) -> usize {
+        self.builder.len()
+    }
+
+    /// Takes the points out.
+    pub(crate) fn take(&mut self) -> tidemark_model::PointBatch {
+        self.tags_before = "";
+        std::mem::replace(&mut self.builder, PointBatchBuilder::new(self.tags_max)).finish()
+    }
+
+    /// Makes room for the points of `bytes` bytes of lines.
+    pub(crate) fn reserve(&mut self, bytes: usize) {
+        self.builder.reserve(bytes / 48);
+    }
+
+    /// `None` leaves the batch as it was.
+    fn add_good(&mut self, words: &'a str) -> Option<()> {
+        let (metric, rest) = word(words)?;
+        let (timestamp, rest) = word(rest)?;
+        let (value, tags_text) = word(rest)?;
+        let timestamp = number::line_timestamp(timestamp).ok()?;
+        let (number, bytes) = number::json_number(value.as_bytes())?;
+        if bytes != value.len() {
+            return None;
+        }
+        if !self.tags_before.is_empty() && tags_text == self.tags_before {
+            return self.builder.push_with_last_tags(metric, timestamp, number)?.ok();
+        }
+        let mut tags = [("", ""); TAGS_MAX];
+        let mut count = 0;
+        for tag in tags_text.split(' ').filter(|tag| !tag.is_empty()) {
+            *tags.get_mut(count)? = pair(tag)?;
+            count += 1;
+        }
+        self.builder.push(metric, tags.get_mut(..count)?, timestamp, number).ok()?;
+        self.tags_before = tags_text;
+        Some(())
+    }
+
+    fn add_any(&mut self, words: &'a str) -> Result<(), String> {
+        let words: Vec<&str> = words.split(' ').collect();
+        let [metric, timestamp, value, tags @ ..] = words.as_slice() else {
+            return Err(illegal(&format!("not enough arguments (need least 4, got {})", words.len())));
+        };
+        if tags.is_empty() {
+            return Err(illegal(&format!("not enough arguments (need least 4, got {})", words.len())));
+        }
+        if metric.is_empty() {
+            return Err(illegal("empty metric name"));
+        }
+        let millis = number::line_timestamp(timestamp).map_err(invalid)?;
+        if millis <= 0 {
+            return Err(illegal(&format!("invalid timestamp: {}", shown(timestamp))));
+        }
+        if value.is_empty() {
+            return Err(illegal("empty value"));
+        }
+        let tags = distinct_tags(tags)?;
+        let number = number::value(value).map_err(invalid)?;
+        let refused = |error| illegal(&refusal_text(&error, metric, shown_timestamp(timestamp, millis), value, &tags));
+        self.builder.push(metric, &mut tags.clone(), millis, number).map_err(refused)?;
+        // The tags of the last point are no longer those of the text.
+        self.tags_before = "";
+        Ok(())
+    }
+}
+
+/// The first word and what comes after the blank behind it.
+fn word(text: &str) -> Option<(&str, &str)> {
+    let end = memchr::memchr(b' ', text.as_bytes())?;
+    Some((text.get(..end)?, text.get(end + 1..)?))
+}
+
+/// The two halves of a tag around its only `=`.
+fn pair(tag: &str) -> Option<(&str, &str)> {
+    let (key, value) = tag.split_once('=')?;
+    (!key.is_empty() && !value.is_empty() && !value.contains('=')).then_some((key, value))
+}
+
+fn distinct_tags<'a>(words: &[&'a str]) -> Result<Vec<(&'a str, &'a str)>, String> {
+    let mut tags: Vec<(&str, &str)> = Vec::new();
+    for tag in words.iter().filter(|word| !word.is_empty()) {
+        let (key, value) = pair(tag).ok_or_else(|| illegal(&format!("invalid tag: {}", shown(tag))))?;
+        match tags.iter().find(|(known, _)| *known == key) {
+            None => tags.push((key, value)),
+            Some((_, known)) if *known == value => {}
+            Some(_) => return Err(illegal(&format!("duplicate tag: {tag}, tags={}", braces(&tags)))),
+        }
+    }
+    Ok(tags)
+}
+
+fn shown_timestamp(text: &str, millis: i64) -> i64 {
+    number::long(text).unwrap_or(millis)
+}
+
+fn shown(text: &str) -> String {
+    text.chars().take(256).collect()
+}
+
+fn illegal(text: &str) -> String {
+    format!("illegal argument: {text}")
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "fits `map_err`")]
+fn invalid(error: NumberError) -> String {
+    format!("invalid value: {error}")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tidemark_model::PointBatch;
+
+    use super::*;
+
+    fn check(words: &str, expect: &str) {
+        assert_eq!(PutLines::new(8).add(words), Err(expect.to_owned()), "{words:?}");
+    }
+
+    #[test]
+    fn replies_are_opentsdbs() {
+        check("m 1 2", "illegal argument: not enough arguments (need least 4, got 3)");
+        check("", "illegal argument: not enough arguments (need least 4, got 1)");
+        check("m x 2 a=b", "invalid value: Invalid character 'x' in x");
+        check("m 1 x a=b", "invalid value: Invalid character 'x' in x");
+        check("m 1 9223372036854775808 a=b", "invalid value: Overflow in 9223372036854775808");
+        check("m  1 2 a=b", "invalid value: Empty string");
+        check("m 0 2 a=b", "illegal argument: invalid timestamp: 0");
+        check("m -5 2 a=b", "illegal argument: invalid timestamp: -5");
+        check("m 1 2 host", "illegal argument: invalid tag: host");
+        check("m 1 2 host=a=b", "illegal argument: invalid tag: host=a=b");
+        check("m 1 2 host=", "illegal argument: invalid tag: host=");
+        check("m 1 2 host=a host=b", "illegal argument: duplicate tag: host=b, tags={host=a}");
+        check("t.tel 1 2 ", "illegal argument: Need at least one tag (metric=t.tel, tags={})");
+        check("bad!m 1 2 a=b", "illegal argument: Invalid metric name (\"bad!m\"): illegal character: !");
+        check("m 1 1e400 a=b", "illegal argument: value is NaN or Infinite: Infinity for metric=m timestamp=1");
+        let many: Vec<_> = (0..9).map(|number| format!("k{number}=v")).collect();
+        let shown = many.join(", ");
+        check(
+            &format!("m 1 2 {}", many.join(" ")),
+            &format!("illegal argument: Too many tags: 9 maximum allowed: 8, tags: {{{shown}}}"),
+        );
+    }
+
+    fn read(lines: &[&str]) -> PointBatch {
+        let mut put = PutLines::new(8);
+        lines.iter().for_each(|line| put.add(line).unwrap());
+        put.take()
+    }
+
+    #[test]
+    fn extra_blanks_among_the_tags_and_repeated_tags_are_tolerated() {
+        let batch = read(&["m 1 2  host=x", "m 1 2 host=x  a=b ", "n 1 2 host=x  a=b ", "n 1 2 a=b a=b"]);
+        let keys: Vec<_> = batch.points().map(|point| batch.series_key(point.series).to_string()).collect();
+        assert_eq!(keys, ["m{host=x}", "m{a=b,host=x}", "n{a=b,host=x}", "n{a=b}"]);
+    }
+
+    #[test]
+    fn a_bad_line_between_good_ones_changes_nothing_about_them() {
+        let mut put = PutLines::new(8);
+        put.add("m 1 1 a=1").unwrap();
+        put.add("m 1 +2 b=2").unwrap();
+        put.add("bad! 1 1 a=1").unwrap_err();
+        put.add("m 1 3 a=1").unwrap();
+        let batch = put.take();
+        let keys: Vec<_> = batch.points().map(|point| batch.series_key(point.series).to_string()).collect();
+        assert_eq!(keys, ["m{a=1}", "m{b=2}", "m{a=1}"]);
+    }
+
+    fn line() -> impl Strategy<Value = String> {
+        let metric = prop::sample::select(vec!["m", "sys.cpu", "größe", "bad!", ""]);
+        let timestamp = prop::sample::select(vec![
+            "1356998400",
+            "1356998400123",
+            "1356998400.5",
+            "0",
+            "-1",
+            "x",
+            "",
+            "99999999999999",
+        ]);
+        let value = prop::sample::select(vec!["1", "-2.5", "1e3", "+4", ".5", "5.", "1.5f", "x", "", "1e999", "007"]);
+        let tag = prop::sample::select(vec!["a=1", "b=2", "a=2", "host=web01", "", "c", "d==", "e!=1"]);
+        (metric, timestamp, value, prop::collection::vec(tag, 0..5))
+            .prop_map(|(metric, timestamp, value, tags)| format!("{metric} {timestamp} {value} {}", tags.join(" ")))
+    }
+
+    proptest! {
+        #[test]
+        fn the_fast_reader_agrees_with_the_thorough_one(lines in prop::collection::vec(line(), 1..20)) {
+            let mut fast = PutLines::new(8);
+            let mut thorough = PutLines::new(8);
+            for line in &lines {
+                prop_assert_eq!(fast.add(line), thorough.add_any(line), "{}", line);
+            }
+            prop_assert_eq!(fast.take(), thorough.take());
+        }
+
+        #[test]
+        fn no_line_makes_it_panic(line in "\\PC*") {
+            let _unused = PutLines::new(8).add(&line);
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! What the lines of a connection mean: batches of points to write, and texts to reply, in order.
+
+use tidemark_model::PointBatch;
+
+use super::{
+    commands::{Answer, carry_out},
+    put_line::PutLines,
+};
+use crate::{
+    metrics::{Protocol, RejectReason, printable},
+    state::AppState,
+};
+
+/// Something to do for a connection, in the order in which its lines came.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Step {
+    /// Writes points.
+    Write(PointBatch),
+    /// Replies.
+    Reply(String),
+    /// Closes the connection.
+    Close,
+}
+
+/// Reads whole lines. Points of neighbouring `put` lines are gathered into one batch.
+pub(crate) fn read_lines(lines: &[u8], state: &AppState) -> Vec<Step> {
+    let mut session = Session {
+        state,
+        steps: Vec::new(),
+        points: PutLines::new(state.options.opentsdb.max_tags),
+        reply: String::new(),
+    };
+    session.points.reserve(lines.len());
+    // One check for all lines is many times faster than one for each.
+    match std::str::from_utf8(lines) {
+        Ok(text) => session.read(text.split_terminator('\n').map(Ok)),
+        Err(_) => session.read(
+            lines
+                .split_inclusive(|&byte| byte == b'\n')
+                .map(|line| std::str::from_utf8(line).map(|line| line.trim_end_matches('\n')).map_err(|_| line)),
+        ),
+    }
+    session.flush();
+    session.steps
+}
+
+struct Session<'a> {
+    state: &'a AppState,
+    steps: Vec<Step>,
+    points: PutLines<'a>,
+    reply: String,
+}
+
+impl<'a> Session<'a> {
+    fn read(&mut self, lines: impl Iterator<Item = Result<&'a str, &'a [u8]>>) {
+        for line in lines {
+            let line = match line {
+                Ok(line) => line.strip_suffix('\r').unwrap_or(line),
+                Err(bytes) => {
+                    self.reject(&String::from_utf8_lossy(bytes), "put", "illegal argument: the line is no UTF-8");
+                    continue;
+                }
+            };
+            if let Some(words) = line.strip_prefix("put ") {
+                if let Err(error) = self.points.add(words) {
+                    self.reject(line, "put", &error);
+                }
+            } else if line == "put" {
+                self.reject(line, "put", "illegal argument: not enough arguments (need least 4, got 0)");
+            } else {
+                self.flush();
+                match carry_out(line, self.state) {
+                    Answer::Text(text) => self.steps.push(Step::Reply(text)),
+                    Answer::Close => {
+                        self.steps.push(Step::Close);
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn reject(&mut self, line: &str, command: &str, error: &str) {
+        self.reply.push_str(command);
+        self.reply.push_str(": ");
+        self.reply.push_str(error);
+        self.reply.push('\n');
+        let counters = &self.state.counters;
+        counters.points.reject(Protocol::Telnet, RejectReason::Invalid, 1);
+        counters.rejected_lines.add(self.state.seams.clock.now_ms(), Protocol::Telnet, line, error);
+        tracing::debug!(error = printable(error), "rejected a line");
+    }
+
+    fn flush(&mut self) {
+        if !self.reply.is_empty() {
+            self.steps.push(Step::Reply(std::mem::take(&mut self.reply)));
+        }
+        if self.points.len() > 0 {
+            let batch = self.points.take();
+            self.steps.push(Step::Write(batch));
+        }
+    }
+}
