@@ -1,0 +1,30 @@
+//! How points become bytes.
+//!
+//! Two formats, each with a page that its reader and its writer follow:
+//! - a **block** holds points of one series and is read for years: `docs/format/block.md`, [`encode_block`] and
+//!   [`decode_block`];
+//! - a **segment** holds one flush, points of many series in the order in which they came, and lives until it is sealed:
+//!   `docs/format/segment.md`, [`encode_segment`] and [`decode_segment`].
+//!
+//! Both begin with a format byte. Decoding checks everything: bytes from anywhere give points or a [`CodecError`], never
+//! a panic and never more memory than the limits say.
+
+mod bit_packing;
+mod block;
+mod byte_reader;
+mod column_sink;
+mod decimal;
+mod error;
+mod mini_block;
+mod segment;
+mod segment_row;
+#[cfg(test)]
+mod tests;
+mod timestamps;
+mod values;
+
+pub use block::{BLOCK_POINTS_MAX, BlockHeader, BlockKind, decode_block, encode_block, peek_block};
+pub use error::CodecError;
+pub use segment::{
+    SEGMENT_BYTES_MAX, SegmentHeader, SegmentRow, SegmentRows, decode_segment, encode_segment, peek_segment,
+};
