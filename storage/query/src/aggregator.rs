@@ -142,10 +142,7 @@ impl Aggregator {
 
     /// Whether the result at an instant depends on values before or after it.
     pub(crate) fn needs_neighbours(self) -> bool {
-        match self {
-            Self::None | Self::Zimsum | Self::SquareSum | Self::Mimmin | Self::Mimmax => false,
-            _ => true,
-        }
+        !matches!(self, Self::None | Self::Zimsum | Self::SquareSum | Self::Mimmin | Self::Mimmax)
     }
 }
 

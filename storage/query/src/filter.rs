@@ -183,12 +183,7 @@ mod tests {
             refused.iter().for_each(|value| assert!(!accepts(&filter, value), "{kind}({text}) on {value}"));
         };
         check("literal_or", "web01|web02", &["web01", "web02"], &["WEB01", "web03"]);
-        check(
-            "iliteral_or",
-            "WEB01|Größe",
-            &["web01", "GRÖSSE".to_lowercase().as_str(), "größe"][..1].as_ref(),
-            &["web02"],
-        );
+        check("iliteral_or", "WEB01|Größe", &["web01", "GRÖßE"], &["web02"]);
         check("not_literal_or", "web01|web02", &["WEB01", "x"], &["web01", "web02"]);
         check("not_iliteral_or", "web01", &["x"], &["web01", "WEB01"]);
         check("wildcard", "w*1", &["web01"], &["WEB01"]);

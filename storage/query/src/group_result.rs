@@ -34,11 +34,10 @@ impl GroupResult {
         if self.timestamps.iter().all(is_whole) {
             return;
         }
-        let seconds: Vec<_> = self.timestamps.iter().map(|timestamp| timestamp.div_euclid(1000)).collect();
-        let mut kept = (0..seconds.len()).filter(|&index| seconds.get(index) != seconds.get(index + 1));
+        let second_at = |index: usize| self.timestamps.get(index).map(|timestamp| timestamp.div_euclid(1000));
         let (mut timestamps, mut values) = (Vec::new(), ValueColumn::default());
-        while let Some(index) = kept.next() {
-            if let (Some(second), Some(value)) = (seconds.get(index), self.values.get(index)) {
+        for index in (0..self.timestamps.len()).filter(|&index| second_at(index) != second_at(index + 1)) {
+            if let (Some(second), Some(value)) = (second_at(index), self.values.get(index)) {
                 timestamps.push(second * 1000);
                 values.push(value);
             }

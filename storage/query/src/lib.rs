@@ -7,21 +7,34 @@
 //!
 //! The rules are those of OpenTSDB 2.4 as it was observed to run; where we deviate on purpose, the place says so.
 
+mod accumulator;
 mod aggregator;
+mod bucket_kernels;
+mod calendar;
+mod common_tags;
 mod control;
 mod downsample;
+mod evaluate;
 mod filter;
 mod filter_kind;
+mod grid;
+mod group;
 mod group_result;
+mod interpolation;
 mod interval;
+mod member;
 mod metric_expression;
+mod mixed_rows;
 mod parse_error;
 mod percentile;
+mod plan;
 mod query;
 mod query_error;
 mod rate;
+mod row;
 mod tag_list;
 mod time_expression;
+mod timeline;
 mod wildcard;
 
 pub use aggregator::{Aggregator, Interpolation};
@@ -35,6 +48,7 @@ pub use interval::{Interval, TimeUnit};
 pub use metric_expression::QUERY_TEXT_BYTES_MAX;
 pub use parse_error::ParseError;
 pub use percentile::{Estimation, Percentile};
+pub use plan::SubQueryPlan;
 pub use query::{FILTERS_MAX, Query, RollupUsage, Source, SubQuery};
 pub use query_error::QueryError;
 pub use rate::RateOptions;

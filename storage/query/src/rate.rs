@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use tidemark_model::{PointColumns, TimestampMs, Value, ValueColumn};
+
 use crate::{ParseError, parse_error::excerpt};
 
 /// How a rate per second is taken of a series.
@@ -61,6 +63,60 @@ fn parse_integer(text: Option<&str>, default: i64, refused: fn(String) -> ParseE
     }
 }
 
+/// The rates per second between consecutive points, each stamped at the later point.
+///
+/// Integers are subtracted as integers. OpenTSDB 2.4, `RateSpan`.
+pub(crate) fn rates(points: &PointColumns, options: &RateOptions) -> PointColumns {
+    match &points.values {
+        ValueColumn::Int(ints) => rates_of(&points.timestamps, ints, options, integer_change),
+        ValueColumn::Float(floats) => rates_of(&points.timestamps, floats, options, double_change),
+        ValueColumn::Mixed(values) => {
+            rates_of(&points.timestamps, values, options, |before, after, max| match (before, after) {
+                (Value::Int(before), Value::Int(after)) => integer_change(before, after, max),
+                (before, after) => double_change(before.as_f64(), after.as_f64(), max),
+            })
+        }
+    }
+}
+
+/// How much a counter that goes up to `max` has grown, and whether it became smaller.
+fn integer_change(before: i64, after: i64, max: Option<i64>) -> (f64, bool) {
+    let change = i128::from(after) - i128::from(before);
+    match max {
+        Some(max) if change < 0 => ((change + i128::from(max)) as f64, true),
+        _ => (change as f64, false),
+    }
+}
+
+fn double_change(before: f64, after: f64, max: Option<i64>) -> (f64, bool) {
+    match max {
+        Some(max) if after - before < 0.0 => (max as f64 - before + after, true),
+        _ => (after - before, false),
+    }
+}
+
+fn rates_of<T: Copy>(
+    timestamps: &[TimestampMs],
+    values: &[T],
+    options: &RateOptions,
+    change: impl Fn(T, T, Option<i64>) -> (f64, bool),
+) -> PointColumns {
+    let max = options.counter.then_some(options.counter_max);
+    let (mut times, mut rates) = (Vec::with_capacity(values.len()), Vec::with_capacity(values.len()));
+    let pairs = timestamps.iter().zip(timestamps.iter().skip(1)).zip(values.iter().zip(values.iter().skip(1)));
+    for ((&time_before, &time), (&before, &after)) in pairs {
+        let (grown, is_reset) = change(before, after, max);
+        if is_reset && options.drop_resets {
+            continue;
+        }
+        let rate = grown / ((time - time_before) as f64 / 1000.0);
+        let is_implausible = is_reset && options.reset_value > 0 && rate > options.reset_value as f64;
+        times.push(time);
+        rates.push(if is_implausible { 0.0 } else { rate });
+    }
+    PointColumns { timestamps: times, values: ValueColumn::Float(rates) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,5 +146,35 @@ mod tests {
             "rate{counter,1,2,3}",
             "Incorrect number of values in rate options specification, must be counter[,counter max value,reset value], received: 4 parts",
         );
+    }
+
+    fn check_rates(values: &[Value], options: &str, expect: &[(i64, f64)]) {
+        let points = values.iter().enumerate().map(|(step, value)| (step as i64 * 10_000, *value)).collect();
+        let found = rates(&points, &options.parse().unwrap());
+        let expect: PointColumns = expect.iter().map(|(second, rate)| (second * 1000, Value::Float(*rate))).collect();
+        assert_eq!(found.timestamps, expect.timestamps, "{options}");
+        assert_eq!(found.values.iter().collect::<Vec<_>>(), expect.values.iter().collect::<Vec<_>>(), "{options}");
+    }
+
+    #[test]
+    fn a_smaller_value_is_a_roll_over_only_of_a_counter() {
+        for make in [|value: i64| Value::Int(value), |value: i64| Value::Float(value as f64)] {
+            let values = [100, 200, 50, 150].map(make);
+            check_rates(&values, "rate", &[(10, 10.0), (20, -15.0), (30, 10.0)]);
+            check_rates(&values, "rate{counter,255}", &[(10, 10.0), (20, 10.5), (30, 10.0)]);
+            check_rates(&values, "rate{counter,255,11}", &[(10, 10.0), (20, 10.5), (30, 10.0)]);
+            check_rates(&values, "rate{counter,255,10}", &[(10, 10.0), (20, 0.0), (30, 10.0)]);
+            check_rates(&values, "rate{dropcounter}", &[(10, 10.0), (30, 10.0)]);
+            check_rates(&values, "rate{counter}", &[(10, 10.0), (20, 9.223372036854776e17), (30, 10.0)]);
+        }
+        check_rates(&[Value::Int(7)], "rate", &[]);
+        check_rates(&[], "rate", &[]);
+    }
+
+    #[test]
+    fn integers_are_subtracted_exactly() {
+        check_rates(&[Value::Int(i64::MAX - 10), Value::Int(i64::MAX)], "rate", &[(10, 1.0)]);
+        check_rates(&[Value::Int(i64::MIN), Value::Int(i64::MAX)], "rate", &[(10, 1.8446744073709552e18)]);
+        check_rates(&[Value::Int(1), Value::Float(2.5), Value::Float(5.0)], "rate", &[(10, 0.15), (20, 0.25)]);
     }
 }

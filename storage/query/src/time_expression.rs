@@ -1,6 +1,6 @@
 //! Moments as queries write them: `1h-ago`, `now`, seconds, milliseconds, dates.
 
-use chrono::{LocalResult, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone};
+use chrono::{DateTime, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeZone};
 use chrono_tz::Tz;
 use tidemark_model::TimestampMs;
 
@@ -43,17 +43,24 @@ pub fn parse_time_zone(name: &str) -> Result<Tz, ParseError> {
 pub(crate) fn local_to_utc_ms(local: NaiveDateTime, zone: Tz) -> Option<TimestampMs> {
     match zone.from_local_datetime(&local) {
         LocalResult::Single(moment) | LocalResult::Ambiguous(moment, _) => Some(moment.timestamp_millis()),
-        // No gap of the database is longer than a day, but for dates that a zone skipped as a whole.
-        LocalResult::None => (1..=4 * 48).find_map(|quarters| {
-            let later = local.checked_add_signed(TimeDelta::try_minutes(15 * quarters)?)?;
-            let found = zone.from_local_datetime(&later).earliest()?.timestamp_millis();
-            let before = zone.from_utc_datetime(&chrono::DateTime::from_timestamp_millis(found - 900_000)?.naive_utc());
-            // Back from the first quarter that exists to the change itself.
-            let skipped =
-                later.and_utc().timestamp_millis() - before.naive_local().and_utc().timestamp_millis() - 900_000;
-            Some(if skipped > 0 { found - found.rem_euclid(900_000) } else { found })
-        }),
+        LocalResult::None => clock_change(local.and_utc().timestamp(), zone),
     }
+}
+
+/// The moment of the clock change nearest to `around`, in milliseconds. Zones have skipped up to one day.
+fn clock_change(around: i64, zone: Tz) -> Option<TimestampMs> {
+    const NEARBY_SECONDS: i64 = 40 * 3600;
+    let offset = |seconds: i64| {
+        let moment = DateTime::from_timestamp(seconds, 0)?.naive_utc();
+        Some(zone.offset_from_utc_datetime(&moment).fix().local_minus_utc())
+    };
+    let (mut before, mut after) = (around - NEARBY_SECONDS, around + NEARBY_SECONDS);
+    let offset_before = offset(before)?;
+    while after - before > 1 {
+        let middle = before.midpoint(after);
+        if offset(middle)? == offset_before { before = middle } else { after = middle }
+    }
+    Some(after * 1000)
 }
 
 fn parse_number(text: &str) -> Result<TimestampMs, ParseError> {

@@ -1,0 +1,276 @@
+//! Buckets that follow a calendar: local midnights, months, quarters, weeks from Sunday.
+//!
+//! Every bucket belongs to a larger period and is counted from its start: milliseconds from the second, seconds from the
+//! minute, minutes from the hour, hours from midnight, days and months from January 1, weeks from the Sunday of the week
+//! of January 1, years from the year 0. Where the period ends the count starts again, so that the buckets do not depend
+//! on the window. (OpenTSDB counts on from the period of the first point; within one period both agree.)
+//!
+//! Buckets of up to an hour are lengths of time, longer ones are spans of the local clock: a day on which clocks change
+//! is one bucket of 23 or 25 hours.
+
+use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveDateTime, Offset, TimeDelta, TimeZone};
+use chrono_tz::Tz;
+use tidemark_model::TimestampMs;
+
+use crate::{Interval, TimeUnit, time_expression::local_to_utc_ms};
+
+/// The calendar that we follow: January 1 of the year 1 to December 31 of the year 9999.
+const FIRST_MS: TimestampMs = -62_135_596_800_000;
+const LAST_MS: TimestampMs = 253_402_300_799_000;
+
+const HOUR_MS: i64 = 3_600_000;
+const DAY_MS: i64 = 24 * HOUR_MS;
+
+/// Where buckets begin, ascending, from the bucket of `from` to the first boundary after `until`.
+///
+/// `None` when there are more than `buckets_max`.
+pub(crate) fn boundaries(
+    interval: Interval,
+    zone: Tz,
+    from: TimestampMs,
+    until: TimestampMs,
+    buckets_max: usize,
+) -> Option<Vec<TimestampMs>> {
+    let (from, until) = (from.clamp(FIRST_MS, LAST_MS), until.clamp(FIRST_MS, LAST_MS));
+    let calendar = Calendar { interval, zone };
+    match calendar.elapsed_period() {
+        Some(period) => calendar.elapsed_boundaries(period, from, until, buckets_max),
+        None => calendar.local_boundaries(from, until, buckets_max),
+    }
+}
+
+struct Calendar {
+    interval: Interval,
+    zone: Tz,
+}
+
+impl Calendar {
+    /// The period from whose start short buckets are counted; `None` for spans of the local clock.
+    fn elapsed_period(&self) -> Option<i64> {
+        let period = match self.interval.unit() {
+            TimeUnit::Millisecond => 1_000,
+            TimeUnit::Second => 60_000,
+            TimeUnit::Minute | TimeUnit::Hour => HOUR_MS,
+            TimeUnit::Day | TimeUnit::Week | TimeUnit::Month | TimeUnit::Year => return None,
+        };
+        (self.interval.millis() <= period).then_some(period)
+    }
+
+    fn elapsed_boundaries(
+        &self,
+        period: i64,
+        from: TimestampMs,
+        until: TimestampMs,
+        buckets_max: usize,
+    ) -> Option<Vec<TimestampMs>> {
+        let step = self.interval.millis();
+        let into_period = |moment: TimestampMs| self.local_ms(moment).rem_euclid(period);
+        let mut boundaries = vec![from - into_period(from) % step];
+        while let Some(&last) = boundaries.last().filter(|&&last| last <= until) {
+            // The start of a bucket lies between two multiples when a clock change moved it there.
+            let into = into_period(last);
+            boundaries.push(last + (step - into % step).min(period - into));
+            if boundaries.len() > buckets_max + 1 {
+                return None;
+            }
+        }
+        Some(boundaries)
+    }
+
+    fn local_boundaries(&self, from: TimestampMs, until: TimestampMs, buckets_max: usize) -> Option<Vec<TimestampMs>> {
+        let mut local = self.bucket_start(DateTime::from_timestamp_millis(self.local_ms(from))?.naive_utc())?;
+        let mut boundaries = vec![local_to_utc_ms(local, self.zone)?.min(from)];
+        while boundaries.last().is_some_and(|&last| last <= until) {
+            local = self.next_bucket(local)?;
+            let boundary = local_to_utc_ms(local, self.zone)?;
+            // A day that a zone skipped as a whole is no bucket.
+            if boundaries.last().is_some_and(|&last| last < boundary) {
+                boundaries.push(boundary);
+            }
+            if boundaries.len() > buckets_max + 1 {
+                return None;
+            }
+        }
+        Some(boundaries)
+    }
+
+    /// What the local clock shows, in milliseconds since it showed the epoch.
+    fn local_ms(&self, moment: TimestampMs) -> i64 {
+        let utc = DateTime::from_timestamp_millis(moment).unwrap_or_default().naive_utc();
+        moment + i64::from(self.zone.offset_from_utc_datetime(&utc).fix().local_minus_utc()) * 1000
+    }
+
+    /// Start of the bucket in which a local time lies.
+    fn bucket_start(&self, local: NaiveDateTime) -> Option<NaiveDateTime> {
+        let count = self.interval.count();
+        let date = local.date();
+        match self.interval.unit() {
+            TimeUnit::Year => {
+                let year = i64::from(date.year()).div_euclid(count) * count;
+                midnight(NaiveDate::from_ymd_opt(i32::try_from(year).ok()?, 1, 1)?)
+            }
+            TimeUnit::Month if count > 12 => {
+                let months = i64::from(date.year()) * 12 + i64::from(date.month0());
+                let start = months.div_euclid(count) * count;
+                let (year, month) = (start.div_euclid(12), start.rem_euclid(12) + 1);
+                midnight(NaiveDate::from_ymd_opt(i32::try_from(year).ok()?, u32::try_from(month).ok()?, 1)?)
+            }
+            TimeUnit::Month => {
+                let month = i64::from(date.month0()) / count * count + 1;
+                midnight(NaiveDate::from_ymd_opt(date.year(), u32::try_from(month).ok()?, 1)?)
+            }
+            TimeUnit::Week if count == 1 => midnight(sunday_of(date)?),
+            TimeUnit::Week => {
+                let first = sunday_of(january_1(date.year())?)?;
+                let weeks = date.signed_duration_since(first).num_days() / 7;
+                midnight(first.checked_add_days(days(weeks / count * count * 7)?)?)
+            }
+            TimeUnit::Day => {
+                let day = i64::from(date.ordinal0()) / count * count;
+                midnight(january_1(date.year())?.checked_add_days(days(day)?)?)
+            }
+            TimeUnit::Millisecond | TimeUnit::Second | TimeUnit::Minute | TimeUnit::Hour => {
+                let step = self.interval.millis();
+                let period = if step <= DAY_MS { midnight(date)? } else { midnight(january_1(date.year())?)? };
+                let into = local.signed_duration_since(period).num_milliseconds();
+                period.checked_add_signed(TimeDelta::try_milliseconds(into / step * step)?)
+            }
+        }
+    }
+
+    /// Start of the bucket after the one that starts at `start`.
+    fn next_bucket(&self, start: NaiveDateTime) -> Option<NaiveDateTime> {
+        let count = self.interval.count();
+        let date = start.date();
+        let next_year = || midnight(january_1(date.year() + 1)?);
+        match self.interval.unit() {
+            TimeUnit::Year => midnight(january_1(date.year().checked_add(i32::try_from(count).ok()?)?)?),
+            TimeUnit::Month => {
+                let next = start.checked_add_months(Months::new(u32::try_from(count).ok()?))?;
+                Some(if count > 12 { next } else { next.min(next_year()?) })
+            }
+            TimeUnit::Week => {
+                let next = start.checked_add_days(days(count * 7)?)?;
+                // The Sunday of the next January 1 may lie in this December, and `start` may be that Sunday.
+                let year = (date.year()..).find(|year| january_1(*year).and_then(sunday_of) > Some(date))?;
+                let restart = midnight(sunday_of(january_1(year)?)?)?;
+                Some(if count > 1 { next.min(restart) } else { next })
+            }
+            TimeUnit::Day => Some(start.checked_add_days(days(count)?)?.min(next_year()?)),
+            TimeUnit::Millisecond | TimeUnit::Second | TimeUnit::Minute | TimeUnit::Hour => {
+                let step = self.interval.millis();
+                let period_end =
+                    if step <= DAY_MS { midnight(date.checked_add_days(Days::new(1))?)? } else { next_year()? };
+                Some(start.checked_add_signed(TimeDelta::try_milliseconds(step)?)?.min(period_end))
+            }
+        }
+    }
+}
+
+fn midnight(date: NaiveDate) -> Option<NaiveDateTime> {
+    date.and_hms_opt(0, 0, 0)
+}
+
+fn january_1(year: i32) -> Option<NaiveDate> {
+    NaiveDate::from_ymd_opt(year, 1, 1)
+}
+
+fn sunday_of(date: NaiveDate) -> Option<NaiveDate> {
+    date.checked_sub_days(Days::new(u64::from(date.weekday().num_days_from_sunday())))
+}
+
+fn days(count: i64) -> Option<Days> {
+    u64::try_from(count).ok().map(Days::new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn local_starts(interval: &str, zone: Tz, from: &str, until: &str) -> Vec<String> {
+        let time = |text: &str| crate::parse_time(text, 0, zone).unwrap();
+        let found = boundaries(interval.parse().unwrap(), zone, time(from), time(until), 1000).unwrap();
+        let local = |moment: &i64| zone.timestamp_millis_opt(*moment).unwrap().format("%Y-%m-%d %H:%M").to_string();
+        found.iter().map(local).collect()
+    }
+
+    #[test]
+    fn weeks_start_on_sunday_and_pairs_of_weeks_at_the_week_of_january_1() {
+        assert_eq!(
+            local_starts("1w", Tz::UTC, "2013/01/02", "2013/01/14"),
+            ["2012-12-30 00:00", "2013-01-06 00:00", "2013-01-13 00:00", "2013-01-20 00:00"]
+        );
+        assert_eq!(
+            local_starts("2w", Tz::UTC, "2013/01/02", "2013/01/28"),
+            ["2012-12-30 00:00", "2013-01-13 00:00", "2013-01-27 00:00", "2013-02-10 00:00"]
+        );
+    }
+
+    #[test]
+    fn days_months_and_years_are_counted_from_january_1() {
+        assert_eq!(
+            local_starts("2d", Tz::UTC, "2012/12/31", "2013/01/04"),
+            ["2012-12-30 00:00", "2013-01-01 00:00", "2013-01-03 00:00", "2013-01-05 00:00"]
+        );
+        assert_eq!(
+            local_starts("3n", Tz::Asia__Tokyo, "2013/02/03", "2013/07/01"),
+            ["2013-01-01 00:00", "2013-04-01 00:00", "2013-07-01 00:00", "2013-10-01 00:00"]
+        );
+        assert_eq!(
+            local_starts("5n", Tz::UTC, "2013/11/03", "2014/01/01"),
+            ["2013-11-01 00:00", "2014-01-01 00:00", "2014-06-01 00:00"]
+        );
+        assert_eq!(
+            local_starts("2y", Tz::UTC, "2013/11/03", "2014/01/01"),
+            ["2012-01-01 00:00", "2014-01-01 00:00", "2016-01-01 00:00"]
+        );
+        assert_eq!(local_starts("18n", Tz::UTC, "2013/11/03", "2014/01/01"), ["2013-01-01 00:00", "2014-07-01 00:00"]);
+    }
+
+    #[test]
+    fn a_day_on_which_clocks_change_is_one_bucket() {
+        let found = |from: &str, until: &str| {
+            let time = |text: &str| crate::parse_time(text, 0, Tz::Europe__Paris).unwrap();
+            let starts = boundaries("1d".parse().unwrap(), Tz::Europe__Paris, time(from), time(until), 1000).unwrap();
+            starts.windows(2).map(|pair| (pair[1] - pair[0]) / HOUR_MS).collect::<Vec<_>>()
+        };
+        assert_eq!(found("2013/03/30", "2013/04/01"), [24, 23, 24]);
+        assert_eq!(found("2013/10/26", "2013/10/28"), [24, 25, 24]);
+        assert_eq!(
+            local_starts("12h", Tz::Europe__Paris, "2013/10/27", "2013/10/27-13:00"),
+            ["2013-10-27 00:00", "2013-10-27 12:00", "2013-10-28 00:00"]
+        );
+        // Midnight itself is skipped in São Paulo; the day begins at one.
+        assert_eq!(
+            local_starts("1d", Tz::America__Sao_Paulo, "2013/10/19", "2013/10/20-05:00"),
+            ["2013-10-19 00:00", "2013-10-20 01:00", "2013-10-21 00:00"]
+        );
+    }
+
+    #[test]
+    fn short_buckets_are_lengths_of_time_from_the_local_hour() {
+        assert_eq!(
+            local_starts("1h", Tz::Asia__Kolkata, "2013/01/01-00:10", "2013/01/01-01:10"),
+            ["2013-01-01 00:00", "2013-01-01 01:00", "2013-01-01 02:00"]
+        );
+        assert_eq!(
+            local_starts("25m", Tz::UTC, "2013/01/01-00:30", "2013/01/01-01:10"),
+            ["2013-01-01 00:25", "2013-01-01 00:50", "2013-01-01 01:00", "2013-01-01 01:25"]
+        );
+        assert_eq!(
+            local_starts("90m", Tz::UTC, "2013/01/01-22:00", "2013/01/01-23:59"),
+            ["2013-01-01 21:00", "2013-01-01 22:30", "2013-01-02 00:00"]
+        );
+        // The hour between two and three exists twice.
+        assert_eq!(
+            local_starts("1h", Tz::Europe__Paris, "2013/10/27-01:00", "2013/10/27-03:00"),
+            ["2013-10-27 01:00", "2013-10-27 02:00", "2013-10-27 02:00", "2013-10-27 03:00", "2013-10-27 04:00"]
+        );
+    }
+
+    #[test]
+    fn a_window_with_too_many_buckets_is_refused() {
+        assert_eq!(boundaries("1s".parse().unwrap(), Tz::UTC, 0, 10_000_000, 1000), None);
+        assert_eq!(boundaries("1d".parse().unwrap(), Tz::UTC, 0, i64::MAX, 1000), None);
+    }
+}

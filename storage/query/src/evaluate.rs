@@ -1,0 +1,186 @@
+//! From series to results, group by group.
+
+use std::{collections::BTreeMap, ops::ControlFlow};
+
+use tidemark_model::{PointColumns, SeriesInfo, SeriesSet, ValueColumn};
+
+use crate::{
+    Aggregator, EvaluationControl, EvaluationStatistics, Fill, GroupResult, Interpolation, QueryError, SubQueryPlan,
+    bucket_kernels::{BucketColumns, downsample},
+    common_tags::CommonTags,
+    grid::Grid,
+    group::{GroupRules, aggregate_group},
+    member::Member,
+    rate::rates,
+};
+
+impl SubQueryPlan {
+    /// Evaluates the sub-query over the series that [`Self::read_request`] asked for, and hands out one group after the
+    /// other. Groups without a point in the window are left out.
+    ///
+    /// It decodes and computes for as long as there are points: call it where blocking is allowed. At any time it holds
+    /// the series of one group.
+    ///
+    /// # Errors
+    /// [`QueryError::Cancelled`], the limits of `control`, and what the reader finds damaged. The groups handed out
+    /// before are right.
+    pub fn evaluate(
+        &self,
+        series: &dyn SeriesSet,
+        control: &EvaluationControl<'_>,
+        mut emit: impl FnMut(GroupResult) -> ControlFlow<()>,
+    ) -> Result<EvaluationStatistics, QueryError> {
+        self.check_buckets(control)?;
+        let mut evaluation = Evaluation { plan: self, series, control, statistics: EvaluationStatistics::default() };
+        for indexes in self.groups(series.series()) {
+            let Some(result) = evaluation.group(&indexes)? else { continue };
+            if emit(result).is_break() {
+                break;
+            }
+        }
+        Ok(evaluation.statistics)
+    }
+
+    /// A filled grid has a point in each bucket, which is known before anything is read.
+    fn check_buckets(&self, control: &EvaluationControl<'_>) -> Result<(), QueryError> {
+        let limit = control.limits.result_points_max;
+        match &self.grid {
+            Some(grid) if self.fill != Fill::None && grid.count() > limit => {
+                Err(QueryError::TooManyBuckets { found: grid.count(), limit })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Positions of the series of each group.
+    fn groups(&self, series: &[SeriesInfo]) -> Vec<Vec<usize>> {
+        if self.sub_query.aggregator == Aggregator::None {
+            return (0..series.len()).map(|index| vec![index]).collect();
+        }
+        let keys = self.sub_query.group_keys();
+        let mut groups: BTreeMap<Vec<Option<&str>>, Vec<usize>> = BTreeMap::new();
+        for (index, info) in series.iter().enumerate() {
+            groups.entry(keys.iter().map(|key| info.key.tag(key)).collect()).or_default().push(index);
+        }
+        groups.into_values().collect()
+    }
+
+    /// Downsamples one series and takes its rate.
+    fn transform(&self, points: PointColumns) -> PointColumns {
+        let points = match (&self.grid, self.sub_query.downsample) {
+            (Some(grid), Some(options)) => {
+                let found = downsample(&points, grid, options.function);
+                self.fill(grid, found)
+            }
+            _ => points,
+        };
+        match &self.sub_query.rate {
+            Some(options) => rates(&points, options),
+            None => points,
+        }
+    }
+
+    fn fill(&self, grid: &Grid, found: BucketColumns) -> PointColumns {
+        let empty = match self.fill {
+            Fill::None => return self.stamp(grid, found.buckets.into_iter(), found.values),
+            Fill::Nan | Fill::Null => f64::NAN,
+            Fill::Zero => 0.0,
+        };
+        // A series without any point in the window is not part of the answer.
+        let Some(&first) = found.buckets.first() else { return PointColumns::default() };
+        let mut values = vec![empty; usize::try_from(grid.count()).unwrap_or(0)];
+        for (bucket, value) in found.buckets.into_iter().zip(found.values) {
+            if let Some(slot) = values.get_mut(bucket) {
+                *slot = value;
+            }
+        }
+        let leaves_out_predecessor = self.sub_query.rate.is_some() && first > 0 && !self.fills_predecessor;
+        let skipped = usize::from(leaves_out_predecessor);
+        let buckets = skipped..values.len();
+        self.stamp(grid, buckets, values.split_off(skipped))
+    }
+
+    fn stamp(&self, grid: &Grid, buckets: impl Iterator<Item = usize>, values: Vec<f64>) -> PointColumns {
+        let timestamps = buckets.map(|bucket| grid.start(bucket)).collect();
+        PointColumns { timestamps, values: ValueColumn::Float(values) }
+    }
+}
+
+struct Evaluation<'a> {
+    plan: &'a SubQueryPlan,
+    series: &'a dyn SeriesSet,
+    control: &'a EvaluationControl<'a>,
+    statistics: EvaluationStatistics,
+}
+
+impl Evaluation<'_> {
+    fn group(&mut self, indexes: &[usize]) -> Result<Option<GroupResult>, QueryError> {
+        let mut members: Vec<Member> = Vec::new();
+        let mut infos: Vec<&SeriesInfo> = Vec::new();
+        let mut held = 0;
+        for &index in indexes {
+            let Some(mut member) = self.read(index)? else { continue };
+            if let Some(previous) = members.last() {
+                member.share_timestamps(previous);
+            }
+            held += member.values.len() as u64;
+            let limit = self.control.limits.group_points_max;
+            if held > limit {
+                return Err(QueryError::TooManyGroupPoints { series: indexes.len(), limit });
+            }
+            members.push(member);
+            infos.extend(self.series.series().get(index));
+        }
+        if members.is_empty() {
+            return Ok(None);
+        }
+        let points = aggregate_group(members, self.rules(), self.control.cancelled)?;
+        self.finish(points, &infos)
+    }
+
+    fn read(&mut self, index: usize) -> Result<Option<Member>, QueryError> {
+        if (self.control.cancelled)() {
+            return Err(QueryError::Cancelled);
+        }
+        let mut points = PointColumns::default();
+        self.series.read(index, &mut points)?;
+        self.statistics.series += 1;
+        self.statistics.points += points.len() as u64;
+        Ok(Member::new(self.plan.transform(points), self.plan.window, self.plan.has_neighbours))
+    }
+
+    fn rules(&self) -> GroupRules {
+        let aggregator = self.plan.sub_query.aggregator;
+        // Rates are not interpolated, whatever the aggregator: a member keeps its last rate. OpenTSDB 2.4,
+        // `AggregationIterator.nextDoubleValue`.
+        let method =
+            if self.plan.sub_query.rate.is_some() { Interpolation::Previous } else { aggregator.interpolation() };
+        GroupRules { aggregator, method, window: self.plan.window }
+    }
+
+    fn finish(&mut self, points: PointColumns, members: &[&SeriesInfo]) -> Result<Option<GroupResult>, QueryError> {
+        let Some(first) = members.first().filter(|_| !points.is_empty()) else { return Ok(None) };
+        let CommonTags { tags, aggregate_tags } = CommonTags::of(members.iter().copied());
+        let mut tsuids: Vec<_> = members.iter().map(|info| info.tsuid.clone()).collect();
+        tsuids.sort_unstable();
+        let mut result = GroupResult {
+            metric: first.key.metric().to_owned(),
+            tags,
+            aggregate_tags,
+            tsuids,
+            timestamps: points.timestamps,
+            values: points.values,
+            fill: self.plan.fill,
+        };
+        if !self.plan.ms_resolution {
+            result.truncate_to_seconds();
+        }
+        self.statistics.groups += 1;
+        self.statistics.result_points += result.timestamps.len() as u64;
+        let limit = self.control.limits.result_points_max;
+        if self.statistics.result_points > limit {
+            return Err(QueryError::TooManyResultPoints { limit });
+        }
+        Ok(Some(result))
+    }
+}

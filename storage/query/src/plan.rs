@@ -1,0 +1,230 @@
+//! From a sub-query to what has to be read for it.
+//!
+//! Results cover `[start, end]`, but they depend on points around it. A rate needs the point before, and a group
+//! interpolates its members up to a neighbour on either side. OpenTSDB reads whole hours of rows, so that it depends on
+//! the position of the window in the hour whether a neighbour is found; we look one hour beyond the window, always, and
+//! one bucket at least. Where nothing is interpolated we read no more than the window.
+
+use chrono_tz::Tz;
+use tidemark_model::{ReadLimits, ReadRequest, TimeRange, TimestampMs};
+
+use crate::{Aggregator, Buckets, Fill, Interval, Query, QueryError, SubQuery, calendar, grid::Grid};
+
+/// How far from the window a neighbour may be, in milliseconds; with buckets, at least one bucket.
+pub(crate) const NEIGHBOUR_MS: i64 = 3_600_000;
+
+/// Most calendar buckets of one window. Buckets of fixed length are not listed and need no such limit.
+const CALENDAR_BUCKETS_MAX: usize = 1_000_000;
+
+/// Bounds that keep sums of times within 64 bits; no point is beyond them.
+const TIME_MAX: TimestampMs = 1 << 60;
+
+/// A sub-query that knows what it reads. It owns everything, so that it can move to a blocking thread.
+#[derive(Clone, Debug)]
+pub struct SubQueryPlan {
+    pub(crate) sub_query: SubQuery,
+    pub(crate) ms_resolution: bool,
+    /// What is handed out; with both ends.
+    pub(crate) window: Window,
+    pub(crate) grid: Option<Grid>,
+    pub(crate) fill: Fill,
+    /// Whether members are interpolated towards points outside the window.
+    pub(crate) has_neighbours: bool,
+    /// Whether the first bucket of the grid, which only a rate looks at, is filled when it is empty.
+    pub(crate) fills_predecessor: bool,
+    read: TimeRange,
+}
+
+/// Moments from `start` to `end`, both inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Window {
+    pub(crate) start: TimestampMs,
+    pub(crate) end: TimestampMs,
+}
+
+impl Query {
+    /// Plans every sub-query, in order.
+    ///
+    /// # Errors
+    /// What [`Query::check`] refuses; [`QueryError::TooManyBuckets`] for calendar buckets beyond a million.
+    pub fn plan(&self) -> Result<Vec<SubQueryPlan>, QueryError> {
+        self.check()?;
+        self.sub_queries.iter().map(|sub_query| SubQueryPlan::new(self, sub_query)).collect()
+    }
+}
+
+impl SubQueryPlan {
+    fn new(query: &Query, sub_query: &SubQuery) -> Result<Self, QueryError> {
+        let window =
+            Window { start: query.start.clamp(-TIME_MAX, TIME_MAX), end: query.end.clamp(-TIME_MAX, TIME_MAX) };
+        let downsample = sub_query.downsample.map(|downsample| match query.use_calendar {
+            true => downsample.on_calendar(),
+            false => downsample,
+        });
+        let fill = downsample.map_or(Fill::None, |downsample| downsample.fill);
+        let interpolates = sub_query.rate.is_some() || sub_query.aggregator.needs_neighbours();
+        let has_neighbours = sub_query.aggregator != Aggregator::None && fill == Fill::None && interpolates;
+        let margins = Margins { has_rate: sub_query.rate.is_some(), has_neighbours, is_filled: fill != Fill::None };
+        let grid = match downsample.map(|downsample| downsample.buckets) {
+            None => None,
+            Some(Buckets::All) if window.start < window.end => Some(Grid::Listed(vec![window.start, window.end])),
+            Some(Buckets::All) => Some(Grid::Listed(Vec::new())),
+            Some(Buckets::Every(interval)) => Some(regular_grid(window, interval, margins)),
+            Some(Buckets::Calendar(interval)) => Some(calendar_grid(window, interval, query.time_zone, margins)?),
+        };
+        let read = match &grid {
+            Some(grid) => grid.range(),
+            None => TimeRange::new(
+                window.start - if margins.looks_back() { NEIGHBOUR_MS } else { 0 },
+                window.end + 1 + if has_neighbours { NEIGHBOUR_MS } else { 0 },
+            ),
+        };
+        let predecessor = grid.as_ref().map_or(TimestampMs::MIN, |grid| grid.start(0));
+        Ok(Self {
+            sub_query: SubQuery { downsample, ..sub_query.clone() },
+            ms_resolution: query.ms_resolution,
+            window,
+            fill,
+            has_neighbours,
+            fills_predecessor: predecessor >= row_start(window.start, downsample.map(|found| found.buckets)),
+            grid,
+            read,
+        })
+    }
+
+    /// What to read for this sub-query.
+    #[must_use]
+    pub fn read_request(&self, limits: ReadLimits) -> ReadRequest {
+        ReadRequest { selector: self.sub_query.selector(), range: self.read, limits }
+    }
+
+    /// The sub-query; its buckets are those of the calendar when the query asked for that.
+    #[must_use]
+    pub fn sub_query(&self) -> &SubQuery {
+        &self.sub_query
+    }
+}
+
+/// What is read beyond the window.
+#[derive(Clone, Copy)]
+struct Margins {
+    has_rate: bool,
+    has_neighbours: bool,
+    is_filled: bool,
+}
+
+impl Margins {
+    fn looks_back(self) -> bool {
+        self.has_rate || self.has_neighbours
+    }
+}
+
+/// Where OpenTSDB begins to read, and therefore to fill: at the hour in which the bucket of `start` begins.
+fn row_start(start: TimestampMs, buckets: Option<Buckets>) -> TimestampMs {
+    let bucket = match buckets {
+        Some(Buckets::Every(interval)) => align_down(start, length(interval)),
+        _ => start,
+    };
+    align_down(bucket, NEIGHBOUR_MS)
+}
+
+fn regular_grid(window: Window, interval: Interval, margins: Margins) -> Grid {
+    let interval_ms = length(interval);
+    let (first, last) = (align_up(window.start, interval_ms), align_down(window.end, interval_ms));
+    if first > last {
+        return Grid::Listed(Vec::new());
+    }
+    let (back, ahead) = match margins {
+        Margins { is_filled: true, has_rate, .. } => (i64::from(has_rate) * interval_ms, 0),
+        _ => {
+            (if margins.looks_back() { NEIGHBOUR_MS } else { 0 }, if margins.has_neighbours { NEIGHBOUR_MS } else { 0 })
+        }
+    };
+    let first = align_down(first - back, interval_ms);
+    let end = align_up(last + interval_ms + ahead, interval_ms);
+    Grid::Regular { first, interval_ms, count: ((end - first) / interval_ms).unsigned_abs() }
+}
+
+fn calendar_grid(window: Window, interval: Interval, zone: Tz, margins: Margins) -> Result<Grid, QueryError> {
+    // A month has up to 31 days and a year 366, and a day on which clocks change has 25 hours.
+    let margin = NEIGHBOUR_MS + length(interval) + length(interval) / 10;
+    let from = window.start - if margins.looks_back() { margin } else { 0 };
+    let until = window.end + if margins.has_neighbours { margin } else { 0 };
+    let mut boundaries =
+        calendar::boundaries(interval, zone, from, until, CALENDAR_BUCKETS_MAX).ok_or(QueryError::TooManyBuckets {
+            found: CALENDAR_BUCKETS_MAX as u64 + 1,
+            limit: CALENDAR_BUCKETS_MAX as u64,
+        })?;
+    let first = boundaries.partition_point(|&boundary| boundary < window.start);
+    let after_last = boundaries.partition_point(|&boundary| boundary <= window.end);
+    if first >= after_last {
+        return Ok(Grid::Listed(Vec::new()));
+    }
+    if !margins.looks_back() {
+        boundaries.drain(..first);
+    } else if margins.is_filled {
+        boundaries.drain(..first.saturating_sub(1));
+    }
+    Ok(Grid::Listed(boundaries))
+}
+
+fn length(interval: Interval) -> i64 {
+    interval.millis().min(TIME_MAX)
+}
+
+fn align_down(moment: TimestampMs, step: i64) -> TimestampMs {
+    moment - moment.rem_euclid(step)
+}
+
+fn align_up(moment: TimestampMs, step: i64) -> TimestampMs {
+    align_down(moment + step - 1, step)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: i64 = 60_000;
+    const HOUR: i64 = 3_600_000;
+
+    fn check(text: &str, start: i64, end: i64, expect: (i64, i64)) {
+        let query = Query::new(start, end, vec![SubQuery::parse(text).unwrap()]);
+        let range = query.plan().unwrap()[0].read_request(ReadLimits::default()).range;
+        assert_eq!((range.start, range.end), expect, "{text}");
+    }
+
+    #[test]
+    fn only_what_depends_on_neighbours_reads_beyond_the_window() {
+        let (start, end) = (10 * HOUR + 30_000, 12 * HOUR + 30_000);
+        check("none:m", start, end, (start, end + 1));
+        check("zimsum:m", start, end, (start, end + 1));
+        check("sum:m", start, end, (start - HOUR, end + 1 + HOUR));
+        check("none:rate:m", start, end, (start - HOUR, end + 1));
+        check("zimsum:rate:m", start, end, (start - HOUR, end + 1 + HOUR));
+    }
+
+    #[test]
+    fn buckets_are_read_whole() {
+        let (start, end) = (10 * HOUR + 30_000, 12 * HOUR + 30_000);
+        check("none:1m-avg:m", start, end, (10 * HOUR + MINUTE, 12 * HOUR + MINUTE));
+        check("sum:1m-avg-nan:m", start, end, (10 * HOUR + MINUTE, 12 * HOUR + MINUTE));
+        check("sum:1m-avg-nan:rate:m", start, end, (10 * HOUR, 12 * HOUR + MINUTE));
+        check("sum:1m-avg:m", start, end, (9 * HOUR + MINUTE, 13 * HOUR + MINUTE));
+        check("sum:7m-avg:m", start, end, (539 * MINUTE, 784 * MINUTE));
+        check("none:0all-avg:m", start, end, (start, end));
+        check("sum:1dc-avg-zero:m", 1, 48 * HOUR, (24 * HOUR, 72 * HOUR));
+        check("sum:1dc-avg-zero:rate:m", 1, 48 * HOUR, (0, 72 * HOUR));
+        // No bucket begins inside.
+        check("sum:1h-avg:m", start, start + 1, (0, 0));
+    }
+
+    #[test]
+    fn a_window_beyond_all_time_is_planned_without_overflow() {
+        for text in ["sum:m", "sum:292277022y-avg:m", "sum:1ms-avg-nan:rate:m", "sum:0all-sum:m", "sum:1000yc-sum:m"] {
+            let query = Query::new(i64::MIN, i64::MAX, vec![SubQuery::parse(text).unwrap()]);
+            assert!(query.plan().is_ok(), "{text}");
+        }
+        let query = Query::new(0, i64::MAX, vec![SubQuery::parse("sum:1sc-sum:m").unwrap()]);
+        assert!(matches!(query.plan(), Err(QueryError::TooManyBuckets { .. })));
+    }
+}

@@ -1,0 +1,5 @@
+//! The semantics of queries, from their texts to their results.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that meets the unexpected fails")]
+
+mod conformance;
+mod store;
