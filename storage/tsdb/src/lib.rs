@@ -1,1 +1,61 @@
-//! tsdb
+//! The time-series layer: series index, log, heads, sealed blocks, documents and metadata over an ordered key-value store.
+//!
+//! A [`Store`] takes points through [`tidemark_model::PointSink`]: each batch becomes segments of the log of a shard, and
+//! is acknowledged when they are durable. The points are in memory in **heads** at once. A **seal** turns the head of a
+//! closed epoch into **blocks** and clears its log; late points simply become one more generation of an old bucket.
+//! Readers take heads and blocks together and let the last write of a timestamp win.
+//!
+//! The layer knows neither the engine under it nor the wall clock. All stored formats have a page in `docs/format/`.
+
+pub mod codec;
+
+mod bytes_io;
+mod catalog;
+mod creation;
+mod dictionary;
+mod directory;
+mod documents;
+mod error;
+mod fence;
+mod figures;
+mod flusher;
+mod group;
+mod head;
+mod index;
+mod index_rows;
+mod keys;
+mod merge;
+mod metadata;
+mod options;
+mod point_stream;
+mod reader;
+mod refusal;
+mod replay;
+mod scan;
+mod sealed_epoch;
+mod sealer;
+mod selection;
+mod series_set;
+mod shard;
+mod store;
+mod store_version;
+mod stored_value;
+mod writer;
+
+pub use error::StoreError;
+pub use figures::{FLUSH_LATENCY_BOUNDS, FlushFigures, SealFigures, StoreFigures};
+pub use options::StoreOptions;
+pub use sealer::{SealReason, SealReport};
+pub use store::Store;
+
+use bytes_io::{ByteReader, put_text, put_varint, unzigzag, zigzag};
+use codec::CodecError;
+use dictionary::{Dictionary, NAME_ID_MAX};
+use directory::BlockCatalogue;
+use fence::Fence;
+use head::Head;
+use index::{Index, SeriesEntry, TagPostings, Target};
+use keys::{DirectoryKey, GroupKey};
+use point_stream::PointStream;
+use scan::Scan;
+use shard::Shard;

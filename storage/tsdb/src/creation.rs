@@ -1,0 +1,230 @@
+//! New series: names and rows are durable before the first point of the series is.
+//!
+//! Creators of all processes meet at one counters row, which each commit expects unchanged. A separate commit before the
+//! points, instead of the same one, keeps the flush free of it; a series without points is harmless.
+
+use std::sync::Arc;
+
+use hashbrown::{HashMap, HashSet};
+use parking_lot::RwLock;
+use tidemark_kv::{Commit, CommitOutcome, Kv, KvError};
+use tidemark_model::{NameKind, PointBatch, RefusalReason, Tags, WriteOutcome, WriteRefusal};
+
+use crate::{
+    Index, NAME_ID_MAX, StoreError, StoreOptions, index_rows, index_rows::NAME_KINDS, keys, refusal::refusal_of,
+};
+
+/// Bytes of a commit after which no further series is added to it; a series adds at most 30 KB.
+const COMMIT_BYTES: usize = 700_000;
+/// Series of a commit.
+const COMMIT_SERIES_MAX: usize = 1000;
+/// How often a creator starts again because others were faster.
+const ATTEMPTS_MAX: usize = 16;
+
+/// Creates series, one creator at a time.
+pub(crate) struct SeriesCreator {
+    kv: Arc<dyn Kv>,
+    index: Arc<RwLock<Index>>,
+    series_max: usize,
+    series_per_metric_max: usize,
+    turn: tokio::sync::Mutex<()>,
+}
+
+/// Metric, number among its series, ids of key and value of each tag.
+type NewSeries = (u32, u32, Box<[(u32, u32)]>);
+
+/// What one commit creates.
+#[derive(Default)]
+struct Plan {
+    commit: Commit,
+    names: Vec<(NameKind, String, u32)>,
+    series: Vec<NewSeries>,
+    refused: Vec<(usize, WriteRefusal)>,
+    /// Entries of the dictionary that were looked at.
+    looked_at: usize,
+}
+
+impl SeriesCreator {
+    pub(crate) fn new(kv: Arc<dyn Kv>, index: Arc<RwLock<Index>>, options: &StoreOptions) -> Self {
+        Self {
+            kv,
+            index,
+            series_max: options.series_max,
+            series_per_metric_max: options.series_per_metric_max,
+            turn: tokio::sync::Mutex::new(()),
+        }
+    }
+
+    /// Creates the series of these dictionary entries that do not exist, and says which are refused and why.
+    ///
+    /// # Errors
+    /// The outcome for the whole batch when the store cannot create series now; none of its points is stored then.
+    pub(crate) async fn create(
+        &self,
+        batch: &PointBatch,
+        missing: &[usize],
+    ) -> Result<Vec<(usize, WriteRefusal)>, WriteOutcome> {
+        let _turn = self.turn.lock().await;
+        let mut refused = Vec::new();
+        let mut rest = missing;
+        let mut attempts = 0;
+        while !rest.is_empty() {
+            let plan = self.plan(&self.index.read(), batch, rest);
+            if !plan.series.is_empty() && !self.commit(&plan).await? {
+                attempts += 1;
+                if attempts == ATTEMPTS_MAX {
+                    let message = "other processes create series all the time; try again";
+                    return Err(WriteOutcome::Refused(WriteRefusal::new(RefusalReason::Busy, message)));
+                }
+                continue;
+            }
+            refused.extend(plan.refused);
+            rest = rest.get(plan.looked_at..).unwrap_or_default();
+        }
+        Ok(refused)
+    }
+
+    /// Whether the plan was carried out; when not, the index now has what the store has.
+    async fn commit(&self, plan: &Plan) -> Result<bool, WriteOutcome> {
+        match self.kv.commit(plan.commit.clone()).await {
+            CommitOutcome::Done(_) => {
+                apply(&mut self.index.write(), plan);
+                Ok(true)
+            }
+            CommitOutcome::Refused(KvError::Conflict { .. }) | CommitOutcome::Unknown(_) => {
+                self.reload().await.map_err(|error| {
+                    let message = format!("the index could not be read again: {error}");
+                    WriteOutcome::Refused(WriteRefusal::new(RefusalReason::Unavailable, message))
+                })?;
+                Ok(false)
+            }
+            CommitOutcome::Refused(error) => Err(WriteOutcome::Refused(refusal_of(&error))),
+        }
+    }
+
+    async fn reload(&self) -> Result<(), StoreError> {
+        let snapshot = self.kv.snapshot().await?;
+        index_rows::load(snapshot.as_ref(), |change| change(&mut self.index.write())).await
+    }
+
+    fn plan(&self, index: &Index, batch: &PointBatch, missing: &[usize]) -> Plan {
+        let mut plan = Plan::default();
+        let before = counts(index);
+        let expected = before.iter().any(|&count| count > 0).then(|| index_rows::encode_counters(before));
+        plan.commit.expect(keys::COUNTERS, expected);
+        let mut names = NewNames { index, added: HashMap::new() };
+        let mut texts = HashSet::new();
+        let mut numbers = HashMap::new();
+        for &entry in missing {
+            if plan.series.len() == COMMIT_SERIES_MAX || plan.commit.bytes() > COMMIT_BYTES {
+                break;
+            }
+            plan.looked_at += 1;
+            let text = batch.series_text(entry);
+            if index.target(text).is_some() || texts.contains(text) {
+                continue;
+            }
+            match self.add(index, &mut plan, &mut names, &mut numbers, text) {
+                Ok(()) => {
+                    texts.insert(text);
+                }
+                Err(refusal) => plan.refused.push((entry, refusal)),
+            }
+        }
+        let mut after = before;
+        for (count, kind) in after.iter_mut().zip(NAME_KINDS) {
+            *count += plan.names.iter().filter(|(of, _, _)| *of == kind).count();
+        }
+        let [.., series] = &mut after;
+        *series += plan.series.len();
+        plan.commit.put(keys::COUNTERS, index_rows::encode_counters(after));
+        plan
+    }
+
+    fn add<'a>(
+        &self,
+        index: &Index,
+        plan: &mut Plan,
+        names: &mut NewNames<'a>,
+        numbers: &mut HashMap<u32, u32>,
+        text: &'a str,
+    ) -> Result<(), WriteRefusal> {
+        let metric = text.split('\0').next().unwrap_or_default();
+        if index.len() + plan.series.len() >= self.series_max {
+            let limit = self.series_max;
+            let message =
+                format!("metric `{metric}`: series limit of the store reached ({limit}); see `limits.series`");
+            return Err(WriteRefusal::new(RefusalReason::Limit, message));
+        }
+        if let Some(id) = names.id(NameKind::Metric, metric) {
+            let number = numbers.get(&id).map_or_else(|| index.metric_len(id), |&number| number as usize);
+            if number >= self.series_per_metric_max {
+                let limit = self.series_per_metric_max;
+                let message =
+                    format!("series limit of metric `{metric}` reached ({limit}); see `limits.series_per_metric`");
+                return Err(WriteRefusal::new(RefusalReason::Limit, message));
+            }
+        }
+        let metric = names.id_or_new(NameKind::Metric, metric, plan)?;
+        let tags: Result<Box<[_]>, WriteRefusal> = Tags::of_canonical(text)
+            .map(|(key, value)| {
+                let key = names.id_or_new(NameKind::TagKey, key, plan)?;
+                Ok((key, names.id_or_new(NameKind::TagValue, value, plan)?))
+            })
+            .collect();
+        let tags = tags?;
+        let next = numbers.entry(metric).or_insert_with(|| u32::try_from(index.metric_len(metric)).unwrap_or(u32::MAX));
+        let number = *next;
+        *next += 1;
+        plan.commit.put(keys::series(metric, number), index_rows::encode_series(&tags));
+        plan.series.push((metric, number, tags));
+        Ok(())
+    }
+}
+
+/// Names of the index and those that the plan adds.
+struct NewNames<'a> {
+    index: &'a Index,
+    added: HashMap<(NameKind, &'a str), u32>,
+}
+
+impl<'a> NewNames<'a> {
+    fn id(&self, kind: NameKind, name: &'a str) -> Option<u32> {
+        self.index.names(kind).id(name).or_else(|| self.added.get(&(kind, name)).copied())
+    }
+
+    fn id_or_new(&mut self, kind: NameKind, name: &'a str, plan: &mut Plan) -> Result<u32, WriteRefusal> {
+        if let Some(id) = self.id(kind, name) {
+            return Ok(id);
+        }
+        let of_kind = plan.names.iter().rev().find(|(of, _, _)| *of == kind).map(|&(_, _, id)| id);
+        let before = of_kind.unwrap_or_else(|| u32::try_from(self.index.names(kind).len()).unwrap_or(u32::MAX));
+        if before >= NAME_ID_MAX {
+            let message = format!(
+                "{kind} `{name}` is new and there are {NAME_ID_MAX} already, which is all that ids of 3 bytes can name"
+            );
+            return Err(WriteRefusal::new(RefusalReason::Limit, message));
+        }
+        let id = before + 1;
+        plan.commit.put(keys::name(kind, name), index_rows::encode_name(id));
+        plan.names.push((kind, name.to_owned(), id));
+        self.added.insert((kind, name), id);
+        Ok(id)
+    }
+}
+
+fn counts(index: &Index) -> [usize; 4] {
+    let [metrics, tag_keys, tag_values] = NAME_KINDS.map(|kind| index.names(kind).len());
+    [metrics, tag_keys, tag_values, index.len()]
+}
+
+fn apply(index: &mut Index, plan: &Plan) {
+    for (kind, name, id) in &plan.names {
+        index.names_mut(*kind).insert(name, *id);
+    }
+    for (metric, number, tags) in &plan.series {
+        if index.insert(*metric, *number, tags.clone()).is_none() {
+            tracing::error!(metric, number, "a series that was just created could not be added to the index");
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Which groups a seal wrote for one metric, bucket and generation. Byte map: `docs/format/directory.md`.
+//!
+//! With it a reader knows the keys and the bytes of the groups that it needs before it reads any of them. The ranges of
+//! series in the groups stand in for a bitmap of the series present.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use hashbrown::HashMap;
+use tidemark_kv::KvSnapshot;
+
+use crate::{ByteReader, DirectoryKey, Fence, GroupKey, Scan, StoreError, keys, put_varint, stored_value};
+
+const FORMAT: u8 = 1;
+/// Groups of one page; a page has at most 60 KB.
+const PAGE_GROUPS: usize = 2_000;
+
+/// What the directory says of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct GroupInfo {
+    /// First and last series.
+    pub(crate) first: u32,
+    pub(crate) last: u32,
+    pub(crate) part: u16,
+    pub(crate) bytes: u32,
+    pub(crate) points: u32,
+}
+
+/// The groups of one metric, bucket and generation, in order of their keys.
+#[derive(Clone, Debug)]
+pub(crate) struct GenerationGroups {
+    pub(crate) generation: u64,
+    pub(crate) groups: Arc<[GroupInfo]>,
+}
+
+/// The groups that readers may see, by metric and bucket.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct BlockCatalogue {
+    by_metric: HashMap<u32, BTreeMap<u32, Vec<GenerationGroups>>>,
+    pub(crate) groups: u64,
+    pub(crate) points: u64,
+    pub(crate) bytes: u64,
+}
+
+impl BlockCatalogue {
+    /// Adds the groups of a generation.
+    pub(crate) fn add(&mut self, metric: u32, bucket: u32, generation: u64, groups: Vec<GroupInfo>) {
+        self.groups += groups.len() as u64;
+        self.points += groups.iter().map(|group| u64::from(group.points)).sum::<u64>();
+        self.bytes += groups.iter().map(|group| u64::from(group.bytes)).sum::<u64>();
+        let generations = self.by_metric.entry(metric).or_default().entry(bucket).or_default();
+        generations.push(GenerationGroups { generation, groups: groups.into() });
+        generations.sort_by_key(|groups| groups.generation);
+    }
+
+    /// Adds all of another catalogue.
+    pub(crate) fn extend(&mut self, other: &Self) {
+        for (&metric, buckets) in &other.by_metric {
+            for (&bucket, generations) in buckets {
+                for added in generations {
+                    self.add(metric, bucket, added.generation, added.groups.to_vec());
+                }
+            }
+        }
+    }
+
+    /// The buckets of a metric in order, each with its generations, oldest first.
+    pub(crate) fn buckets(
+        &self,
+        metric: u32,
+        buckets: std::ops::RangeInclusive<u32>,
+    ) -> impl DoubleEndedIterator<Item = (u32, &[GenerationGroups])> {
+        let by_bucket = self.by_metric.get(&metric);
+        let inside = by_bucket.filter(|_| !buckets.is_empty()).map(|by_bucket| by_bucket.range(buckets));
+        inside.into_iter().flatten().map(|(&bucket, generations)| (bucket, generations.as_slice()))
+    }
+
+    /// Reads what is visible of a shard.
+    pub(crate) async fn load(snapshot: &dyn KvSnapshot, shard: u16, fence: &Fence) -> Result<Self, StoreError> {
+        let mut catalogue = Self::default();
+        let mut pages: Option<(DirectoryKey, Vec<GroupInfo>)> = None;
+        let mut scan = Scan::new(DirectoryKey::range_of_shard(keys::TIER_2H, shard));
+        while let Some(entries) = scan.next(snapshot).await? {
+            for (key, value) in entries {
+                let page = DirectoryKey::decode(&key).ok_or_else(|| stored_value::damaged(&key, "it is no key"))?;
+                if page.generation > fence.sealed {
+                    continue;
+                }
+                let groups = stored_value::read(FORMAT, &key, &value, read_page)?;
+                match &mut pages {
+                    Some((of, all)) if page == (DirectoryKey { page: of.page + 1, ..*of }) => {
+                        all.extend(groups);
+                        *of = page;
+                    }
+                    _ => {
+                        catalogue.add_pages(pages.take());
+                        pages = Some((page, groups));
+                    }
+                }
+            }
+        }
+        catalogue.add_pages(pages);
+        Ok(catalogue)
+    }
+
+    fn add_pages(&mut self, pages: Option<(DirectoryKey, Vec<GroupInfo>)>) {
+        if let Some((key, groups)) = pages {
+            self.add(key.metric, key.bucket, key.generation, groups);
+        }
+    }
+}
+
+impl GroupInfo {
+    /// The key of the group.
+    pub(crate) fn key(&self, shard: u16, bucket: u32, metric: u32, generation: u64) -> GroupKey {
+        GroupKey { tier: keys::TIER_2H, shard, bucket, metric, first: self.first, part: self.part, generation }
+    }
+}
+
+/// The entries of a directory.
+pub(crate) fn pages(
+    shard: u16,
+    bucket: u32,
+    metric: u32,
+    generation: u64,
+    groups: &[GroupInfo],
+) -> impl Iterator<Item = (Bytes, Bytes)> + '_ {
+    (0..).zip(groups.chunks(PAGE_GROUPS)).map(move |(page, groups)| {
+        let key = DirectoryKey { tier: keys::TIER_2H, shard, bucket, metric, generation, page };
+        (key.encode(), encode_page(groups))
+    })
+}
+
+fn encode_page(groups: &[GroupInfo]) -> Bytes {
+    stored_value::build(FORMAT, |out| {
+        put_varint(out, groups.len() as u64);
+        let mut before = 0;
+        for group in groups {
+            put_varint(out, u64::from(group.first - before));
+            put_varint(out, u64::from(group.last - group.first));
+            put_varint(out, u64::from(group.part));
+            put_varint(out, u64::from(group.bytes));
+            put_varint(out, u64::from(group.points));
+            before = group.first;
+        }
+    })
+}
+
+fn read_page(reader: &mut ByteReader<'_>) -> Option<Vec<GroupInfo>> {
+    let count = reader.varint()?;
+    let mut before = 0_u32;
+    (0..count)
+        .map(|_| {
+            let first = before.checked_add(reader.varint_u32()?)?;
+            before = first;
+            let last = first.checked_add(reader.varint_u32()?)?;
+            let part = u16::try_from(reader.varint()?).ok()?;
+            Some(GroupInfo { first, last, part, bytes: reader.varint_u32()?, points: reader.varint_u32()? })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_survives_its_bytes() {
+        let groups = vec![
+            GroupInfo { first: 3, last: 12, part: 0, bytes: 7_900, points: 4_800 },
+            GroupInfo { first: 12, last: 12, part: 1, bytes: 31_000, points: 20_000 },
+        ];
+        let read = stored_value::read(FORMAT, b"D", &encode_page(&groups), read_page);
+        assert_eq!(read, Ok(groups));
+    }
+
+    #[test]
+    fn buckets_come_in_order_and_generations_oldest_first() {
+        let mut catalogue = BlockCatalogue::default();
+        let group = GroupInfo { first: 0, last: 0, part: 0, bytes: 10, points: 5 };
+        for (bucket, generation) in [(7, 4), (5, 1), (7, 2), (9, 3)] {
+            catalogue.add(1, bucket, generation, vec![group]);
+        }
+        let found: Vec<(u32, Vec<u64>)> = catalogue
+            .buckets(1, 5..=8)
+            .map(|(bucket, generations)| (bucket, generations.iter().map(|g| g.generation).collect()))
+            .collect();
+        assert_eq!(found, [(5, vec![1]), (7, vec![2, 4])]);
+        assert_eq!(catalogue.buckets(2, 0..=9).count(), 0);
+        assert_eq!((catalogue.groups, catalogue.points, catalogue.bytes), (4, 20, 40));
+    }
+}

@@ -1,0 +1,435 @@
+//! The one task that writes a shard's log.
+//!
+//! It gathers whatever waits while the commit before is on its way to the disk, so a busy store commits large groups and
+//! an idle one does not wait. Heads change here alone and only after their commit: what a reader sees is acknowledged or
+//! about to be. Fences move here too, between two flushes, so that the head of a closed epoch is complete.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use parking_lot::RwLock;
+use tidemark_kv::{Commit, CommitOutcome, KeyRange, Kv, KvError};
+use tidemark_model::{Clock, RefusalReason, WriteRefusal};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    BlockCatalogue, Fence, Index, Scan, Shard, StoreError, codec,
+    codec::{CodecError, SEGMENT_BYTES_MAX, SegmentHeader},
+    figures::Counters,
+    head::Row,
+    keys,
+    refusal::{refusal_of, shutting_down},
+    shard::{FenceChange, Flushed, PendingWrite, ShardMessage},
+    stored_value,
+};
+
+/// Rows of one commit. A row has at most 30 bytes in a segment, so the commit stays well below its limit.
+const COMMIT_ROWS: usize = 24_576;
+/// How often a flush starts again because the fence moved or the outcome was unknown.
+const ATTEMPTS_MAX: usize = 16;
+
+/// Writes the log of one shard.
+pub(crate) struct Flusher {
+    kv: Arc<dyn Kv>,
+    clock: Arc<dyn Clock>,
+    index: Arc<RwLock<Index>>,
+    shard: Arc<Shard>,
+    receiver: mpsc::Receiver<ShardMessage>,
+    counters: Arc<Counters>,
+    seal_wanted: Arc<Notify>,
+    seal_points: u64,
+    writer: u64,
+    sequence: u64,
+    /// Rows that the next commit takes.
+    rows: Vec<Row>,
+    /// Writes whose last row is among `rows`.
+    waiting: Vec<Waiting>,
+    rows_per_segment: usize,
+    /// Rows that are in the log or not; nothing else is written before that is known.
+    unresolved: Option<Unresolved>,
+}
+
+struct Waiting {
+    reply: oneshot::Sender<Flushed>,
+    /// Whether rows of the same batch were committed before.
+    partly_stored: bool,
+}
+
+struct Unresolved {
+    rows: Vec<Row>,
+    segments: Segments,
+    epoch: u64,
+}
+
+/// Encoded rows of one commit.
+#[derive(Clone, Default)]
+struct Segments {
+    first_sequence: u64,
+    values: Vec<Bytes>,
+}
+
+impl Segments {
+    fn bytes(&self) -> u64 {
+        self.values.iter().map(|value| value.len() as u64).sum()
+    }
+}
+
+/// What all flushers of a store share.
+#[derive(Clone)]
+pub(crate) struct FlusherParts {
+    pub(crate) kv: Arc<dyn Kv>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) index: Arc<RwLock<Index>>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) seal_wanted: Arc<Notify>,
+    pub(crate) seal_points: u64,
+    pub(crate) writer: u64,
+}
+
+impl Flusher {
+    pub(crate) fn new(parts: FlusherParts, shard: Arc<Shard>, receiver: mpsc::Receiver<ShardMessage>) -> Self {
+        let FlusherParts { kv, clock, index, counters, seal_wanted, seal_points, writer } = parts;
+        Self {
+            kv,
+            clock,
+            index,
+            shard,
+            receiver,
+            counters,
+            seal_wanted,
+            seal_points,
+            writer,
+            sequence: 0,
+            rows: Vec::new(),
+            waiting: Vec::new(),
+            rows_per_segment: 4_096,
+            unresolved: None,
+        }
+    }
+
+    /// Runs until it is told to stop; when `dropped` fires, without caring for what waits.
+    pub(crate) async fn run(mut self, dropped: CancellationToken) {
+        let mut messages = Vec::with_capacity(256);
+        loop {
+            tokio::select! {
+                biased;
+                () = dropped.cancelled() => return,
+                received = self.receiver.recv_many(&mut messages, 256) => if received == 0 { return },
+            }
+            for message in messages.drain(..) {
+                match message {
+                    ShardMessage::Write(write) => self.take(write).await,
+                    ShardMessage::ChangeFence(change, reply) => {
+                        self.flush().await;
+                        reply.send(self.change_fence(&change).await).ok();
+                    }
+                    ShardMessage::Stop => self.receiver.close(),
+                }
+            }
+            self.flush().await;
+        }
+    }
+
+    /// Adds the rows of a write, committing whenever there are enough for a commit.
+    async fn take(&mut self, write: PendingWrite) {
+        let PendingWrite { batch, targets, reply } = write;
+        self.shard.queued_points.fetch_sub(batch.len(), Ordering::Relaxed);
+        let mut partly_stored = false;
+        for (series, timestamp, bits, float) in batch.columns() {
+            let Some(target) = targets.get(series as usize).filter(|target| target.shard == self.shard.number) else {
+                continue;
+            };
+            if self.rows.len() == COMMIT_ROWS {
+                match self.flush().await {
+                    Flushed::Stored => partly_stored = true,
+                    other => {
+                        reply.send(other.after(partly_stored)).ok();
+                        return;
+                    }
+                }
+            }
+            self.rows.push(Row { id: target.id, timestamp, bits, local: target.local, float });
+        }
+        self.waiting.push(Waiting { reply, partly_stored });
+    }
+
+    /// Commits the rows and tells those who wait.
+    async fn flush(&mut self) -> Flushed {
+        let flushed = if self.rows.is_empty() { Flushed::Stored } else { self.commit_rows().await };
+        self.rows.clear();
+        for waiting in self.waiting.drain(..) {
+            waiting.reply.send(flushed.clone().after(waiting.partly_stored)).ok();
+        }
+        flushed
+    }
+
+    async fn commit_rows(&mut self) -> Flushed {
+        if let Err(error) = self.resolve().await {
+            let message = format!("the outcome of an earlier flush is still unknown: {error}");
+            return Flushed::Refused(WriteRefusal::new(RefusalReason::Unavailable, message));
+        }
+        let segments = match self.encode_segments() {
+            Ok(segments) => segments,
+            Err(refusal) => return Flushed::Refused(refusal),
+        };
+        for _ in 0..ATTEMPTS_MAX {
+            let fence = self.shard.state.read().fence;
+            let started = self.clock.monotonic();
+            match self.kv.commit(self.commit_of(&fence, &segments)).await {
+                CommitOutcome::Done(_) => {
+                    self.note_stored(&segments, self.clock.monotonic().saturating_sub(started));
+                    let rows = std::mem::take(&mut self.rows);
+                    self.add_to_head(&rows, &segments);
+                    self.rows = rows;
+                    return Flushed::Stored;
+                }
+                CommitOutcome::Refused(KvError::Conflict { .. }) => {
+                    self.counters.fence_moves.add(1);
+                    if let Err(error) = self.reload_fence().await {
+                        let message = format!("the fence of the shard could not be read: {error}");
+                        return Flushed::Refused(WriteRefusal::new(RefusalReason::Unavailable, message));
+                    }
+                }
+                CommitOutcome::Refused(error) => {
+                    self.counters.refused.add(1);
+                    return Flushed::Refused(refusal_of(&error));
+                }
+                CommitOutcome::Unknown(error) => {
+                    self.counters.unknown.add(1);
+                    let rows = self.rows.clone();
+                    self.unresolved = Some(Unresolved { rows, segments: segments.clone(), epoch: fence.open });
+                    match self.resolve().await {
+                        Ok(Resolution::Stored) => return Flushed::Stored,
+                        Ok(Resolution::NotStored) => {}
+                        Ok(Resolution::Lost) => return Flushed::Unknown(error.to_string()),
+                        Err(reason) => return Flushed::Unknown(format!("{error}; reading the log again: {reason}")),
+                    }
+                }
+            }
+        }
+        let message = "the fence of the shard moved all the time; try again";
+        Flushed::Refused(WriteRefusal::new(RefusalReason::Busy, message))
+    }
+
+    fn commit_of(&self, fence: &Fence, segments: &Segments) -> Commit {
+        let mut commit = Commit::new();
+        commit.expect(keys::fence(self.shard.number), Some(fence.encode()));
+        for value in &segments.values {
+            commit.put_versionstamped(keys::log_prefix(self.shard.number, fence.open), value.clone());
+        }
+        commit
+    }
+
+    fn note_stored(&self, segments: &Segments, took: Duration) {
+        self.counters.note_commit(took);
+        self.counters.points.add(self.rows.len() as u64);
+        self.counters.bytes.add(segments.bytes());
+    }
+
+    fn add_to_head(&self, rows: &[Row], segments: &Segments) {
+        let mut state = self.shard.state.write();
+        rows.iter().for_each(|row| state.open.push(row));
+        state.open.segments += segments.values.len() as u64;
+        state.open.log_bytes += segments.bytes();
+        let (open, all) = (state.open.points(), state.head_points());
+        drop(state);
+        self.shard.note_head_points(all);
+        if open >= self.seal_points {
+            self.seal_wanted.notify_one();
+        }
+    }
+
+    /// Cuts the rows into segments. How many rows fit is learnt from the segments before.
+    fn encode_segments(&mut self) -> Result<Segments, WriteRefusal> {
+        let mut segments = Segments { first_sequence: self.sequence, values: Vec::new() };
+        let mut rest = self.rows.as_slice();
+        while !rest.is_empty() {
+            let (rows, later) = rest.split_at(self.rows_per_segment.clamp(1, rest.len()));
+            let mut value = Vec::new();
+            let header = header_of(self.writer, self.sequence);
+            let encoded = codec::encode_segment(
+                &header,
+                rows.iter().map(|row| (row.id.0, row.timestamp, row.value())),
+                &mut value,
+            );
+            let bytes = match encoded {
+                Ok(()) => value.len(),
+                Err(CodecError::TooManyBytes { bytes, .. }) if rows.len() > 1 => bytes,
+                Err(error) => {
+                    let message = format!("the points could not be encoded: {error}");
+                    return Err(WriteRefusal::new(RefusalReason::Unavailable, message));
+                }
+            };
+            self.rows_per_segment = (rows.len() * SEGMENT_BYTES_MAX * 9 / 10 / bytes.max(1)).clamp(1, COMMIT_ROWS);
+            if encoded.is_ok() {
+                segments.values.push(Bytes::from(value));
+                self.sequence += 1;
+                rest = later;
+            }
+        }
+        Ok(segments)
+    }
+
+    /// Finds out whether rows of an unknown outcome are in the log, and brings the head up to it.
+    async fn resolve(&mut self) -> Result<Resolution, StoreError> {
+        let Some(unresolved) = self.unresolved.take() else { return Ok(Resolution::NotStored) };
+        match self.find(&unresolved).await {
+            Ok(Resolution::Stored) => {
+                if self.shard.state.read().fence.open == unresolved.epoch {
+                    self.add_to_head(&unresolved.rows, &unresolved.segments);
+                }
+                Ok(Resolution::Stored)
+            }
+            Ok(other) => Ok(other),
+            Err(error) => {
+                self.unresolved = Some(unresolved);
+                Err(error)
+            }
+        }
+    }
+
+    async fn find(&self, unresolved: &Unresolved) -> Result<Resolution, StoreError> {
+        let snapshot = self.kv.snapshot().await?;
+        let key = keys::fence(self.shard.number);
+        let value = snapshot.get(&key).await?.ok_or_else(|| stored_value::damaged(&key, "it is gone"))?;
+        if Fence::decode(self.shard.number, &value)?.sealed >= unresolved.epoch {
+            return Ok(Resolution::Lost);
+        }
+        let mut scan = Scan::new(KeyRange::prefix(&keys::log_prefix(self.shard.number, unresolved.epoch)));
+        while let Some(entries) = scan.next(snapshot.as_ref()).await? {
+            for (key, value) in entries {
+                let header =
+                    codec::peek_segment(&value).map_err(|error| stored_value::damaged(&key, error.to_string()))?;
+                if (header.writer, header.sequence) == (self.writer, unresolved.segments.first_sequence) {
+                    return Ok(Resolution::Stored);
+                }
+            }
+        }
+        Ok(Resolution::NotStored)
+    }
+
+    /// Moves the fence for a sealer.
+    async fn change_fence(&mut self, change: &FenceChange) -> Result<Fence, StoreError> {
+        self.resolve().await?;
+        for _ in 0..ATTEMPTS_MAX {
+            let fence = self.shard.state.read().fence;
+            let Some((wanted, commit)) = self.plan_change(change, &fence)? else { return Ok(fence) };
+            match self.kv.commit(commit).await {
+                CommitOutcome::Done(_) => return Ok(self.adopt(wanted, change)),
+                CommitOutcome::Refused(KvError::Conflict { .. }) => self.reload_fence().await?,
+                CommitOutcome::Refused(error) => return Err(error.into()),
+                CommitOutcome::Unknown(_) => {
+                    if self.read_fence().await? == wanted {
+                        return Ok(self.adopt(wanted, change));
+                    }
+                    self.reload_fence().await?;
+                }
+            }
+        }
+        Err(KvError::Unavailable("the fence of the shard moved all the time".to_owned()).into())
+    }
+
+    /// The fence and the commit that a change means now; `None` when there is nothing to do.
+    fn plan_change(&self, change: &FenceChange, fence: &Fence) -> Result<Option<(Fence, Commit)>, StoreError> {
+        let key = keys::fence(self.shard.number);
+        let mut commit = Commit::new();
+        commit.expect(key.clone(), Some(fence.encode()));
+        let wanted = match change {
+            FenceChange::Begin(token) => {
+                if fence.sealing.is_none() && self.shard.state.read().open.points() == 0 {
+                    return Ok(None);
+                }
+                fence.begin(*token)
+            }
+            FenceChange::Publish(token, _) => {
+                let Some(sealing) = fence.sealing.filter(|sealing| sealing.owner == *token) else {
+                    return Err(StoreError::SealTakenOver { shard: self.shard.number, epoch: fence.sealed });
+                };
+                commit.delete_range(KeyRange::prefix(&keys::log_prefix(self.shard.number, sealing.epoch)));
+                fence.publish()
+            }
+        };
+        commit.put(key, wanted.encode());
+        Ok(Some((wanted, commit)))
+    }
+
+    fn adopt(&self, fence: Fence, change: &FenceChange) -> Fence {
+        let published = match change {
+            FenceChange::Begin(_) => None,
+            FenceChange::Publish(_, catalogue) => Some(catalogue.as_ref()),
+        };
+        let mut state = self.shard.state.write();
+        state.adopt(fence, published);
+        self.shard.note_head_points(state.head_points());
+        fence
+    }
+
+    async fn read_fence(&self) -> Result<Fence, StoreError> {
+        let key = keys::fence(self.shard.number);
+        let value = self.kv.snapshot().await?.get(&key).await?;
+        Fence::decode(self.shard.number, &value.ok_or_else(|| stored_value::damaged(&key, "it is gone"))?)
+    }
+
+    /// After another process moved the fence.
+    async fn reload_fence(&mut self) -> Result<(), StoreError> {
+        let snapshot = self.kv.snapshot().await?;
+        let key = keys::fence(self.shard.number);
+        let value = snapshot.get(&key).await?.ok_or_else(|| stored_value::damaged(&key, "it is gone"))?;
+        let fence = Fence::decode(self.shard.number, &value)?;
+        let known = self.shard.state.read().fence;
+        if fence == known {
+            return Ok(());
+        }
+        if fence.sealed == known.sealed {
+            self.shard.state.write().adopt(fence, None);
+            return Ok(());
+        }
+        let catalogue = BlockCatalogue::load(snapshot.as_ref(), self.shard.number, &fence).await?;
+        let series = self.index.read().shard_len(self.shard.number) as usize;
+        let mut state = self.shard.state.write();
+        state.adopt_foreign(fence, catalogue, series);
+        self.shard.note_head_points(state.head_points());
+        Ok(())
+    }
+}
+
+/// What became of rows of an unknown outcome.
+enum Resolution {
+    /// They are in the log, and now in the head.
+    Stored,
+    /// They are not in the log and never will be.
+    NotStored,
+    /// The log is gone: another process sealed it.
+    Lost,
+}
+
+impl Flushed {
+    /// The fate of a whole batch of which part was stored before.
+    fn after(self, partly_stored: bool) -> Self {
+        match self {
+            Self::Refused(refusal) if partly_stored => Self::Unknown(format!("part of the batch is stored; {refusal}")),
+            other => other,
+        }
+    }
+}
+
+impl Drop for Flusher {
+    /// Whoever still waits is told that nothing was stored.
+    fn drop(&mut self) {
+        self.receiver.close();
+        while let Ok(message) = self.receiver.try_recv() {
+            if let ShardMessage::Write(write) = message {
+                write.reply.send(Flushed::Refused(shutting_down())).ok();
+            }
+        }
+    }
+}
+
+/// The codec counts the rows itself.
+fn header_of(writer: u64, sequence: u64) -> SegmentHeader {
+    SegmentHeader { writer, sequence, points: 0, min_timestamp: 0, max_timestamp: 0 }
+}

@@ -1,0 +1,202 @@
+//! Blocks of several series in one entry of just under two pages, with a directory. Byte map: `docs/format/group.md`.
+//!
+//! An entry costs 40 to 60 bytes around its value and a B-tree rounds values up to whole pages, while a block of two
+//! hours has 50 to 700 bytes: packed, that overhead is 1 to 2 %.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use tidemark_model::{TimestampMs, Value};
+
+use crate::{
+    ByteReader, GroupKey, StoreError, keys,
+    point_stream::value_of,
+    put_varint,
+    stored_value::{self, ENVELOPE_BYTES},
+    unzigzag, zigzag,
+};
+
+const FORMAT: u8 = 1;
+/// Bytes of key and value of a full group: what still fits two pages of 4 KiB with the engine's own bytes.
+const GROUP_BYTES: usize = 7_900;
+/// Most bytes that the directory has for one block.
+const ENTRY_BYTES_MAX: usize = 40;
+
+/// What a group's directory says of one block.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct BlockEntry {
+    /// Number of the series in its metric.
+    pub(crate) number: u32,
+    pub(crate) points: u32,
+    pub(crate) min: TimestampMs,
+    pub(crate) max: TimestampMs,
+    /// The value at `max`.
+    pub(crate) last: Value,
+    /// Where the block is in the group's value.
+    pub(crate) bytes: Range<usize>,
+}
+
+/// A group that is being filled with blocks of one metric and bucket, in order of series.
+#[derive(Debug, Default)]
+pub(crate) struct GroupBuilder {
+    directory: Vec<u8>,
+    blocks: Vec<u8>,
+    count: u32,
+    points: u32,
+    first: u32,
+    last: u32,
+}
+
+/// A finished group.
+#[derive(Clone, Debug)]
+pub(crate) struct Group {
+    pub(crate) value: Bytes,
+    pub(crate) first: u32,
+    pub(crate) last: u32,
+    pub(crate) points: u32,
+}
+
+/// One block on its way into a group.
+#[derive(Debug)]
+pub(crate) struct NewBlock<'a> {
+    pub(crate) number: u32,
+    pub(crate) points: u32,
+    pub(crate) min: TimestampMs,
+    pub(crate) max: TimestampMs,
+    pub(crate) last: Value,
+    pub(crate) bytes: &'a [u8],
+}
+
+impl GroupBuilder {
+    /// Whether the block would make the group too large. An empty group takes any block.
+    pub(crate) fn is_full_for(&self, block: &NewBlock<'_>) -> bool {
+        let bytes = GroupKey::BYTES + ENVELOPE_BYTES + self.directory.len() + self.blocks.len();
+        self.count > 0 && bytes + ENTRY_BYTES_MAX + block.bytes.len() > GROUP_BYTES
+    }
+
+    /// Adds a block of the same series as the one before, or of a later one.
+    pub(crate) fn push(&mut self, bucket: u32, block: &NewBlock<'_>) {
+        if self.count == 0 {
+            self.first = block.number;
+            self.last = block.number;
+        }
+        put_varint(&mut self.directory, u64::from(block.number - self.last));
+        put_varint(&mut self.directory, block.bytes.len() as u64);
+        put_varint(&mut self.directory, u64::from(block.points) << 1 | u64::from(!block.last.is_int()));
+        put_varint(&mut self.directory, (block.min - keys::bucket_start(bucket)).cast_unsigned());
+        put_varint(&mut self.directory, (block.max - block.min).cast_unsigned());
+        match block.last {
+            Value::Int(int) => put_varint(&mut self.directory, zigzag(int)),
+            Value::Float(float) => self.directory.extend_from_slice(&float.to_bits().to_le_bytes()),
+        }
+        self.blocks.extend_from_slice(block.bytes);
+        self.last = block.number;
+        self.points = self.points.saturating_add(block.points);
+        self.count += 1;
+    }
+
+    /// The group, and an empty builder in its place; `None` when nothing was added.
+    pub(crate) fn take(&mut self) -> Option<Group> {
+        if self.count == 0 {
+            return None;
+        }
+        let mut value = Vec::with_capacity(ENVELOPE_BYTES + 5 + self.directory.len() + self.blocks.len());
+        value.push(FORMAT);
+        put_varint(&mut value, u64::from(self.count));
+        value.extend_from_slice(&self.directory);
+        value.extend_from_slice(&self.blocks);
+        let group =
+            Group { value: stored_value::finish(value), first: self.first, last: self.last, points: self.points };
+        *self = Self::default();
+        Some(group)
+    }
+}
+
+/// Reads a group's directory, checking the checksum over all of it.
+pub(crate) fn read_directory(key: &GroupKey, value: &[u8]) -> Result<Vec<BlockEntry>, StoreError> {
+    let damaged = |reason: String| stored_value::damaged(&key.encode(), reason);
+    let body = stored_value::open(FORMAT, value).map_err(damaged)?;
+    read_entries(key, body).ok_or_else(|| damaged("its directory makes no sense".to_owned()))
+}
+
+fn read_entries(key: &GroupKey, body: &[u8]) -> Option<Vec<BlockEntry>> {
+    let mut reader = ByteReader::new(body);
+    let count = usize::try_from(reader.varint()?).ok().filter(|&count| count <= body.len())?;
+    let mut entries = Vec::with_capacity(count);
+    let mut number = key.first;
+    let mut offset = 0_usize;
+    for _ in 0..count {
+        number = number.checked_add(reader.varint_u32()?)?;
+        let length = usize::try_from(reader.varint()?).ok()?;
+        let points_and_type = reader.varint()?;
+        let min = keys::bucket_start(key.bucket).checked_add_unsigned(reader.varint()?)?;
+        let max = min.checked_add_unsigned(reader.varint()?)?;
+        let last = match points_and_type & 1 {
+            0 => Value::Int(unzigzag(reader.varint()?)),
+            _ => value_of(u64::from_le_bytes(*reader.bytes(8)?.first_chunk()?), true),
+        };
+        let points = u32::try_from(points_and_type >> 1).ok()?;
+        let end = offset.checked_add(length)?;
+        entries.push(BlockEntry { number, points, min, max, last, bytes: offset..end });
+        offset = end;
+    }
+    if reader.rest().len() != offset {
+        return None;
+    }
+    let start = 1 + body.len() - offset;
+    for entry in &mut entries {
+        entry.bytes = entry.bytes.start + start..entry.bytes.end + start;
+    }
+    Some(entries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: GroupKey = GroupKey { tier: 0, shard: 0, bucket: 10, metric: 1, first: 3, part: 0, generation: 1 };
+
+    fn block(number: u32, bytes: &[u8]) -> NewBlock<'_> {
+        let min = keys::bucket_start(10) + 15_000;
+        let last = if number.is_multiple_of(2) { Value::Int(-5) } else { Value::Float(0.1) };
+        NewBlock { number, points: 480, min, max: min + 7_000_000, last, bytes }
+    }
+
+    #[test]
+    fn blocks_are_found_through_the_directory() {
+        let mut builder = GroupBuilder::default();
+        for (number, bytes) in [(3, &b"abc"[..]), (4, b""), (4, b"de"), (900, b"f")] {
+            builder.push(10, &block(number, bytes));
+        }
+        let group = builder.take().unwrap();
+        assert_eq!((group.first, group.last, group.points), (3, 900, 4 * 480));
+        let entries = read_directory(&KEY, &group.value).unwrap();
+        let found: Vec<_> = entries.iter().map(|entry| (entry.number, &group.value[entry.bytes.clone()])).collect();
+        assert_eq!(found, [(3, &b"abc"[..]), (4, b""), (4, b"de"), (900, b"f")]);
+        assert_eq!(entries[0].last, Value::Float(0.1));
+        assert_eq!((entries[1].min, entries[1].last), (keys::bucket_start(10) + 15_000, Value::Int(-5)));
+        assert!(builder.take().is_none());
+    }
+
+    #[test]
+    fn groups_stay_below_two_pages_unless_one_block_is_larger() {
+        let mut builder = GroupBuilder::default();
+        let mut number = 0;
+        while !builder.is_full_for(&block(number, &[7; 700])) {
+            builder.push(10, &block(number, &[7; 700]));
+            number += 1;
+        }
+        let bytes = builder.take().unwrap().value.len() + GroupKey::BYTES;
+        assert!((7_000..=7_900).contains(&bytes), "{bytes}");
+        assert!(!builder.is_full_for(&block(0, &[7; 20_000])));
+    }
+
+    #[test]
+    fn rot_is_found() {
+        let mut builder = GroupBuilder::default();
+        builder.push(10, &block(3, b"abc"));
+        let mut value = builder.take().unwrap().value.to_vec();
+        value[4] ^= 1;
+        assert!(matches!(read_directory(&KEY, &value), Err(StoreError::Corrupt { .. })));
+    }
+}

@@ -1,0 +1,120 @@
+//! The points of one epoch of one shard in memory.
+
+use tidemark_model::{SeriesId, TimestampMs, Value};
+
+use crate::{PointStream, point_stream::value_of};
+
+/// The head of an epoch: everything that its log has, by series.
+#[derive(Debug, Default)]
+pub(crate) struct Head {
+    /// By the series' number in its shard.
+    series: Vec<HeadSeries>,
+    points: u64,
+    /// Segments of the log that are in here, and their bytes.
+    pub(crate) segments: u64,
+    pub(crate) log_bytes: u64,
+}
+
+#[derive(Debug, Default)]
+struct HeadSeries {
+    id: u64,
+    stream: PointStream,
+}
+
+/// A point on its way into the log and the head.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Row {
+    pub(crate) id: SeriesId,
+    pub(crate) timestamp: TimestampMs,
+    pub(crate) bits: u64,
+    pub(crate) local: u32,
+    pub(crate) float: bool,
+}
+
+impl Row {
+    pub(crate) fn new(id: SeriesId, local: u32, timestamp: TimestampMs, value: Value) -> Self {
+        match value {
+            Value::Int(int) => Self { id, timestamp, bits: int.cast_unsigned(), local, float: false },
+            Value::Float(float) => Self { id, timestamp, bits: float.to_bits(), local, float: true },
+        }
+    }
+
+    pub(crate) fn value(&self) -> Value {
+        value_of(self.bits, self.float)
+    }
+}
+
+impl Head {
+    /// An empty head with room for so many series.
+    pub(crate) fn with_capacity(series: usize) -> Self {
+        Self { series: Vec::with_capacity(series), ..Self::default() }
+    }
+
+    /// Adds a point; it wins over all before it.
+    pub(crate) fn push(&mut self, row: &Row) {
+        let position = row.local as usize;
+        if position >= self.series.len() {
+            self.series.resize_with(position + 1, HeadSeries::default);
+        }
+        if let Some(series) = self.series.get_mut(position) {
+            series.id = row.id.0;
+            series.stream.push(row.timestamp, row.bits, row.float);
+            self.points += 1;
+        }
+    }
+
+    /// Points, counting overwritten ones.
+    pub(crate) fn points(&self) -> u64 {
+        self.points
+    }
+
+    pub(crate) fn series_len(&self) -> usize {
+        self.series.len()
+    }
+
+    /// The points of a series.
+    pub(crate) fn stream(&self, local: u32) -> Option<&PointStream> {
+        self.series.get(local as usize).map(|series| &series.stream).filter(|stream| stream.count() > 0)
+    }
+
+    /// The series that have points, by id.
+    pub(crate) fn by_id(&self) -> Vec<(SeriesId, &PointStream)> {
+        let mut series: Vec<_> = self
+            .series
+            .iter()
+            .filter(|series| series.stream.count() > 0)
+            .map(|series| (SeriesId(series.id), &series.stream))
+            .collect();
+        series.sort_unstable_by_key(|(id, _)| *id);
+        series
+    }
+
+    /// The newest point of each series that has one, by its number in the shard.
+    pub(crate) fn last(&self) -> impl Iterator<Item = (usize, (TimestampMs, Value))> + '_ {
+        self.series.iter().enumerate().filter_map(|(local, series)| Some((local, series.stream.last()?)))
+    }
+
+    /// Bytes of memory, roughly.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let streams: usize = self.series.iter().map(|series| series.stream.memory_bytes()).sum();
+        streams + self.series.capacity() * size_of::<HeadSeries>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn series_come_in_order_of_their_ids_and_empty_ones_not_at_all() {
+        let mut head = Head::with_capacity(2);
+        let row = |id, local| Row { id: SeriesId(id), timestamp: 5, bits: 7, local, float: false };
+        head.push(&row(30, 4));
+        head.push(&row(10, 6));
+        head.push(&row(30, 4));
+        assert_eq!(head.by_id().iter().map(|(id, _)| id.0).collect::<Vec<_>>(), [10, 30]);
+        assert_eq!(head.points(), 3);
+        assert!(head.stream(5).is_none() && head.stream(99).is_none());
+        assert_eq!(head.last().map(|(local, _)| local).collect::<Vec<_>>(), [4, 6]);
+    }
+}

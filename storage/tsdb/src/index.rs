@@ -1,0 +1,275 @@
+//! The series index in memory: names, series, the map from canonical text to series, and postings.
+//!
+//! Only append-only rows are stored (`index_rows.rs`); everything here is derived from them. Stored posting bitmaps were
+//! turned down: each new series would rewrite one blob per tag.
+
+use std::hash::BuildHasher;
+
+use foldhash::fast::RandomState;
+use hashbrown::{HashMap, HashTable, hash_table::Entry};
+use roaring::RoaringBitmap;
+use tidemark_model::{NameKind, SeriesId, SeriesInfo, SeriesKey, Tsuid};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::Dictionary;
+
+/// Bits of a [`SeriesId`] that number the series of one metric.
+const NUMBER_BITS: u32 = 32;
+
+/// Where the points of a series go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) id: SeriesId,
+    /// Number of the series in its shard, in this process.
+    pub(crate) local: u32,
+    pub(crate) shard: u16,
+}
+
+impl Target {
+    /// No series.
+    pub(crate) const NONE: Self = Self { id: SeriesId(0), local: u32::MAX, shard: u16::MAX };
+}
+
+/// A series of the index; its position is its slot.
+#[derive(Debug)]
+pub(crate) struct SeriesEntry {
+    pub(crate) key: SeriesKey,
+    pub(crate) target: Target,
+    /// Ids of key and value of each tag, in the order of the keys' names.
+    pub(crate) tags: Box<[(u32, u32)]>,
+}
+
+/// What the index knows of a metric.
+#[derive(Debug)]
+pub(crate) struct MetricEntry {
+    pub(crate) shard: u16,
+    /// Slots of its series.
+    pub(crate) slots: RoaringBitmap,
+    /// Slot of each series by its number.
+    pub(crate) by_number: Vec<u32>,
+}
+
+/// Slots of the series that have a tag key.
+#[derive(Debug, Default)]
+pub(crate) struct TagPostings {
+    pub(crate) any: RoaringBitmap,
+    pub(crate) by_value: HashMap<u32, RoaringBitmap, RandomState>,
+}
+
+/// The index.
+#[derive(Debug)]
+pub(crate) struct Index {
+    shards: u16,
+    names: [Dictionary; 3],
+    /// By metric id minus one.
+    metrics: Vec<MetricEntry>,
+    series: Vec<SeriesEntry>,
+    hasher: RandomState,
+    by_text: HashTable<(SeriesKey, Target)>,
+    postings: HashMap<u32, TagPostings, RandomState>,
+    locals: Vec<u32>,
+}
+
+impl SeriesEntry {
+    /// The metric's id.
+    pub(crate) fn metric(&self) -> u32 {
+        metric_of(self.target.id)
+    }
+
+    /// What a reader is told.
+    pub(crate) fn info(&self) -> SeriesInfo {
+        SeriesInfo { id: self.target.id, key: self.key.clone(), tsuid: Tsuid::new(self.metric(), &self.tags) }
+    }
+}
+
+/// The number of a series in the store: metric, then its number among the series of the metric.
+pub(crate) fn series_id(metric: u32, number: u32) -> SeriesId {
+    SeriesId(u64::from(metric) << NUMBER_BITS | u64::from(number))
+}
+
+/// The metric of a series.
+pub(crate) fn metric_of(id: SeriesId) -> u32 {
+    (id.0 >> NUMBER_BITS) as u32
+}
+
+/// The number of a series among those of its metric.
+pub(crate) fn number_of(id: SeriesId) -> u32 {
+    id.0 as u32
+}
+
+impl Index {
+    pub(crate) fn new(shards: u16) -> Self {
+        Self {
+            shards,
+            names: Default::default(),
+            metrics: Vec::new(),
+            series: Vec::new(),
+            hasher: RandomState::default(),
+            by_text: HashTable::new(),
+            postings: HashMap::default(),
+            locals: vec![0; usize::from(shards)],
+        }
+    }
+
+    pub(crate) fn names(&self, kind: NameKind) -> &Dictionary {
+        let [metrics, keys, values] = &self.names;
+        match kind {
+            NameKind::Metric => metrics,
+            NameKind::TagKey => keys,
+            NameKind::TagValue => values,
+        }
+    }
+
+    pub(crate) fn names_mut(&mut self, kind: NameKind) -> &mut Dictionary {
+        let [metrics, keys, values] = &mut self.names;
+        match kind {
+            NameKind::Metric => metrics,
+            NameKind::TagKey => keys,
+            NameKind::TagValue => values,
+        }
+    }
+
+    /// Number of series.
+    pub(crate) fn len(&self) -> usize {
+        self.series.len()
+    }
+
+    /// Number of series in a shard.
+    pub(crate) fn shard_len(&self, shard: u16) -> u32 {
+        self.locals.get(usize::from(shard)).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn series(&self, slot: u32) -> Option<&SeriesEntry> {
+        self.series.get(slot as usize)
+    }
+
+    pub(crate) fn metric(&self, metric: u32) -> Option<&MetricEntry> {
+        self.metrics.get(metric.checked_sub(1)? as usize)
+    }
+
+    pub(crate) fn postings(&self, tag_key: u32) -> Option<&TagPostings> {
+        self.postings.get(&tag_key)
+    }
+
+    /// Number of series of a metric.
+    pub(crate) fn metric_len(&self, metric: u32) -> usize {
+        self.metric(metric).map_or(0, |metric| metric.by_number.len())
+    }
+
+    pub(crate) fn by_id(&self, id: SeriesId) -> Option<&SeriesEntry> {
+        let slot = self.metric(metric_of(id))?.by_number.get(number_of(id) as usize)?;
+        self.series(*slot)
+    }
+
+    /// The series with this canonical text.
+    pub(crate) fn target(&self, text: &str) -> Option<Target> {
+        let hash = self.hasher.hash_one(text.as_bytes());
+        self.by_text.find(hash, |(key, _)| key.as_str() == text).map(|&(_, target)| target)
+    }
+
+    /// Adds a series whose names are known. Numbers of a metric come without a gap; says whether that held.
+    pub(crate) fn insert(&mut self, metric: u32, number: u32, tags: Box<[(u32, u32)]>) -> Option<Target> {
+        let text = self.text_of(metric, &tags)?;
+        self.add_metrics_up_to(metric)?;
+        let slot = u32::try_from(self.series.len()).ok()?;
+        let entry = self.metrics.get_mut(metric.checked_sub(1)? as usize)?;
+        let local = self.locals.get_mut(usize::from(entry.shard))?;
+        if entry.by_number.len() != number as usize {
+            return None;
+        }
+        let key = SeriesKey::from_canonical(&text);
+        let target = Target { id: series_id(metric, number), local: *local, shard: entry.shard };
+        let hash = self.hasher.hash_one(text.as_bytes());
+        let place = self.by_text.entry(
+            hash,
+            |(other, _)| *other == key,
+            |(other, _)| self.hasher.hash_one(other.as_str().as_bytes()),
+        );
+        match place {
+            Entry::Occupied(_) => return None,
+            Entry::Vacant(vacant) => vacant.insert((key.clone(), target)),
+        };
+        *local += 1;
+        entry.by_number.push(slot);
+        entry.slots.insert(slot);
+        for &(tag_key, value) in &tags {
+            let postings = self.postings.entry(tag_key).or_default();
+            postings.any.insert(slot);
+            postings.by_value.entry(value).or_default().insert(slot);
+        }
+        self.series.push(SeriesEntry { key, target, tags });
+        Some(target)
+    }
+
+    fn text_of(&self, metric: u32, tags: &[(u32, u32)]) -> Option<String> {
+        let mut text = self.names(NameKind::Metric).name(metric)?.to_string();
+        for &(key, value) in tags {
+            text.push('\0');
+            text.push_str(self.names(NameKind::TagKey).name(key)?);
+            text.push('\0');
+            text.push_str(self.names(NameKind::TagValue).name(value)?);
+        }
+        Some(text)
+    }
+
+    fn add_metrics_up_to(&mut self, metric: u32) -> Option<()> {
+        while (self.metrics.len() as u64) < u64::from(metric) {
+            let id = u32::try_from(self.metrics.len()).ok()? + 1;
+            let shard = shard_of(self.names(NameKind::Metric).name(id)?, self.shards);
+            self.metrics.push(MetricEntry { shard, slots: RoaringBitmap::new(), by_number: Vec::new() });
+        }
+        Some(())
+    }
+}
+
+/// The shard of a metric. Stored data depends on it: it never changes.
+fn shard_of(metric: &str, shards: u16) -> u16 {
+    u16::try_from(xxh3_64(metric.as_bytes()) % u64::from(shards.max(1))).unwrap_or(0)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn index_of(series: &[(&str, &[(&str, &str)])]) -> Index {
+        let mut index = Index::new(4);
+        for (metric, tags) in series {
+            let mut id = |kind, name: &str| {
+                let names = index.names_mut(kind);
+                names.id(name).unwrap_or_else(|| {
+                    let id = names.len() as u32 + 1;
+                    assert!(names.insert(name, id));
+                    id
+                })
+            };
+            let metric = id(NameKind::Metric, metric);
+            let tags = tags.iter().map(|(key, value)| (id(NameKind::TagKey, key), id(NameKind::TagValue, value)));
+            let tags: Box<[_]> = tags.collect();
+            let number = index.metric_len(metric) as u32;
+            assert!(index.insert(metric, number, tags).is_some());
+        }
+        index
+    }
+
+    #[test]
+    fn a_series_is_found_by_its_text_and_by_its_id() {
+        let index = index_of(&[("cpu", &[("host", "a")]), ("cpu", &[("host", "b")]), ("mem", &[("host", "a")])]);
+        let target = index.target("cpu\0host\0b").unwrap();
+        assert_eq!(index.by_id(target.id).unwrap().key.as_str(), "cpu\0host\0b");
+        assert_eq!((metric_of(target.id), number_of(target.id)), (1, 1));
+        assert_eq!(index.target("cpu\0host\0c"), None);
+        assert_eq!(index.len(), 3);
+        let info = index.by_id(target.id).unwrap().info();
+        assert_eq!(info.tsuid.to_string(), "000001000001000002");
+        let shards: u32 = (0..4).map(|shard| index.shard_len(shard)).sum();
+        assert_eq!(shards, 3);
+    }
+
+    #[test]
+    fn a_series_is_not_added_twice() {
+        let mut index = index_of(&[("cpu", &[("host", "a")])]);
+        assert_eq!(index.insert(1, 1, Box::new([(1, 1)])), None);
+        assert_eq!(index.insert(1, 5, Box::new([])), None);
+        assert_eq!(index.len(), 1);
+    }
+}

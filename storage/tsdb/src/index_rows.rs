@@ -1,0 +1,87 @@
+//! The rows of the index in the store. Byte maps: `docs/format/names.md`, `docs/format/series.md`,
+//! `docs/format/counters.md`.
+
+use bytes::Bytes;
+use tidemark_kv::KvSnapshot;
+use tidemark_model::NameKind;
+
+use crate::{ByteReader, Index, Scan, StoreError, keys, put_varint, stored_value};
+
+const NAME_FORMAT: u8 = 1;
+const SERIES_FORMAT: u8 = 1;
+const COUNTERS_FORMAT: u8 = 1;
+
+/// The kinds of names, in the order of the counters.
+pub(crate) const NAME_KINDS: [NameKind; 3] = [NameKind::Metric, NameKind::TagKey, NameKind::TagValue];
+
+pub(crate) fn encode_name(id: u32) -> Bytes {
+    stored_value::build(NAME_FORMAT, |out| put_varint(out, u64::from(id)))
+}
+
+pub(crate) fn encode_series(tags: &[(u32, u32)]) -> Bytes {
+    stored_value::build(SERIES_FORMAT, |out| {
+        put_varint(out, tags.len() as u64);
+        for &(key, value) in tags {
+            put_varint(out, u64::from(key));
+            put_varint(out, u64::from(value));
+        }
+    })
+}
+
+/// Names of each kind and series: what a creator expects to find unchanged.
+pub(crate) fn encode_counters(counts: [usize; 4]) -> Bytes {
+    stored_value::build(COUNTERS_FORMAT, |out| counts.iter().for_each(|&count| put_varint(out, count as u64)))
+}
+
+/// Adds the rows that `index` does not have yet: all of them when a store is opened, a few when another process
+/// created series meanwhile.
+pub(crate) async fn load(
+    snapshot: &dyn KvSnapshot,
+    mut apply: impl FnMut(&mut dyn FnMut(&mut Index) -> Result<(), StoreError>) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    for kind in NAME_KINDS {
+        let mut rows = Vec::new();
+        let mut scan = Scan::new(keys::names(kind));
+        while let Some(page) = scan.next(snapshot).await? {
+            for (key, value) in page {
+                let id = stored_value::read(NAME_FORMAT, &key, &value, |reader| reader.varint_u32())?;
+                rows.push((id, key));
+            }
+        }
+        rows.sort_unstable();
+        apply(&mut |index| add_names(index, kind, &rows))?;
+    }
+    let mut scan = Scan::new(keys::all_series());
+    while let Some(page) = scan.next(snapshot).await? {
+        apply(&mut |index| page.iter().try_for_each(|(key, value)| add_series(index, key, value)))?;
+    }
+    Ok(())
+}
+
+fn add_names(index: &mut Index, kind: NameKind, rows: &[(u32, Bytes)]) -> Result<(), StoreError> {
+    for (id, key) in rows {
+        let name = keys::name_of(key).ok_or_else(|| stored_value::damaged(key, "its name is not UTF-8"))?;
+        let names = index.names_mut(kind);
+        if *id as usize > names.len() && !names.insert(name, *id) {
+            return Err(stored_value::damaged(key, format!("its id {id} does not follow {}", names.len())));
+        }
+    }
+    Ok(())
+}
+
+fn add_series(index: &mut Index, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+    let (metric, number) = keys::series_of(key).ok_or_else(|| stored_value::damaged(key, "it is no series key"))?;
+    if (number as usize) < index.metric_len(metric) {
+        return Ok(());
+    }
+    let tags = stored_value::read(SERIES_FORMAT, key, value, read_tags)?;
+    match index.insert(metric, number, tags) {
+        Some(_) => Ok(()),
+        None => Err(stored_value::damaged(key, "its names are unknown, or its number does not follow")),
+    }
+}
+
+fn read_tags(reader: &mut ByteReader<'_>) -> Option<Box<[(u32, u32)]>> {
+    let count = reader.varint()?;
+    (0..count).map(|_| Some((reader.varint_u32()?, reader.varint_u32()?))).collect()
+}

@@ -1,0 +1,224 @@
+//! The key space: one prefix byte per kind of entry. `docs/format/key-space.md` has the whole map.
+//!
+//! Numbers are big-endian, so that keys sort as the numbers do. Blocks are bucket-major inside a shard: a seal appends,
+//! retention clears one range a bucket, and the common query, one metric over a day, is one range a bucket. The order
+//! metric, series, time was turned down: each small block would be a rewrite of a random leaf.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use tidemark_kv::KeyRange;
+use tidemark_model::NameKind;
+
+use crate::ByteReader;
+
+/// Version of the store and its number of shards.
+pub(crate) const STORE: &[u8] = b"V";
+/// Counters of the index: the next id of each kind of name, the number of series.
+pub(crate) const COUNTERS: &[u8] = b"C";
+/// How many times the store was opened: the last writer id given out.
+pub(crate) const WRITERS: &[u8] = b"W";
+const FENCE: u8 = b'S';
+const LOG: u8 = b'L';
+const BLOCKS: u8 = b'B';
+const DIRECTORY: u8 = b'D';
+const NAME: u8 = b'U';
+const SERIES: u8 = b'N';
+const METADATA: u8 = b'A';
+const DOCUMENT: u8 = b'T';
+
+/// Milliseconds of a bucket of the lowest tier: 2 h.
+pub(crate) const BUCKET_MS: i64 = 2 * 3600 * 1000;
+/// The tier of 2 h buckets.
+pub(crate) const TIER_2H: u8 = 0;
+
+/// The bucket of a timestamp. Timestamps are positive and have at most 13 digits, so it fits with room.
+pub(crate) fn bucket_of(timestamp: i64) -> u32 {
+    u32::try_from(timestamp.max(0) / BUCKET_MS).unwrap_or(u32::MAX)
+}
+
+/// First timestamp of a bucket.
+pub(crate) fn bucket_start(bucket: u32) -> i64 {
+    i64::from(bucket) * BUCKET_MS
+}
+
+pub(crate) fn fence(shard: u16) -> Bytes {
+    let mut key = BytesMut::with_capacity(3);
+    key.put_u8(FENCE);
+    key.put_u16(shard);
+    key.freeze()
+}
+
+/// Before the versionstamp of a segment.
+pub(crate) fn log_prefix(shard: u16, epoch: u64) -> Bytes {
+    let mut key = BytesMut::with_capacity(11);
+    key.put_u8(LOG);
+    key.put_u16(shard);
+    key.put_u64(epoch);
+    key.freeze()
+}
+
+/// Where a group of blocks is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct GroupKey {
+    pub(crate) tier: u8,
+    pub(crate) shard: u16,
+    pub(crate) bucket: u32,
+    pub(crate) metric: u32,
+    /// Number of the first series of the group.
+    pub(crate) first: u32,
+    /// Tells groups apart that begin with the same series, when one series fills several.
+    pub(crate) part: u16,
+    pub(crate) generation: u64,
+}
+
+impl GroupKey {
+    pub(crate) const BYTES: usize = 1 + 1 + 2 + 4 + 4 + 4 + 2 + 8;
+
+    pub(crate) fn encode(&self) -> Bytes {
+        let mut key = BytesMut::with_capacity(Self::BYTES);
+        key.put_u8(BLOCKS);
+        key.put_u8(self.tier);
+        key.put_u16(self.shard);
+        key.put_u32(self.bucket);
+        key.put_u32(self.metric);
+        key.put_u32(self.first);
+        key.put_u16(self.part);
+        key.put_u64(self.generation);
+        key.freeze()
+    }
+}
+
+/// Where a page of the directory of one metric, bucket and generation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct DirectoryKey {
+    pub(crate) tier: u8,
+    pub(crate) shard: u16,
+    pub(crate) bucket: u32,
+    pub(crate) metric: u32,
+    pub(crate) generation: u64,
+    pub(crate) page: u16,
+}
+
+impl DirectoryKey {
+    pub(crate) fn encode(&self) -> Bytes {
+        let mut key = BytesMut::with_capacity(22);
+        key.put_u8(DIRECTORY);
+        key.put_u8(self.tier);
+        key.put_u16(self.shard);
+        key.put_u32(self.bucket);
+        key.put_u32(self.metric);
+        key.put_u64(self.generation);
+        key.put_u16(self.page);
+        key.freeze()
+    }
+
+    pub(crate) fn decode(key: &[u8]) -> Option<Self> {
+        let mut reader = ByteReader::new(key.strip_prefix(&[DIRECTORY])?);
+        let decoded = Self {
+            tier: reader.byte()?,
+            shard: u16::try_from(reader.big_endian::<2>()?).ok()?,
+            bucket: u32::try_from(reader.big_endian::<4>()?).ok()?,
+            metric: u32::try_from(reader.big_endian::<4>()?).ok()?,
+            generation: reader.big_endian::<8>()?,
+            page: u16::try_from(reader.big_endian::<2>()?).ok()?,
+        };
+        reader.is_empty().then_some(decoded)
+    }
+
+    /// The directories of a shard.
+    pub(crate) fn range_of_shard(tier: u8, shard: u16) -> KeyRange {
+        let [high, low] = shard.to_be_bytes();
+        KeyRange::prefix(&[DIRECTORY, tier, high, low])
+    }
+}
+
+fn kind_byte(kind: NameKind) -> u8 {
+    match kind {
+        NameKind::Metric => b'm',
+        NameKind::TagKey => b'k',
+        NameKind::TagValue => b'v',
+    }
+}
+
+/// Where the id of a name is.
+pub(crate) fn name(kind: NameKind, name: &str) -> Bytes {
+    let mut key = BytesMut::with_capacity(2 + name.len());
+    key.put_slice(&[NAME, kind_byte(kind)]);
+    key.put_slice(name.as_bytes());
+    key.freeze()
+}
+
+pub(crate) fn names(kind: NameKind) -> KeyRange {
+    KeyRange::prefix(&[NAME, kind_byte(kind)])
+}
+
+/// The name in a key of [`names`].
+pub(crate) fn name_of(key: &[u8]) -> Option<&str> {
+    std::str::from_utf8(key.get(2..)?).ok()
+}
+
+pub(crate) fn series(metric: u32, number: u32) -> Bytes {
+    let mut key = BytesMut::with_capacity(9);
+    key.put_u8(SERIES);
+    key.put_u32(metric);
+    key.put_u32(number);
+    key.freeze()
+}
+
+pub(crate) fn all_series() -> KeyRange {
+    KeyRange::prefix(&[SERIES])
+}
+
+/// Metric and number in a key of [`all_series`].
+pub(crate) fn series_of(key: &[u8]) -> Option<(u32, u32)> {
+    let mut reader = ByteReader::new(key.strip_prefix(&[SERIES])?);
+    let metric = u32::try_from(reader.big_endian::<4>()?).ok()?;
+    let number = u32::try_from(reader.big_endian::<4>()?).ok()?;
+    reader.is_empty().then_some((metric, number))
+}
+
+pub(crate) fn metadata(metric: &str) -> Bytes {
+    let mut key = BytesMut::with_capacity(1 + metric.len());
+    key.put_u8(METADATA);
+    key.put_slice(metric.as_bytes());
+    key.freeze()
+}
+
+/// Before the id of a document: the collection with its length, so that no collection is a prefix of another.
+pub(crate) fn collection(collection: &str) -> Vec<u8> {
+    let mut key = Vec::with_capacity(3 + collection.len());
+    key.push(DOCUMENT);
+    key.extend_from_slice(&u16::try_from(collection.len()).unwrap_or(u16::MAX).to_be_bytes());
+    key.extend_from_slice(collection.as_bytes());
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directory_keys_survive_their_bytes_and_sort_as_their_fields() {
+        let low = DirectoryKey { tier: 0, shard: 1, bucket: 255, metric: 2, generation: 9, page: 0 };
+        let high = DirectoryKey { bucket: 256, metric: 1, ..low };
+        assert_eq!(DirectoryKey::decode(&low.encode()), Some(low));
+        assert!(low.encode() < high.encode());
+        assert_eq!(DirectoryKey::decode(b"D\0"), None);
+        let range = DirectoryKey::range_of_shard(0, 1);
+        assert!(range.start <= low.encode() && high.encode() < range.end);
+    }
+
+    #[test]
+    fn group_keys_sort_by_bucket_before_metric() {
+        let key =
+            |bucket, metric| GroupKey { tier: 0, shard: 0, bucket, metric, first: 0, part: 0, generation: 1 }.encode();
+        assert!(key(1, 9) < key(2, 1));
+        assert_eq!(key(1, 1).len(), GroupKey::BYTES);
+    }
+
+    #[test]
+    fn buckets_are_two_hours() {
+        assert_eq!(bucket_of(BUCKET_MS - 1), 0);
+        assert_eq!(bucket_of(BUCKET_MS), 1);
+        assert_eq!(bucket_start(bucket_of(1_789_948_800_000)), 1_789_948_800_000);
+    }
+}

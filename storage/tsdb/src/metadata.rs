@@ -1,0 +1,138 @@
+//! What metrics mean. Byte map: `docs/format/metadata.md`.
+
+use bytes::Bytes;
+use tidemark_kv::{Commit, CommitOutcome, KvError, KvSnapshot};
+use tidemark_model::{BoxFuture, DocumentError, MetadataStore, MetricMetadata, NAME_BYTES_MAX, RateKind};
+
+use crate::{
+    ByteReader, Store, StoreError,
+    documents::{unavailable, unknown},
+    keys, put_text, stored_value,
+};
+
+const FORMAT: u8 = 1;
+/// Entries of one commit.
+const COMMIT_ENTRIES: usize = 200;
+/// Most bytes of a unit or a description.
+const TEXT_BYTES_MAX: usize = 2_000;
+/// How often a merge starts again because others write the same metrics.
+const ATTEMPTS_MAX: usize = 16;
+/// What errors call the collection.
+const COLLECTION: &str = "metadata";
+
+impl MetadataStore for Store {
+    fn put_metadata(&self, entries: Vec<MetricMetadata>) -> BoxFuture<'_, Result<(), DocumentError>> {
+        Box::pin(async move {
+            entries.iter().try_for_each(check_sizes)?;
+            for entries in entries.chunks(COMMIT_ENTRIES) {
+                self.merge_metadata(entries).await?;
+            }
+            Ok(())
+        })
+    }
+
+    fn metadata<'a>(&'a self, metric: &'a str) -> BoxFuture<'a, Result<Option<MetricMetadata>, DocumentError>> {
+        Box::pin(async move {
+            let snapshot = self.inner.kv.snapshot().await.map_err(|error| unavailable(&error))?;
+            Ok(read(snapshot.as_ref(), metric).await?.map(|(_, metadata)| metadata))
+        })
+    }
+}
+
+impl Store {
+    async fn merge_metadata(&self, entries: &[MetricMetadata]) -> Result<(), DocumentError> {
+        for _ in 0..ATTEMPTS_MAX {
+            let snapshot = self.inner.kv.snapshot().await.map_err(|error| unavailable(&error))?;
+            let mut commit = Commit::new();
+            for entry in merged(entries) {
+                let known = read(snapshot.as_ref(), &entry.metric).await?;
+                let (before, known) = known.map_or((None, MetricMetadata::default()), |(value, m)| (Some(value), m));
+                let after = merge(known.clone(), &entry);
+                if before.is_none() || after != known {
+                    let key = keys::metadata(&entry.metric);
+                    commit.expect(key.clone(), before).put(key, encode(&after));
+                }
+            }
+            if commit.operations.is_empty() {
+                return Ok(());
+            }
+            match self.inner.kv.commit(commit).await {
+                CommitOutcome::Done(_) => return Ok(()),
+                CommitOutcome::Refused(KvError::Conflict { .. }) => {}
+                CommitOutcome::Refused(error) => return Err(unavailable(&error)),
+                CommitOutcome::Unknown(error) => {
+                    return Err(unknown(COLLECTION, entries.first().map_or("", |entry| &entry.metric), &error));
+                }
+            }
+        }
+        let metric = entries.first().map_or_else(String::new, |entry| entry.metric.clone());
+        Err(DocumentError::Conflict { collection: COLLECTION.to_owned(), id: metric })
+    }
+}
+
+/// One entry per metric: what later entries say wins.
+fn merged(entries: &[MetricMetadata]) -> Vec<MetricMetadata> {
+    let mut by_metric = std::collections::BTreeMap::<&str, MetricMetadata>::new();
+    for entry in entries {
+        let known = by_metric.remove(entry.metric.as_str()).unwrap_or_default();
+        by_metric.insert(&entry.metric, merge(known, entry));
+    }
+    by_metric.into_values().collect()
+}
+
+fn merge(known: MetricMetadata, entry: &MetricMetadata) -> MetricMetadata {
+    let text = |known: String, entry: &str| if entry.is_empty() { known } else { entry.to_owned() };
+    MetricMetadata {
+        metric: entry.metric.clone(),
+        unit: text(known.unit, &entry.unit),
+        rate: entry.rate.or(known.rate),
+        description: text(known.description, &entry.description),
+    }
+}
+
+async fn read(snapshot: &dyn KvSnapshot, metric: &str) -> Result<Option<(Bytes, MetricMetadata)>, StoreError> {
+    let key = keys::metadata(metric);
+    let Some(value) = snapshot.get(&key).await? else { return Ok(None) };
+    let metadata = stored_value::read(FORMAT, &key, &value, |reader| decode(metric, reader))?;
+    Ok(Some((value, metadata)))
+}
+
+fn encode(metadata: &MetricMetadata) -> Bytes {
+    stored_value::build(FORMAT, |out| {
+        put_text(out, &metadata.unit);
+        out.push(match metadata.rate {
+            None => 0,
+            Some(RateKind::Gauge) => 1,
+            Some(RateKind::Counter) => 2,
+            Some(RateKind::Rate) => 3,
+        });
+        put_text(out, &metadata.description);
+    })
+}
+
+fn decode(metric: &str, reader: &mut ByteReader<'_>) -> Option<MetricMetadata> {
+    let unit = reader.text()?.to_owned();
+    let rate = match reader.byte()? {
+        0 => None,
+        1 => Some(RateKind::Gauge),
+        2 => Some(RateKind::Counter),
+        3 => Some(RateKind::Rate),
+        _ => return None,
+    };
+    Some(MetricMetadata { metric: metric.to_owned(), unit, rate, description: reader.text()?.to_owned() })
+}
+
+fn check_sizes(entry: &MetricMetadata) -> Result<(), DocumentError> {
+    let sizes = [
+        (entry.metric.len(), NAME_BYTES_MAX),
+        (entry.unit.len(), TEXT_BYTES_MAX),
+        (entry.description.len(), TEXT_BYTES_MAX),
+    ];
+    match sizes.into_iter().find(|(bytes, limit)| bytes > limit) {
+        Some((bytes, limit)) => {
+            let id = entry.metric.chars().take(80).collect();
+            Err(DocumentError::TooLarge { collection: COLLECTION.to_owned(), id, bytes, limit })
+        }
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,32 @@
+//! How large things may become.
+
+/// Limits and sizes of a store. Each limit is named in the refusal that it causes.
+#[derive(Clone, Debug)]
+pub struct StoreOptions {
+    /// Shards, 1 to 1024. Fixed when a store is created: one for an embedded store, 8 to 64 on a cluster.
+    pub shards: u16,
+    /// Most series (`limits.series`). Points of existing series are never refused for it.
+    pub series_max: usize,
+    /// Most series of one metric (`limits.series_per_metric`).
+    pub series_per_metric_max: usize,
+    /// Points in the open epoch of a shard after which it is sealed without waiting for the schedule.
+    pub seal_points: u64,
+    /// Points that a shard holds in memory (`limits.head_points`): writes beyond it are told to try again later, until
+    /// a seal has made room.
+    pub head_points_max: u64,
+    /// Points that wait for a shard's flush (`limits.queued_points`): writes beyond it are told to try again later.
+    pub queued_points_max: usize,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self {
+            shards: 1,
+            series_max: 2_000_000,
+            series_per_metric_max: 500_000,
+            seal_points: 8_000_000,
+            head_points_max: 40_000_000,
+            queued_points_max: 2_000_000,
+        }
+    }
+}

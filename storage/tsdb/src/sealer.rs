@@ -1,0 +1,201 @@
+//! From a closed epoch to visible blocks, in steps that may each crash and be done again.
+//!
+//! 1. Begin: the fence moves to the next epoch and names the sealer. No flush reaches the old epoch any more.
+//! 2. Build: the head becomes groups of blocks; when the log has entries that the head lacks, the log is replayed first.
+//! 3. Write: commits below the limit, each expecting the fence with the sealer's token. The blocks' generation is the
+//!    epoch, which is above what the fence calls sealed, so nobody sees them yet. Done again, they are the same entries.
+//! 4. Publish: one commit moves the fence and clears the log; readers change from head to blocks under one lock.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use bytes::Bytes;
+use parking_lot::RwLock;
+use tidemark_kv::{Commit, CommitOutcome, Kv, KvError, OPERATION_BYTES};
+use tidemark_model::Clock;
+use tokio::sync::oneshot;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    Fence, Head, Index, Shard, StoreError,
+    fence::SealToken,
+    figures::Counters,
+    keys,
+    replay::{count_segments, replay},
+    sealed_epoch::SealedEpoch,
+    shard::{FenceChange, ShardMessage},
+};
+
+/// Bytes of one commit of blocks.
+const COMMIT_BYTES: usize = 900_000;
+/// How often a commit of blocks is repeated when its outcome is unknown.
+const ATTEMPTS_MAX: usize = 8;
+
+/// Why a seal is done; it decides nothing and is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SealReason {
+    /// The schedule says so.
+    Scheduled,
+    /// The open epoch has as many points as memory is meant for.
+    HeadFull,
+    /// A seal was under way when the store was opened.
+    Resumed,
+    /// Somebody asked for it.
+    Requested,
+}
+
+/// What a seal did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SealReport {
+    /// Shards whose epoch was sealed; the others had nothing to seal.
+    pub shards: u64,
+    /// Points in the new blocks.
+    pub points: u64,
+    /// Groups of blocks that were written.
+    pub groups: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Seals, one shard after the other, one seal at a time.
+pub(crate) struct Sealer {
+    pub(crate) kv: Arc<dyn Kv>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) index: Arc<RwLock<Index>>,
+    pub(crate) shards: Arc<[Arc<Shard>]>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) tracker: TaskTracker,
+    pub(crate) closing: CancellationToken,
+    pub(crate) writer: u64,
+    pub(crate) attempts: AtomicU64,
+    pub(crate) turn: tokio::sync::Mutex<()>,
+}
+
+impl Sealer {
+    /// Seals the open epoch of every shard that has points, finishing a seal under way first.
+    pub(crate) async fn seal(&self, reason: SealReason) -> Result<SealReport, StoreError> {
+        let _turn = self.turn.lock().await;
+        let mut report = SealReport::default();
+        for shard in self.shards.iter() {
+            let began = shard.state.read().fence.sealing.is_some();
+            self.seal_shard(shard, reason, &mut report).await?;
+            if began {
+                self.seal_shard(shard, reason, &mut report).await?;
+            }
+        }
+        Ok(report)
+    }
+
+    async fn seal_shard(&self, shard: &Shard, reason: SealReason, report: &mut SealReport) -> Result<(), StoreError> {
+        let started = self.clock.monotonic();
+        match self.try_seal_shard(shard).await {
+            Ok(None) => Ok(()),
+            Ok(Some(sealed)) => {
+                let took = self.clock.monotonic().saturating_sub(started);
+                self.counters.note_seal(took);
+                self.counters.sealed_points.add(sealed.points);
+                self.counters.sealed_bytes.add(sealed.bytes);
+                let SealReport { points, groups, bytes, .. } = sealed;
+                tracing::info!(shard = shard.number, ?reason, points, groups, bytes, ?took, "sealed an epoch");
+                report.shards += 1;
+                report.points += points;
+                report.groups += groups;
+                report.bytes += bytes;
+                Ok(())
+            }
+            Err(error) => {
+                self.counters.seals_failed.add(1);
+                Err(error)
+            }
+        }
+    }
+
+    async fn try_seal_shard(&self, shard: &Shard) -> Result<Option<SealReport>, StoreError> {
+        let token = SealToken { writer: self.writer, attempt: self.attempts.fetch_add(1, Ordering::Relaxed) };
+        let fence = self.change_fence(shard, FenceChange::Begin(token)).await?;
+        let Some(sealing) = fence.sealing else { return Ok(None) };
+        let head = self.complete_head(shard, sealing.epoch).await?;
+        let (number, epoch) = (shard.number, sealing.epoch);
+        let built = self.tracker.spawn_blocking(move || SealedEpoch::build(number, epoch, &head)).await;
+        let unbuilt = |reason: String| KvError::Unavailable(format!("the blocks could not be built: {reason}"));
+        let sealed = built.map_err(|error| unbuilt(error.to_string()))?.map_err(|error| unbuilt(error.to_string()))?;
+        self.write(number, &fence, sealed.entries).await?;
+        let catalogue = &sealed.catalogue;
+        let report =
+            SealReport { shards: 1, points: catalogue.points, groups: catalogue.groups, bytes: catalogue.bytes };
+        self.change_fence(shard, FenceChange::Publish(token, Box::new(sealed.catalogue))).await?;
+        Ok(Some(report))
+    }
+
+    async fn change_fence(&self, shard: &Shard, change: FenceChange) -> Result<Fence, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let message = ShardMessage::ChangeFence(change, reply);
+        shard.queue.send(message).await.map_err(|_ended| StoreError::Closed)?;
+        answer.await.map_err(|_ended| StoreError::Closed)?
+    }
+
+    /// The head of a closed epoch, from the log if another process wrote to it as well.
+    async fn complete_head(&self, shard: &Shard, epoch: u64) -> Result<Arc<Head>, StoreError> {
+        let head = shard.state.read().sealing.clone();
+        let snapshot = self.kv.snapshot().await?;
+        let entries = count_segments(snapshot.as_ref(), shard.number, epoch).await?;
+        if let Some(head) = head.filter(|head| head.segments == entries) {
+            return Ok(head);
+        }
+        let head = match replay(snapshot.as_ref(), shard.number, epoch, &self.index).await {
+            Err(StoreError::Corrupt { .. }) => {
+                // Series that the other process created meanwhile.
+                crate::index_rows::load(snapshot.as_ref(), |change| change(&mut self.index.write())).await?;
+                replay(snapshot.as_ref(), shard.number, epoch, &self.index).await?
+            }
+            other => other?,
+        };
+        let head = Arc::new(head);
+        let mut state = shard.state.write();
+        if state.fence.sealing.is_some_and(|sealing| sealing.epoch == epoch) {
+            state.sealing = Some(Arc::clone(&head));
+        }
+        Ok(head)
+    }
+
+    async fn write(&self, shard: u16, fence: &Fence, entries: Vec<(Bytes, Bytes)>) -> Result<(), StoreError> {
+        let new_commit = || {
+            let mut commit = Commit::new();
+            commit.expect(keys::fence(shard), Some(fence.encode()));
+            commit
+        };
+        let (mut commit, mut bytes) = (new_commit(), 0);
+        for (key, value) in entries {
+            let entry_bytes = key.len() + value.len() + OPERATION_BYTES;
+            bytes += entry_bytes;
+            if bytes > COMMIT_BYTES {
+                self.commit(shard, fence, std::mem::replace(&mut commit, new_commit())).await?;
+                bytes = entry_bytes;
+            }
+            commit.put(key, value);
+        }
+        self.commit(shard, fence, commit).await
+    }
+
+    async fn commit(&self, shard: u16, fence: &Fence, commit: Commit) -> Result<(), StoreError> {
+        let mut attempts = 1;
+        loop {
+            if self.closing.is_cancelled() {
+                return Err(StoreError::Closed);
+            }
+            match self.kv.commit(commit.clone()).await {
+                CommitOutcome::Done(_) => return Ok(()),
+                CommitOutcome::Refused(KvError::Conflict { .. }) => {
+                    let epoch = fence.sealing.map_or(fence.open, |sealing| sealing.epoch);
+                    return Err(StoreError::SealTakenOver { shard, epoch });
+                }
+                CommitOutcome::Refused(error) => return Err(error.into()),
+                CommitOutcome::Unknown(error) if attempts == ATTEMPTS_MAX => return Err(error.into()),
+                // The same entries again, whether or not they are there already.
+                CommitOutcome::Unknown(_) => attempts += 1,
+            }
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! A shard: what its readers see, and the queue of its flusher.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, AtomicUsize, Ordering},
+};
+
+use parking_lot::RwLock;
+use tidemark_model::{PointBatch, TimestampMs, Value, WriteRefusal};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{BlockCatalogue, Fence, Head, StoreError, Target, fence::SealToken};
+
+/// Messages that wait for a flusher. Points are what memory is limited by; this only bounds the channel.
+pub(crate) const QUEUE_LENGTH: usize = 4_096;
+
+/// A shard as writers and readers see it.
+#[derive(Debug)]
+pub(crate) struct Shard {
+    pub(crate) number: u16,
+    pub(crate) state: RwLock<ShardState>,
+    pub(crate) queue: mpsc::Sender<ShardMessage>,
+    /// Points that wait in the queue.
+    pub(crate) queued_points: AtomicUsize,
+    /// Points in the heads.
+    pub(crate) head_points: AtomicU64,
+}
+
+/// What belongs together: readers take all of it under one lock, so that the log and the blocks of an epoch are never
+/// both counted, nor neither.
+#[derive(Debug)]
+pub(crate) struct ShardState {
+    pub(crate) fence: Fence,
+    pub(crate) open: Head,
+    /// The head of the epoch that is being sealed.
+    pub(crate) sealing: Option<Arc<Head>>,
+    pub(crate) catalogue: BlockCatalogue,
+    pub(crate) sealed_last: SealedLast,
+}
+
+/// The newest sealed point of each series, by its number in the shard.
+#[derive(Debug)]
+pub(crate) struct SealedLast {
+    known: Vec<LastSealed>,
+    /// Series below this number may have blocks that nobody looked at yet.
+    unread_below: usize,
+}
+
+/// What is known of the newest sealed point of a series.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum LastSealed {
+    /// It is in the directories of the blocks, unless it is this one, which was sealed since.
+    Unread(Option<(TimestampMs, Value)>),
+    /// This, or nothing.
+    Known(Option<(TimestampMs, Value)>),
+}
+
+/// What a flusher is asked to do.
+#[derive(Debug)]
+pub(crate) enum ShardMessage {
+    Write(PendingWrite),
+    ChangeFence(FenceChange, oneshot::Sender<Result<Fence, StoreError>>),
+    Stop,
+}
+
+/// Points on their way to the log.
+#[derive(Debug)]
+pub(crate) struct PendingWrite {
+    pub(crate) batch: Arc<PointBatch>,
+    /// Where each series of the batch's dictionary goes.
+    pub(crate) targets: Arc<[Target]>,
+    pub(crate) reply: oneshot::Sender<Flushed>,
+}
+
+/// What became of points in one shard.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Flushed {
+    Stored,
+    Refused(WriteRefusal),
+    Unknown(String),
+}
+
+/// A step of a seal.
+#[derive(Debug)]
+pub(crate) enum FenceChange {
+    /// Close the open epoch, or take over the seal under way. Nothing happens when there is nothing to seal.
+    Begin(SealToken),
+    /// Make the blocks visible and clear the log.
+    Publish(SealToken, Box<BlockCatalogue>),
+}
+
+impl Shard {
+    pub(crate) fn new(number: u16, state: ShardState) -> (Arc<Self>, mpsc::Receiver<ShardMessage>) {
+        let (queue, receiver) = mpsc::channel(QUEUE_LENGTH);
+        let head_points = AtomicU64::new(state.head_points());
+        let state = RwLock::new(state);
+        (Arc::new(Self { number, state, queue, queued_points: AtomicUsize::new(0), head_points }), receiver)
+    }
+
+    /// After the heads changed.
+    pub(crate) fn note_head_points(&self, points: u64) {
+        self.head_points.store(points, Ordering::Relaxed);
+    }
+}
+
+impl ShardState {
+    /// Points in the heads.
+    pub(crate) fn head_points(&self) -> u64 {
+        self.open.points() + self.sealing.as_ref().map_or(0, |head| head.points())
+    }
+
+    /// The heads, the older epoch first.
+    pub(crate) fn heads(&self) -> impl Iterator<Item = &Head> {
+        self.sealing.as_deref().into_iter().chain([&self.open])
+    }
+
+    /// Takes over the fence of a seal of our own.
+    pub(crate) fn adopt(&mut self, fence: Fence, published: Option<&BlockCatalogue>) {
+        self.adopt_heads(fence);
+        if let Some(published) = published {
+            self.catalogue.extend(published);
+        }
+    }
+
+    /// Takes over a fence that another process moved.
+    pub(crate) fn adopt_foreign(&mut self, fence: Fence, catalogue: BlockCatalogue, series: usize) {
+        self.adopt_heads(fence);
+        self.catalogue = catalogue;
+        self.sealed_last = SealedLast::unread(series);
+    }
+
+    fn adopt_heads(&mut self, fence: Fence) {
+        if fence.open != self.fence.open {
+            let empty = Head::with_capacity(self.open.series_len());
+            let closed = std::mem::replace(&mut self.open, empty);
+            let is_sealing = fence.sealing.is_some_and(|sealing| sealing.epoch == self.fence.open);
+            self.sealing = is_sealing.then(|| Arc::new(closed));
+        }
+        if fence.sealing.is_none()
+            && let Some(sealed) = self.sealing.take()
+        {
+            self.sealed_last.note(&sealed);
+        }
+        self.fence = fence;
+    }
+}
+
+impl SealedLast {
+    /// Nothing is known of the first `series` series; later ones have no blocks.
+    pub(crate) fn unread(series: usize) -> Self {
+        Self { known: Vec::new(), unread_below: series }
+    }
+
+    pub(crate) fn get(&self, local: u32) -> LastSealed {
+        let local = local as usize;
+        self.known.get(local).copied().unwrap_or_else(|| self.unless_known(local))
+    }
+
+    /// Notes what the directories of the blocks say. Of equal timestamps, what was sealed since is the newer one.
+    pub(crate) fn set_read(&mut self, local: u32, last: Option<(TimestampMs, Value)>) {
+        if let Some(known) = self.entry(local as usize)
+            && let LastSealed::Unread(since) = *known
+        {
+            *known = LastSealed::Known(newest(last, since));
+        }
+    }
+
+    /// A head was sealed: of equal timestamps its points are the newer ones.
+    fn note(&mut self, head: &Head) {
+        for (local, last) in head.last() {
+            if let Some(LastSealed::Known(known) | LastSealed::Unread(known)) = self.entry(local) {
+                *known = newest(*known, Some(last));
+            }
+        }
+    }
+
+    fn unless_known(&self, local: usize) -> LastSealed {
+        if local < self.unread_below { LastSealed::Unread(None) } else { LastSealed::Known(None) }
+    }
+
+    fn entry(&mut self, local: usize) -> Option<&mut LastSealed> {
+        while self.known.len() <= local {
+            let next = self.unless_known(self.known.len());
+            self.known.push(next);
+        }
+        self.known.get_mut(local)
+    }
+}
+
+/// The newer of two points; of equal timestamps the one written later.
+pub(crate) fn newest(
+    before: Option<(TimestampMs, Value)>,
+    later: Option<(TimestampMs, Value)>,
+) -> Option<(TimestampMs, Value)> {
+    match (before, later) {
+        (Some(before), Some(later)) if before.0 > later.0 => Some(before),
+        (before, None) => before,
+        (_, later) => later,
+    }
+}
+
+impl LastSealed {
+    /// The newest sealed point as far as it is known.
+    pub(crate) fn point(self) -> Option<(TimestampMs, Value)> {
+        match self {
+            Self::Unread(point) | Self::Known(point) => point,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OLD: (TimestampMs, Value) = (10, Value::Int(1));
+    const NEW: (TimestampMs, Value) = (20, Value::Int(2));
+
+    #[test]
+    fn what_the_directories_say_does_not_replace_what_was_sealed_since() {
+        let mut last = SealedLast::unread(1);
+        assert_eq!(last.get(0), LastSealed::Unread(None));
+        assert_eq!(last.get(1), LastSealed::Known(None));
+        let mut head = Head::default();
+        let id = tidemark_model::SeriesId(1);
+        head.push(&crate::head::Row::new(id, 0, NEW.0, NEW.1));
+        last.note(&head);
+        last.set_read(0, Some(OLD));
+        assert_eq!(last.get(0), LastSealed::Known(Some(NEW)));
+        last.set_read(0, None);
+        assert_eq!(last.get(0).point(), Some(NEW));
+    }
+}

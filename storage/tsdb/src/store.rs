@@ -1,0 +1,254 @@
+//! The store: what it consists of, how it opens and how it ends.
+
+use std::sync::{Arc, atomic::AtomicU64};
+
+use parking_lot::RwLock;
+use tidemark_kv::{Commit, CommitOutcome, Kv, KvError, KvSnapshot};
+use tidemark_model::Clock;
+use tokio::sync::Notify;
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
+
+use crate::{
+    BlockCatalogue, Fence, Head, Index, Shard, StoreError, StoreOptions,
+    creation::SeriesCreator,
+    figures::{Counters, StoreFigures},
+    flusher::{Flusher, FlusherParts},
+    index_rows, keys,
+    replay::replay,
+    sealer::{SealReason, SealReport, Sealer},
+    shard::{SealedLast, ShardMessage, ShardState},
+    store_version,
+    writer::WriteLimits,
+};
+
+/// Most shards of a store.
+const SHARDS_MAX: u16 = 1_024;
+
+/// The time-series layer over an ordered key-value store. Cheap to clone; all clones are one store.
+///
+/// Write through [`tidemark_model::PointSink`], read through [`tidemark_model::SeriesReader`] and
+/// [`tidemark_model::SeriesCatalog`]. When the last clone is dropped without [`Store::close`], writes that wait are
+/// refused and nothing that was acknowledged is lost.
+#[derive(Clone)]
+pub struct Store {
+    pub(crate) inner: Arc<Inner>,
+    _dropped: Arc<DropGuard>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) kv: Arc<dyn Kv>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) index: Arc<RwLock<Index>>,
+    pub(crate) creator: SeriesCreator,
+    pub(crate) shards: Arc<[Arc<Shard>]>,
+    pub(crate) closing: CancellationToken,
+    options: StoreOptions,
+    sealer: Arc<Sealer>,
+    counters: Arc<Counters>,
+    tracker: TaskTracker,
+}
+
+impl Inner {
+    pub(crate) fn limits(&self) -> WriteLimits {
+        WriteLimits { queued_points_max: self.options.queued_points_max, head_points_max: self.options.head_points_max }
+    }
+}
+
+impl Store {
+    /// Opens the store in `kv`, or makes a new one: reads the index and the directories of the blocks and replays the log
+    /// of the epochs that are not sealed. Must be called in a Tokio runtime.
+    ///
+    /// # Errors
+    /// [`StoreError::NewerVersion`] and [`StoreError::ShardCount`] for a store that is not for this program or these
+    /// options; [`StoreError::Corrupt`] names an entry that is damaged.
+    pub async fn open(kv: Arc<dyn Kv>, clock: Arc<dyn Clock>, mut options: StoreOptions) -> Result<Self, StoreError> {
+        options.shards = options.shards.clamp(1, SHARDS_MAX);
+        store_version::check_or_create(kv.as_ref(), options.shards).await?;
+        let writer = store_version::new_writer(kv.as_ref()).await?;
+        let fences = create_fences(kv.as_ref(), options.shards).await?;
+        let snapshot = kv.snapshot().await?;
+        let index = RwLock::new(Index::new(options.shards));
+        index_rows::load(snapshot.as_ref(), |change| change(&mut index.write())).await?;
+        let mut states = Vec::with_capacity(fences.len());
+        for (shard, fence) in (0..).zip(fences) {
+            states.push(read_shard(snapshot.as_ref(), shard, fence, &index).await?);
+        }
+        drop(snapshot);
+        Ok(Self::start(kv, clock, options, writer, Arc::new(index), states))
+    }
+
+    fn start(
+        kv: Arc<dyn Kv>,
+        clock: Arc<dyn Clock>,
+        options: StoreOptions,
+        writer: u64,
+        index: Arc<RwLock<Index>>,
+        states: Vec<ShardState>,
+    ) -> Self {
+        let (counters, seal_wanted) = (Arc::new(Counters::default()), Arc::new(Notify::new()));
+        let (tracker, dropped, closing) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
+        let parts = FlusherParts {
+            kv: Arc::clone(&kv),
+            clock: Arc::clone(&clock),
+            index: Arc::clone(&index),
+            counters: Arc::clone(&counters),
+            seal_wanted: Arc::clone(&seal_wanted),
+            seal_points: options.seal_points,
+            writer,
+        };
+        let resume = states.iter().any(|state| state.fence.sealing.is_some());
+        let shards = (0..).zip(states).map(|(number, state)| {
+            let (shard, receiver) = Shard::new(number, state);
+            tracker.spawn(Flusher::new(parts.clone(), Arc::clone(&shard), receiver).run(dropped.clone()));
+            shard
+        });
+        let shards: Arc<[_]> = shards.collect();
+        let sealer = Arc::new(Sealer {
+            kv: Arc::clone(&kv),
+            clock: Arc::clone(&clock),
+            index: Arc::clone(&index),
+            shards: Arc::clone(&shards),
+            counters: Arc::clone(&counters),
+            tracker: tracker.clone(),
+            closing: closing.clone(),
+            writer,
+            attempts: AtomicU64::new(1),
+            turn: tokio::sync::Mutex::new(()),
+        });
+        tracker.spawn(seal_when_wanted(Arc::clone(&sealer), seal_wanted, closing.clone(), dropped.clone(), resume));
+        let creator = SeriesCreator::new(Arc::clone(&kv), Arc::clone(&index), &options);
+        let inner = Inner { kv, clock, index, creator, shards, closing, options, sealer, counters, tracker };
+        Self { inner: Arc::new(inner), _dropped: Arc::new(dropped.drop_guard()) }
+    }
+
+    /// Turns the points in memory into blocks and clears their log. Seals that are asked for meanwhile come after it.
+    ///
+    /// # Errors
+    /// What the engine refused, [`StoreError::SealTakenOver`] when another process seals, [`StoreError::Closed`]. Nothing
+    /// is lost: the next seal goes on from there.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves a seal that the next one finishes.
+    pub async fn seal(&self, reason: SealReason) -> Result<SealReport, StoreError> {
+        self.inner.sealer.seal(reason).await
+    }
+
+    /// The state of the store now.
+    #[must_use]
+    pub fn figures(&self) -> StoreFigures {
+        let mut figures = StoreFigures {
+            series: self.inner.index.read().len() as u64,
+            disk_bytes: self.inner.kv.disk_bytes(),
+            flushes: self.inner.counters.flushes(),
+            seals: self.inner.counters.seals(),
+            ..StoreFigures::default()
+        };
+        for shard in self.inner.shards.iter() {
+            let state = shard.state.read();
+            for head in state.heads() {
+                figures.head_points += head.points();
+                figures.head_bytes += head.memory_bytes() as u64;
+                figures.log_bytes += head.log_bytes;
+            }
+            figures.block_points += state.catalogue.points;
+            figures.block_bytes += state.catalogue.bytes;
+        }
+        figures
+    }
+
+    /// Ends the store: refuses new writes, flushes those that wait, leaves a seal under way for the next start.
+    ///
+    /// Returns when all of its tasks have ended. Points in memory stay in the log and are replayed.
+    pub async fn close(&self) {
+        self.inner.closing.cancel();
+        for shard in self.inner.shards.iter() {
+            // A flusher that has ended already needs no telling.
+            shard.queue.send(ShardMessage::Stop).await.ok();
+        }
+        self.inner.tracker.close();
+        self.inner.tracker.wait().await;
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Store").field("options", &self.inner.options).finish_non_exhaustive()
+    }
+}
+
+async fn create_fences(kv: &dyn Kv, shards: u16) -> Result<Vec<Fence>, StoreError> {
+    let mut fences = Vec::with_capacity(usize::from(shards));
+    for shard in 0..shards {
+        fences.push(create_fence(kv, shard).await?);
+    }
+    Ok(fences)
+}
+
+async fn create_fence(kv: &dyn Kv, shard: u16) -> Result<Fence, StoreError> {
+    let key = keys::fence(shard);
+    loop {
+        if let Some(value) = kv.snapshot().await?.get(&key).await? {
+            return Fence::decode(shard, &value);
+        }
+        let mut commit = Commit::new();
+        commit.expect(key.clone(), None).put(key.clone(), Fence::NEW.encode());
+        match kv.commit(commit).await {
+            CommitOutcome::Done(_) | CommitOutcome::Refused(KvError::Conflict { .. }) => {}
+            CommitOutcome::Refused(error) | CommitOutcome::Unknown(error) => return Err(error.into()),
+        }
+    }
+}
+
+async fn read_shard(
+    snapshot: &dyn KvSnapshot,
+    shard: u16,
+    created: Fence,
+    index: &RwLock<Index>,
+) -> Result<ShardState, StoreError> {
+    // The fence of the same snapshot as the log and the blocks.
+    let fence = match snapshot.get(&keys::fence(shard)).await? {
+        Some(value) => Fence::decode(shard, &value)?,
+        None => created,
+    };
+    let catalogue = BlockCatalogue::load(snapshot, shard, &fence).await?;
+    let sealing = match fence.sealing {
+        Some(sealing) => Some(Arc::new(replay(snapshot, shard, sealing.epoch, index).await?)),
+        None => None,
+    };
+    let open: Head = replay(snapshot, shard, fence.open, index).await?;
+    let series = index.read().shard_len(shard) as usize;
+    Ok(ShardState { fence, open, sealing, catalogue, sealed_last: SealedLast::unread(series) })
+}
+
+/// Seals whenever a flusher has gathered enough points, and once at the start when a seal was under way.
+async fn seal_when_wanted(
+    sealer: Arc<Sealer>,
+    wanted: Arc<Notify>,
+    closing: CancellationToken,
+    dropped: CancellationToken,
+    resume: bool,
+) {
+    let mut reason = SealReason::Resumed;
+    if resume {
+        wanted.notify_one();
+    }
+    loop {
+        tokio::select! {
+            biased;
+            () = closing.cancelled() => return,
+            () = dropped.cancelled() => return,
+            () = wanted.notified() => {}
+        }
+        tokio::select! {
+            biased;
+            () = dropped.cancelled() => return,
+            sealed = sealer.seal(reason) => if let Err(error) = sealed {
+                tracing::warn!(%error, "an epoch was not sealed; the next seal goes on from there");
+            },
+        }
+        reason = SealReason::HeadFull;
+    }
+}

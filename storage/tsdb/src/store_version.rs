@@ -1,0 +1,85 @@
+//! What a store is: its version and what is fixed when it is created. Byte map: `docs/format/store.md`.
+
+use bytes::Bytes;
+use tidemark_kv::{Commit, CommitOutcome, Kv, KvError};
+
+use crate::{ByteReader, StoreError, keys, put_varint, stored_value};
+
+const FORMAT: u8 = 1;
+const WRITERS_FORMAT: u8 = 1;
+/// Version of the key space and of all formats in it together. A program refuses a store above its own.
+const STORE_VERSION: u64 = 1;
+/// How often opening starts again because another process opens the same store.
+const ATTEMPTS_MAX: usize = 16;
+
+/// Checks that this program may use the store, or makes a new one.
+pub(crate) async fn check_or_create(kv: &dyn Kv, shards: u16) -> Result<(), StoreError> {
+    for _ in 0..ATTEMPTS_MAX {
+        if let Some(value) = kv.snapshot().await?.get(keys::STORE).await? {
+            return check(&value, shards);
+        }
+        let mut commit = Commit::new();
+        commit.expect(keys::STORE, None).put(keys::STORE, encode(STORE_VERSION, shards));
+        match kv.commit(commit).await {
+            CommitOutcome::Done(_) => return Ok(()),
+            CommitOutcome::Refused(KvError::Conflict { .. }) | CommitOutcome::Unknown(_) => {}
+            CommitOutcome::Refused(error) => return Err(error.into()),
+        }
+    }
+    Err(KvError::Unavailable("the store could not be created: others change it all the time".to_owned()).into())
+}
+
+/// A number that no other opening of this store has, so that segments say whose they are.
+pub(crate) async fn new_writer(kv: &dyn Kv) -> Result<u64, StoreError> {
+    for _ in 0..ATTEMPTS_MAX {
+        let before = kv.snapshot().await?.get(keys::WRITERS).await?;
+        let last = match &before {
+            Some(value) => stored_value::read(WRITERS_FORMAT, keys::WRITERS, value, |reader| reader.varint())?,
+            None => 0,
+        };
+        let writer = last + 1;
+        let value = stored_value::build(WRITERS_FORMAT, |out| put_varint(out, writer));
+        let mut commit = Commit::new();
+        commit.expect(keys::WRITERS, before).put(keys::WRITERS, value);
+        match kv.commit(commit).await {
+            CommitOutcome::Done(_) => return Ok(writer),
+            // After an unknown outcome the number may be given out to nobody, which is harmless.
+            CommitOutcome::Refused(KvError::Conflict { .. }) | CommitOutcome::Unknown(_) => {}
+            CommitOutcome::Refused(error) => return Err(error.into()),
+        }
+    }
+    Err(KvError::Unavailable("no writer number could be had: others take them all the time".to_owned()).into())
+}
+
+fn encode(version: u64, shards: u16) -> Bytes {
+    stored_value::build(FORMAT, |out| {
+        put_varint(out, version);
+        put_varint(out, u64::from(shards));
+    })
+}
+
+/// The version is read before anything that a newer version might have changed, the checksum excepted.
+fn check(value: &[u8], asked: u16) -> Result<(), StoreError> {
+    let body = stored_value::open(FORMAT, value).map_err(|reason| stored_value::damaged(keys::STORE, reason))?;
+    let mut reader = ByteReader::new(body);
+    let found = reader.varint().ok_or_else(|| stored_value::damaged(keys::STORE, "it has no version"))?;
+    if found > STORE_VERSION {
+        return Err(StoreError::NewerVersion { found, known: STORE_VERSION });
+    }
+    let stored = reader.varint().and_then(|shards| u16::try_from(shards).ok());
+    let stored = stored.ok_or_else(|| stored_value::damaged(keys::STORE, "it has no number of shards"))?;
+    if stored == asked { Ok(()) } else { Err(StoreError::ShardCount { stored, asked }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newer_store_is_refused_in_words() {
+        let error = check(&encode(STORE_VERSION + 1, 1), 1).unwrap_err();
+        assert!(error.to_string().contains("start a newer program"), "{error}");
+        assert_eq!(check(&encode(STORE_VERSION, 1), 1), Ok(()));
+        assert_eq!(check(&encode(STORE_VERSION, 1), 2), Err(StoreError::ShardCount { stored: 1, asked: 2 }));
+    }
+}

@@ -1,0 +1,157 @@
+//! What the tests of the store share.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, reason = "shared by several tests")]
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+};
+
+use tidemark_kv::{BoxFuture, Commit, CommitOutcome, Kv, KvError, KvSnapshot};
+use tidemark_model::{
+    ManualClock, PointBatch, PointBatchBuilder, PointColumns, PointSink, ReadLimits, ReadRequest, SeriesReader,
+    SeriesSelector, TimeRange, Value, WriteOutcome,
+};
+use tidemark_tsdb::{Store, StoreError, StoreOptions};
+use tokio::sync::Notify;
+
+/// A point in time that every test starts from.
+pub const START: i64 = 1_789_948_800_000;
+
+pub type Tags<'a> = &'a [(&'a str, &'a str)];
+
+/// One point as tests write it.
+pub type TestPoint<'a> = (&'a str, Tags<'a>, i64, Value);
+
+pub fn batch(points: &[TestPoint<'_>]) -> PointBatch {
+    let mut builder = PointBatchBuilder::default();
+    for (metric, tags, timestamp, value) in points {
+        builder.push(metric, &mut tags.to_vec(), *timestamp, *value).expect("a legal point");
+    }
+    builder.finish()
+}
+
+pub async fn open(kv: Arc<dyn Kv>) -> Result<Store, StoreError> {
+    open_with(kv, StoreOptions::default()).await
+}
+
+pub async fn open_with(kv: Arc<dyn Kv>, options: StoreOptions) -> Result<Store, StoreError> {
+    Store::open(kv, Arc::new(ManualClock::new(START)), options).await
+}
+
+pub async fn write(store: &Store, points: &[TestPoint<'_>]) {
+    match store.write(batch(points)).await {
+        WriteOutcome::Done(receipt) => assert_eq!((receipt.stored, receipt.refused.len()), (points.len(), 0)),
+        other => panic!("not written: {other:?}"),
+    }
+}
+
+/// Everything that a store has of a metric, by canonical key, with the bits of each value.
+pub async fn read_metric(store: &Store, metric: &str, range: TimeRange) -> BTreeMap<String, Vec<(i64, u64, bool)>> {
+    read(store, SeriesSelector::metric(metric), range).await
+}
+
+pub async fn read(
+    store: &Store,
+    selector: SeriesSelector,
+    range: TimeRange,
+) -> BTreeMap<String, Vec<(i64, u64, bool)>> {
+    let set = store.open(ReadRequest { selector, range, limits: ReadLimits::default() }).await.expect("read");
+    let mut columns = PointColumns::default();
+    let mut found = BTreeMap::new();
+    for (index, series) in set.series().iter().enumerate() {
+        set.read(index, &mut columns).expect("decode");
+        let points = columns.iter().map(|point| {
+            let (bits, float) = bits_of(point.value);
+            (point.timestamp, bits, float)
+        });
+        found.insert(series.key.to_string(), points.collect());
+    }
+    found
+}
+
+pub fn bits_of(value: Value) -> (u64, bool) {
+    match value {
+        Value::Int(int) => (int.cast_unsigned(), false),
+        Value::Float(float) => (float.to_bits(), true),
+    }
+}
+
+/// An engine around another one that can be told to die or to hold still at a certain commit.
+pub struct ProbeKv {
+    inner: Arc<dyn Kv>,
+    /// Commits until it dies; negative for never.
+    until_death: AtomicI64,
+    /// Commits until one waits for `release`; negative for never.
+    until_hold: AtomicI64,
+    pub held: Notify,
+    pub release: Notify,
+}
+
+impl ProbeKv {
+    pub fn new(inner: Arc<dyn Kv>) -> Arc<Self> {
+        Arc::new(Self {
+            inner,
+            until_death: AtomicI64::new(-1),
+            until_hold: AtomicI64::new(-1),
+            held: Notify::new(),
+            release: Notify::new(),
+        })
+    }
+
+    /// Lets `commits` more through; all after them are refused.
+    pub fn die_after(&self, commits: i64) {
+        self.until_death.store(commits, Ordering::SeqCst);
+    }
+
+    /// Lets `commits` more through; the one after them waits.
+    pub fn hold_after(&self, commits: i64) {
+        self.until_hold.store(commits, Ordering::SeqCst);
+    }
+}
+
+impl Kv for ProbeKv {
+    fn snapshot(&self) -> BoxFuture<'_, Result<Arc<dyn KvSnapshot>, KvError>> {
+        self.inner.snapshot()
+    }
+
+    fn commit(&self, commit: Commit) -> BoxFuture<'_, CommitOutcome> {
+        Box::pin(async move {
+            let left = self.until_death.load(Ordering::SeqCst);
+            if left == 0 {
+                return CommitOutcome::Refused(KvError::Unavailable("the process is dead".to_owned()));
+            }
+            if left > 0 {
+                self.until_death.store(left - 1, Ordering::SeqCst);
+            }
+            if self.until_hold.fetch_sub(1, Ordering::SeqCst) == 0 {
+                self.held.notify_one();
+                self.release.notified().await;
+            }
+            self.inner.commit(commit).await
+        })
+    }
+
+    fn disk_bytes(&self) -> Option<u64> {
+        self.inner.disk_bytes()
+    }
+}
+
+/// SplitMix64.
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut bits = self.0;
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        bits ^ (bits >> 31)
+    }
+
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+}
