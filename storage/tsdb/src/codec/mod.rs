@@ -18,8 +18,6 @@ mod error;
 mod mini_block;
 mod segment;
 mod segment_row;
-#[cfg(test)]
-mod tests;
 mod timestamps;
 mod values;
 

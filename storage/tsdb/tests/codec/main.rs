@@ -1,11 +1,17 @@
-//! Properties of both formats.
+//! Both formats through their public functions: round trips, limits, damage.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test helpers fail by panicking")]
+
+mod golden;
+mod sample_series;
+mod sizes;
 
 use proptest::prelude::*;
 use tidemark_model::{PointColumns, TimeRange, Value, ValueColumn};
 
-use super::{
-    BlockKind, CodecError, SEGMENT_BYTES_MAX, SegmentHeader, SegmentRow, decode_block, decode_segment, encode_block,
-    encode_segment, peek_block, peek_segment,
+use tidemark_tsdb::codec::{
+    BLOCK_POINTS_MAX, BlockKind, CodecError, SEGMENT_BYTES_MAX, SegmentHeader, SegmentRow, decode_block,
+    decode_segment, encode_block, encode_segment, peek_block, peek_segment,
 };
 
 fn same(left: &PointColumns, right: &PointColumns) -> bool {
@@ -144,7 +150,7 @@ fn what_cannot_be_a_block_is_refused() {
     assert_eq!(encode(&[1], vec![]), CodecError::UnequalColumns { timestamps: 1, values: 0 });
     assert_eq!(encode(&[1, 2, 2], vec![1, 2, 3]), CodecError::NotAscending { index: 2 });
     assert_eq!(encode(&[1, 0], vec![1, 2]), CodecError::NotAscending { index: 1 });
-    let many: Vec<_> = (0..=super::BLOCK_POINTS_MAX as i64).collect();
+    let many: Vec<_> = (0..=BLOCK_POINTS_MAX as i64).collect();
     assert!(matches!(encode(&many, many.clone()), CodecError::TooManyPoints { .. }));
     assert_eq!(decoded(&[2, 0, 1, 0, 0, 0], TimeRange::ALL), Err(CodecError::UnknownFormat(2)));
     assert_eq!(decoded(&[], TimeRange::ALL), Err(CodecError::Truncated));
@@ -249,7 +255,7 @@ fn check_segment(rows: &[SegmentRow]) -> Vec<u8> {
 #[test]
 fn rows_of_one_flush_are_small_and_come_back_in_their_order() {
     let rows: Vec<_> =
-        (0..4000_u64).map(|index| ((index % 20) << 32 | index / 20, 1_700_000_000_000, Value::Int(3))).collect();
+        (0..4000_u64).map(|index| (((index % 20) << 32) | (index / 20), 1_700_000_000_000, Value::Int(3))).collect();
     let bytes = check_segment(&rows);
     assert!(bytes.len() < 4000, "{}", bytes.len());
     // The same series and timestamp twice: the order decides who wins.
