@@ -1,1 +1,35 @@
-//! workers
+//! The worker pool and the handlers of our kinds of jobs.
+//!
+//! A [`WorkerPool`] runs jobs from a [`tidemark_queue::Broker`]; a [`DirectQueue`] runs work that lives and dies with a
+//! request of this process, such as the writes of `tidemark serve`, under the same limits and in the same figures.
+//!
+//! ```no_run
+//! # use std::sync::Arc;
+//! # use tidemark_model::{PointSink, SystemClock};
+//! # use tidemark_queue::{Broker, JobKind, WorkerId};
+//! # use tidemark_workers::*;
+//! # async fn example(broker: Arc<dyn Broker>, store: Arc<dyn PointSink>, stop: tokio_util::sync::CancellationToken) {
+//! let handlers = Handlers::new().with(JobKind::Write, Arc::new(WriteHandler::new(store)));
+//! let options = PoolOptions::new(WorkerId::new("ams1-worker-1"))
+//!     .with_queue(QueueOptions::new(JobKind::Write.default_queue(), 8));
+//! let figures = Arc::new(WorkFigures::new());
+//! let pool = WorkerPool::new(options, broker, Arc::new(SystemClock::new()), handlers, figures);
+//! let report = pool.run(stop).await;
+//! # }
+//! ```
+
+mod direct;
+mod figures;
+mod handler;
+mod handlers;
+mod histogram;
+mod layers;
+mod pool;
+
+pub use direct::{DirectError, DirectOptions, DirectQueue, DirectWorker};
+pub use figures::{AttemptEnd, KindFigures, WorkFigures, WorkSnapshot};
+pub use handler::{Attempted, Handler, Handlers, JobContext, JobError, JobOutput};
+pub use handlers::write::{BrokerPointSink, DirectPointSink, WriteAnswer, WriteHandler, direct_writes};
+pub use histogram::{DurationHistogram, HistogramSnapshot};
+pub use layers::rate_limit::Rate;
+pub use pool::{PoolHandle, PoolOptions, QueueOptions, StopReport, WorkerPool};

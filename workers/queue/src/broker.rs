@@ -33,7 +33,8 @@ pub trait Broker: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`BrokerError::Full`] when a queue is longer than its limit, [`BrokerError::Invalid`] for a payload or a key
-    /// that is too long; then nothing of that queue was queued.
+    /// that is too long; then nothing of that queue was queued. A broker in Redis queues the jobs of one queue after the
+    /// other's, so an error may leave those of earlier queues queued.
     fn push(&self, jobs: Vec<NewJob>) -> BrokerResult<'_, Vec<Pushed>>;
 
     /// Hands out jobs that are ready; waits for the first one for as long as the request says.

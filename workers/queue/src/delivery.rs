@@ -102,6 +102,11 @@ pub enum Outcome {
         /// How long to wait.
         delay: Duration,
     },
+    /// Not now: another attempt follows after `delay`, and this one does not count.
+    Snooze {
+        /// How long to wait.
+        delay: Duration,
+    },
     /// Failed, and another attempt would fail too.
     Discard {
         /// Why.

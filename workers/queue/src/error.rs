@@ -22,10 +22,13 @@ pub enum BrokerError {
     /// What was asked for breaks a rule; asking again does not help.
     #[error("{0}")]
     Invalid(String),
-    /// The broker cannot be reached or its disk fails. Whether the request took effect is not known: asking again is
-    /// harmless for everything but a push without a unique key, which may then run twice.
+    /// The broker cannot be reached or its disk fails. The request had no effect.
     #[error("the broker is unavailable: {0}")]
     Unavailable(String),
+    /// The answer was lost: the request took effect or not. Asking again is harmless for everything but a push without a
+    /// unique key, whose jobs may then run twice.
+    #[error("the broker's answer was lost: {0}")]
+    Unknown(String),
     /// The disk under the broker is full; nothing was pushed.
     #[error("the broker's disk is full: {0}")]
     DiskFull(String),

@@ -95,7 +95,7 @@ impl TableRunner for MemoryRunner {
                 self.shared.ready.notify_waiters();
             }
             if BrokerFaults::take(&self.faults.lose_answer) {
-                return Err(BrokerError::Unavailable("a test lost the answer".to_owned()));
+                return Err(BrokerError::Unknown("a test said so".to_owned()));
             }
             Ok(answer)
         })

@@ -108,6 +108,15 @@ impl JobTable {
                 self.finish(now, sequence, JobState::Cancelled, None, Some(reason));
                 Settled::Recorded(JobState::Cancelled)
             }
+            Outcome::Snooze { .. } if entry.cancel_requested => {
+                self.finish(now, sequence, JobState::Cancelled, None, Some("cancelled".to_owned()));
+                Settled::Recorded(JobState::Cancelled)
+            }
+            Outcome::Snooze { delay } => {
+                let run_at_ms = now.wall_ms.saturating_add(millis(delay));
+                self.hand_back(now, sequence, |entry| entry.run_at_ms = run_at_ms);
+                Settled::Recorded(JobState::Scheduled)
+            }
             Outcome::Retry { reason, .. } if entry.cancel_requested => {
                 self.finish(now, sequence, JobState::Cancelled, None, Some(reason));
                 Settled::Recorded(JobState::Cancelled)

@@ -1,0 +1,258 @@
+//! The pool over the in-memory broker.
+
+mod support;
+
+use std::{
+    num::NonZeroU32,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use support::{RunningPool, broker, eventually, job, options, scripted};
+use tidemark_queue::{Broker, Cancelled, Completion, JobFilter, JobKind, JobState, NewJob, Page, QueueStats};
+use tidemark_workers::{AttemptEnd, JobError, JobOutput, PoolOptions, Rate};
+
+const LEASE: Duration = Duration::from_secs(30);
+
+async fn stats(broker: &dyn Broker) -> QueueStats {
+    let queues = broker.queues().await.unwrap();
+    queues.into_iter().find(|stats| stats.queue.as_str() == "notify").unwrap()
+}
+
+async fn state_of(broker: &dyn Broker, id: tidemark_queue::JobId) -> Option<JobState> {
+    broker.job(id).await.unwrap().map(|view| view.state)
+}
+
+#[tokio::test]
+async fn every_job_is_run_once() {
+    let broker = broker(LEASE);
+    let (handler, attempts) = scripted(|_| Box::pin(async { Ok(JobOutput::default()) }));
+    let pool = RunningPool::start(options("w", 8), broker.clone(), handler);
+    for hundred in 0..5 {
+        let jobs = (0..100).map(|number| job(&format!("{hundred}-{number}"))).collect();
+        broker.push(jobs).await.unwrap();
+    }
+    eventually("500 completed", || async { stats(&*broker).await.totals.completed == 500 }).await;
+    assert_eq!(pool.handle.figures().snapshot().kinds[0].count(AttemptEnd::Completed), 500);
+    eventually("nothing in hand", || async { pool.handle.in_hand() == 0 }).await;
+    assert_eq!(pool.stop().await, tidemark_workers::StopReport::default());
+    let mut seen: Vec<_> = attempts.lock().iter().map(|(text, _)| text.clone()).collect();
+    seen.sort();
+    seen.dedup();
+    assert_eq!((seen.len(), attempts.lock().len()), (500, 500));
+}
+
+#[tokio::test]
+async fn a_failing_job_is_tried_as_often_as_it_may_be_and_then_discarded() {
+    let broker = broker(LEASE);
+    let (handler, attempts) =
+        scripted(|_| Box::pin(async { Err(JobError::Retry("no luck".to_owned(), Some(Duration::from_millis(1)))) }));
+    let pool = RunningPool::start(options("w", 2), broker.clone(), handler);
+    let id = broker.push(vec![NewJob { attempts_max: 3, ..job("bad") }]).await.unwrap()[0].id();
+    eventually("discarded", || async { state_of(&*broker, id).await == Some(JobState::Discarded) }).await;
+    pool.stop().await;
+    assert_eq!(*attempts.lock(), [1, 2, 3].map(|attempt| ("bad".to_owned(), attempt)));
+    let view = broker.job(id).await.unwrap().unwrap();
+    assert_eq!((view.attempt, view.error.as_deref()), (3, Some("no luck")));
+}
+
+#[tokio::test]
+async fn a_panic_is_a_failed_attempt_and_others_go_on() {
+    let broker = broker(LEASE);
+    let (handler, _) = scripted(|job| {
+        Box::pin(async move {
+            assert!(job.attempt > 1 || &job.job.payload[..] != b"bomb", "boom");
+            Ok(JobOutput::default())
+        })
+    });
+    let pool = RunningPool::start(options("w", 2), broker.clone(), handler);
+    let bomb = NewJob { attempts_max: 1, ..job("bomb") }.with_result(LEASE);
+    let id = broker.push(vec![bomb, job("good")]).await.unwrap()[0].id();
+    let Completion::Ended(ended) = broker.completion(id, Duration::from_secs(5)).await.unwrap() else { panic!() };
+    assert_eq!((ended.state, ended.error.as_deref()), (JobState::Discarded, Some("panicked: boom")));
+    eventually("the good one completed", || async { stats(&*broker).await.totals.completed == 1 }).await;
+    assert_eq!(pool.handle.figures().snapshot().kinds[0].panics, 1);
+    pool.stop().await;
+}
+
+#[tokio::test]
+async fn a_late_attempt_is_dropped() {
+    let broker = broker(LEASE);
+    let (handler, _) = scripted(|_| Box::pin(std::future::pending()));
+    let pool = RunningPool::start(options("w", 1), broker.clone(), handler);
+    let late = NewJob { attempts_max: 1, time_limit: Duration::from_millis(30), ..job("late") }.with_result(LEASE);
+    let id = broker.push(vec![late]).await.unwrap()[0].id();
+    let Completion::Ended(ended) = broker.completion(id, Duration::from_secs(5)).await.unwrap() else { panic!() };
+    assert_eq!(ended.error.as_deref(), Some("exceeded its time limit of 30ms"));
+    assert_eq!(pool.handle.figures().snapshot().kinds[0].timeouts, 1);
+    pool.stop().await;
+}
+
+#[tokio::test]
+async fn a_soft_stop_lets_running_attempts_finish_and_gives_the_others_back() {
+    let broker = broker(LEASE);
+    let (go, wait) = tokio::sync::watch::channel(false);
+    let (handler, attempts) = scripted(move |_| {
+        let mut wait = wait.clone();
+        Box::pin(async move {
+            wait.wait_for(|go| *go).await.unwrap();
+            Ok(JobOutput::default())
+        })
+    });
+    let pool = RunningPool::start(options("w", 2), broker.clone(), handler);
+    broker.push((0..10).map(|number| job(&number.to_string())).collect()).await.unwrap();
+    eventually("two run", || async { attempts.lock().len() == 2 }).await;
+    eventually("two wait for a slot", || async { pool.handle.in_hand() == 4 }).await;
+    let stopping = tokio_util::task::TaskTracker::new().spawn(pool.stop());
+    eventually("the waiting ones are given back", || async { stats(&*broker).await.ready == 8 }).await;
+    go.send_replace(true);
+    let report = stopping.await.unwrap();
+    assert_eq!((report.released, report.cancelled, report.abandoned), (2, 0, 0));
+    assert_eq!(attempts.lock().len(), 2);
+    let stats = stats(&*broker).await;
+    assert_eq!((stats.totals.completed, stats.ready, stats.running), (2, 8, 0));
+}
+
+#[tokio::test]
+async fn after_the_grace_period_attempts_are_stopped_and_given_back_without_losing_an_attempt() {
+    let broker = broker(LEASE);
+    let (stubborn, attempts) = scripted(|job| {
+        Box::pin(async move {
+            match &job.job.payload[..] {
+                b"polite" => {
+                    job.cancel.cancelled().await;
+                    Err(JobError::Cancelled)
+                }
+                _ => std::future::pending().await,
+            }
+        })
+    });
+    let short = PoolOptions { stop_grace: Duration::from_millis(20), ..options("w", 2) };
+    let pool = RunningPool::start(short, broker.clone(), stubborn);
+    broker.push(vec![job("polite"), job("stubborn")]).await.unwrap();
+    eventually("both run", || async { attempts.lock().len() == 2 }).await;
+    let report = pool.stop().await;
+    assert_eq!((report.cancelled, report.abandoned), (2, 0));
+    assert_eq!(stats(&*broker).await.ready, 2);
+
+    let (handler, attempts) = scripted(|_| Box::pin(async { Ok(JobOutput::default()) }));
+    let pool = RunningPool::start(options("v", 2), broker.clone(), handler);
+    eventually("both completed", || async { stats(&*broker).await.totals.completed == 2 }).await;
+    assert!(attempts.lock().iter().all(|(_, attempt)| *attempt == 1));
+    pool.stop().await;
+}
+
+#[tokio::test]
+async fn a_running_job_can_be_called_off() {
+    let broker = broker(Duration::from_millis(90));
+    let (handler, attempts) = scripted(|_| Box::pin(std::future::pending()));
+    let pool = RunningPool::start(options("w", 1), broker.clone(), handler);
+    let id = broker.push(vec![job("endless")]).await.unwrap()[0].id();
+    eventually("it runs", || async { attempts.lock().len() == 1 }).await;
+    assert_eq!(broker.cancel(id).await.unwrap(), Cancelled::Requested);
+    eventually("cancelled", || async { state_of(&*broker, id).await == Some(JobState::Cancelled) }).await;
+    pool.stop().await;
+}
+
+#[tokio::test]
+async fn a_broker_with_hiccups_neither_stops_the_worker_nor_loses_jobs() {
+    let broker = broker(LEASE);
+    let (handler, _) = scripted(|_| Box::pin(async { Ok(JobOutput::default()) }));
+    broker.push((0..200).map(|number| job(&number.to_string())).collect()).await.unwrap();
+    broker.faults().refuse_next(2);
+    let pool = RunningPool::start(options("w", 4), broker.clone(), handler);
+    eventually("some completed", || async {
+        broker.queues().await.is_ok_and(|queues| queues[0].totals.completed > 20)
+    })
+    .await;
+    broker.faults().lose_next_answers(2);
+    eventually("all completed", || async {
+        broker.queues().await.is_ok_and(|queues| queues[0].totals.completed == 200 || queues[0].running > 0)
+    })
+    .await;
+    pool.stop().await;
+    let queue = stats(&*broker).await;
+    // A fetch whose answer was lost leaves its jobs to the lease.
+    assert_eq!(queue.totals.completed + queue.running + queue.ready, 200);
+}
+
+#[tokio::test]
+async fn long_jobs_behind_a_full_service_keep_their_leases() {
+    let broker = broker(Duration::from_millis(150));
+    let (handler, attempts) = scripted(|_| {
+        Box::pin(async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            Ok(JobOutput::default())
+        })
+    });
+    let pools = ["v", "w"].map(|name| RunningPool::start(options(name, 2), broker.clone(), handler.clone()));
+    broker.push((0..12).map(|number| job(&number.to_string())).collect()).await.unwrap();
+    eventually("all completed", || async { stats(&*broker).await.totals.completed == 12 }).await;
+    assert_eq!((attempts.lock().len(), stats(&*broker).await.totals.rescued), (12, 0));
+    for pool in pools {
+        pool.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_rate_puts_jobs_off_without_counting_attempts() {
+    let broker = broker(LEASE);
+    let (handler, attempts) = scripted(|_| Box::pin(async { Ok(JobOutput::default()) }));
+    let rate = Rate { jobs: NonZeroU32::new(2).unwrap(), period: Duration::from_millis(400) };
+    let limited = PoolOptions { rates: vec![(JobKind::Notify, rate)], ..options("w", 8) };
+    let pool = RunningPool::start(limited, broker.clone(), handler);
+    broker.push((0..4).map(|number| NewJob { attempts_max: 1, ..job(&number.to_string()) }).collect()).await.unwrap();
+    eventually("all completed", || async { stats(&*broker).await.totals.completed == 4 }).await;
+    assert!(attempts.lock().iter().all(|(_, attempt)| *attempt == 1));
+    assert!(pool.handle.figures().snapshot().kinds[0].count(AttemptEnd::Snoozed) >= 2);
+    pool.stop().await;
+}
+
+#[tokio::test]
+async fn no_more_attempts_than_the_concurrency_run_at_once() {
+    static RUNNING: AtomicUsize = AtomicUsize::new(0);
+    static MOST: AtomicUsize = AtomicUsize::new(0);
+    let broker = broker(LEASE);
+    let (handler, _) = scripted(|_| {
+        Box::pin(async {
+            MOST.fetch_max(RUNNING.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            RUNNING.fetch_sub(1, Ordering::SeqCst);
+            Ok(JobOutput::default())
+        })
+    });
+    let pool = RunningPool::start(options("w", 3), broker.clone(), handler);
+    broker.push((0..100).map(|number| job(&number.to_string())).collect()).await.unwrap();
+    eventually("all completed", || async { stats(&*broker).await.totals.completed == 100 }).await;
+    assert_eq!(MOST.load(Ordering::SeqCst), 3);
+    pool.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_is_listed_while_it_runs() {
+    let broker = broker(LEASE);
+    let (handler, _) = scripted(|_| Box::pin(async { Ok(JobOutput::default()) }));
+    let pool = RunningPool::start(options("ams1-w1", 3), broker.clone(), handler);
+    eventually("listed", || async { broker.workers().await.unwrap().len() == 1 }).await;
+    let view = &broker.workers().await.unwrap()[0];
+    assert_eq!((view.report.worker.as_str(), &view.report.queues[..]), ("ams1-w1", &[("notify".to_owned(), 3)][..]));
+    pool.stop().await;
+    assert!(broker.workers().await.unwrap().is_empty());
+    let page = broker.jobs(JobFilter::default(), Page::first(10)).await.unwrap();
+    assert!(page.jobs.is_empty());
+}
+
+#[tokio::test]
+async fn a_kind_without_a_handler_is_left_for_a_later_attempt() {
+    let broker = broker(LEASE);
+    let pool = RunningPool::start_with(options("w", 1), broker.clone(), tidemark_workers::Handlers::new());
+    let id = broker.push(vec![job("?")]).await.unwrap()[0].id();
+    eventually("retryable", || async { state_of(&*broker, id).await == Some(JobState::Retryable) }).await;
+    let error = broker.job(id).await.unwrap().unwrap().error.unwrap();
+    assert_eq!(error, "this worker has no handler for notify jobs");
+    pool.stop().await;
+    let _kept: Arc<_> = broker;
+}
