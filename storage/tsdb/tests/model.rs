@@ -1,0 +1,271 @@
+//! Random histories against a map: writes in any order, overwrites, seals, restarts, deaths in the middle of a seal, and
+//! an engine that forgets outcomes.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics is a test that fails")]
+
+mod support;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use support::{ProbeKv, Random, START, TestPoint, batch, bits_of, open, open_with, read, read_metric, write};
+use tidemark_kv::{FaultPlan, Kv, MemoryKv};
+use tidemark_model::{PointSink, SeriesCatalog, SeriesSelector, TimeRange, Value, WriteOutcome};
+use tidemark_tsdb::{SealReason, Store, StoreError, StoreOptions};
+
+const METRICS: [&str; 3] = ["cpu", "mem", "disk"];
+const HOSTS: [&str; 4] = ["a", "b", "c", "d"];
+
+/// What must be there: bits of the value by series and timestamp.
+type Model = BTreeMap<String, BTreeMap<i64, (u64, bool)>>;
+
+type OwnedPoint = (usize, usize, i64, Value);
+
+fn random_points(random: &mut Random) -> Vec<OwnedPoint> {
+    (0..1 + random.below(25))
+        .map(|_| {
+            let (metric, host) = (random.below(3) as usize, random.below(4) as usize);
+            // Three buckets and few distinct timestamps, so that points are late, repeated and on the borders.
+            let at = START + (random.below(3) * 7_200_000 + random.below(12) * 15_000) as i64 - 30_000;
+            let value = match random.below(4) {
+                0 => Value::Float(random.below(1000) as f64 / 10.0),
+                1 => Value::Float(f64::from_bits(random.next() >> 2)),
+                _ => Value::Int(random.below(1000) as i64 - 500),
+            };
+            (metric, host, at, value)
+        })
+        .collect()
+}
+
+async fn write_until_stored(store: &Store, points: &[OwnedPoint], model: &mut Model) {
+    let tags: Vec<[(&str, &str); 1]> = points.iter().map(|point| [("host", HOSTS[point.1])]).collect();
+    let points: Vec<TestPoint<'_>> = points
+        .iter()
+        .zip(&tags)
+        .map(|((metric, _, at, value), tags)| (METRICS[*metric], tags.as_slice(), *at, *value))
+        .collect();
+    for _ in 0..100 {
+        match store.write(batch(&points)).await {
+            WriteOutcome::Done(receipt) => {
+                assert_eq!(receipt.stored, points.len());
+                for (metric, tags, at, value) in &points {
+                    let key = format!("{metric}{{host={}}}", tags[0].1);
+                    model.entry(key).or_default().insert(*at, bits_of(*value));
+                }
+                return;
+            }
+            // Sending the same again is harmless, whatever became of it.
+            WriteOutcome::Refused(_) | WriteOutcome::Unknown(_) => {}
+        }
+    }
+    panic!("the batch was never stored");
+}
+
+async fn check(store: &Store, model: &Model, range: TimeRange, seed: u64) {
+    let any = SeriesSelector::Tags { metric: None, predicates: Vec::new(), exact_keys: false };
+    let found = read(store, any.clone(), range).await;
+    for (key, points) in model {
+        let inside = |at: &i64| range.contains(*at);
+        let expect: Vec<_> =
+            points.iter().filter(|(at, _)| inside(at)).map(|(&at, &(bits, float))| (at, bits, float)).collect();
+        assert_eq!(found.get(key), Some(&expect), "seed {seed}, series {key}");
+    }
+    assert_eq!(found.len(), model.len(), "seed {seed}");
+    let last: BTreeMap<String, (i64, (u64, bool))> = store
+        .last(&any, START)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|last| (last.series.key.to_string(), (last.point.timestamp, bits_of(last.point.value))))
+        .collect();
+    let newest = model.iter().filter_map(|(key, points)| {
+        let (&at, &value) = points.last_key_value()?;
+        (at >= START).then(|| (key.clone(), (at, value)))
+    });
+    assert_eq!(last, newest.collect(), "seed {seed}");
+}
+
+async fn run(seed: u64, faults: bool) {
+    let mut random = Random(seed);
+    let mut model = Model::new();
+    let memory = Arc::new(MemoryKv::new());
+    let kv = || ProbeKv::new(Arc::clone(&memory) as Arc<dyn Kv>);
+    let options = StoreOptions { shards: 1 + (seed % 3) as u16, ..StoreOptions::default() };
+    let mut probe = kv();
+    let mut store = open_with(Arc::clone(&probe) as Arc<dyn Kv>, options.clone()).await.unwrap();
+    if faults {
+        memory.set_faults(FaultPlan { seed, unknown_per_mille: 100, conflict_per_mille: 100, ..FaultPlan::default() });
+    }
+    for _ in 0..40 {
+        match random.below(12) {
+            0..=6 => write_until_stored(&store, &random_points(&mut random), &mut model).await,
+            7 | 8 => {
+                let sealed = store.seal(SealReason::Requested).await;
+                assert!(faults || sealed.is_ok(), "seed {seed}: {sealed:?}");
+            }
+            9 => {
+                let start = START + random.below(3 * 7_200_000) as i64 - 60_000;
+                let range = TimeRange::new(start, start + random.below(7_300_000) as i64);
+                check(&store, &model, range, seed).await;
+            }
+            10 => {
+                // Dies after some commits of a seal, or of nothing, and starts again.
+                probe.die_after(random.below(4) as i64);
+                let _may_fail = store.seal(SealReason::Requested).await.is_ok();
+                drop(store);
+                probe = kv();
+                memory.set_faults(FaultPlan::default());
+                store = open_with(Arc::clone(&probe) as Arc<dyn Kv>, options.clone()).await.unwrap();
+            }
+            _ => check(&store, &model, TimeRange::ALL, seed).await,
+        }
+    }
+    check(&store, &model, TimeRange::ALL, seed).await;
+    memory.set_faults(FaultPlan::default());
+    store.seal(SealReason::Requested).await.unwrap();
+    assert_eq!(store.figures().head_points, 0, "seed {seed}");
+    check(&store, &model, TimeRange::ALL, seed).await;
+    store.close().await;
+}
+
+#[tokio::test]
+async fn any_history_reads_as_a_map_does() {
+    for seed in 0..200 {
+        run(seed, false).await;
+    }
+}
+
+#[tokio::test]
+async fn any_history_survives_an_engine_that_forgets_outcomes() {
+    for seed in 1000..1100 {
+        run(seed, true).await;
+    }
+}
+
+const WEB: support::Tags<'_> = &[("host", "web")];
+
+#[tokio::test]
+async fn a_zombie_sealer_writes_nothing_and_loses_nothing() {
+    for held_at in 0..3 {
+        let memory: Arc<dyn Kv> = Arc::new(MemoryKv::new());
+        let probe = ProbeKv::new(Arc::clone(&memory));
+        let zombie = open(Arc::clone(&probe) as Arc<dyn Kv>).await.unwrap();
+        write(&zombie, &[("cpu", WEB, START, Value::Int(1)), ("cpu", WEB, START + 1, Value::Int(2))]).await;
+        probe.hold_after(held_at);
+        let seal = zombie.seal(SealReason::Requested);
+        tokio::pin!(seal);
+        tokio::select! {
+            () = probe.held.notified() => {}
+            sealed = &mut seal => panic!("sealed without being held: {sealed:?}"),
+            () = tokio::time::sleep(Duration::from_secs(10)) => panic!("not held in time"),
+        }
+        let other = open(Arc::clone(&memory)).await.unwrap();
+        other.seal(SealReason::Requested).await.unwrap();
+        write(&other, &[("cpu", WEB, START + 1, Value::Int(3))]).await;
+        other.seal(SealReason::Requested).await.unwrap();
+        let before = read_metric(&other, "cpu", TimeRange::ALL).await;
+        assert_eq!(before["cpu{host=web}"], [(START, 1, false), (START + 1, 3, false)]);
+        probe.release.notify_one();
+        match seal.await {
+            Ok(report) => assert_eq!((held_at, report.points), (0, 0), "nothing was left to seal"),
+            Err(error) => assert!(matches!(error, StoreError::SealTakenOver { .. }), "{error}"),
+        }
+        assert_eq!(read_metric(&other, "cpu", TimeRange::ALL).await, before);
+        let third = open(Arc::clone(&memory)).await.unwrap();
+        assert_eq!(read_metric(&third, "cpu", TimeRange::ALL).await, before);
+        // The first one goes on after it noticed.
+        write(&zombie, &[("cpu", WEB, START + 2, Value::Int(4))]).await;
+        assert_eq!(read_metric(&zombie, "cpu", TimeRange::ALL).await["cpu{host=web}"].len(), 3);
+        let fourth = open(memory).await.unwrap();
+        assert_eq!(read_metric(&fourth, "cpu", TimeRange::ALL).await["cpu{host=web}"].len(), 3);
+    }
+}
+
+#[tokio::test]
+async fn an_old_value_that_is_retried_does_not_overtake_a_newer_one() {
+    for seed in 0..50 {
+        let memory = Arc::new(MemoryKv::new());
+        let store = open(Arc::clone(&memory) as Arc<dyn Kv>).await.unwrap();
+        write(&store, &[("cpu", WEB, START, Value::Int(0))]).await;
+        memory.set_faults(FaultPlan { seed, unknown_per_mille: 500, ..FaultPlan::default() });
+        let (first, second) = tokio::join!(
+            store.write(batch(&[("cpu", WEB, START, Value::Int(1))])),
+            store.write(batch(&[("cpu", WEB, START, Value::Int(2))])),
+        );
+        memory.set_faults(FaultPlan::default());
+        assert!(matches!((&first, &second), (WriteOutcome::Done(_), WriteOutcome::Done(_))), "{first:?} {second:?}");
+        let now = read_metric(&store, "cpu", TimeRange::ALL).await;
+        assert_eq!(now["cpu{host=web}"], [(START, 2, false)], "seed {seed}");
+        drop(store);
+        let store = open(memory).await.unwrap();
+        assert_eq!(read_metric(&store, "cpu", TimeRange::ALL).await, now, "seed {seed}");
+    }
+}
+
+#[tokio::test]
+async fn an_outcome_that_stays_unknown_is_settled_before_anything_else_is_written() {
+    let memory = Arc::new(MemoryKv::new());
+    let store = open(Arc::clone(&memory) as Arc<dyn Kv>).await.unwrap();
+    write(&store, &[("cpu", WEB, START, Value::Int(0))]).await;
+    let mut told_unknown = 0;
+    for step in 1..200 {
+        memory.set_faults(FaultPlan {
+            seed: step,
+            unknown_per_mille: 1000,
+            too_old_per_mille: 1000,
+            ..FaultPlan::default()
+        });
+        let outcome = store.write(batch(&[("cpu", WEB, START + step as i64, Value::Int(1))])).await;
+        memory.set_faults(FaultPlan::default());
+        told_unknown += usize::from(matches!(outcome, WriteOutcome::Unknown(_)));
+        write(&store, &[("cpu", WEB, START, Value::Int(step as i64))]).await;
+    }
+    assert!(told_unknown > 100, "{told_unknown}");
+    let now = read_metric(&store, "cpu", TimeRange::ALL).await;
+    drop(store);
+    let store = open(memory).await.unwrap();
+    assert_eq!(read_metric(&store, "cpu", TimeRange::ALL).await, now);
+    let points = now["cpu{host=web}"].len();
+    assert!((20..180).contains(&points), "half of the unknown ones were stored, not {points}");
+}
+
+#[tokio::test]
+async fn a_full_head_is_sealed_while_writing_goes_on() {
+    let options = StoreOptions { seal_points: 5_000, ..StoreOptions::default() };
+    let store = open_with(Arc::new(MemoryKv::new()), options).await.unwrap();
+    let mut next = 0;
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    while store.figures().seals.epochs < 4 {
+        let points: Vec<TestPoint<'_>> =
+            (next..next + 500).map(|step| ("cpu", WEB, START + step * 1000, Value::Int(step))).collect();
+        write(&store, &points).await;
+        next += 500;
+        assert!(tokio::time::Instant::now() < deadline, "not sealed in time");
+    }
+    let read = read_metric(&store, "cpu", TimeRange::ALL).await;
+    let expect: Vec<_> = (0..next).map(|step| (START + step * 1000, step.cast_unsigned(), false)).collect();
+    assert_eq!(read["cpu{host=web}"], expect);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn damaged_entries_are_refused_by_name() {
+    for prefix in [b'L', b'S', b'U', b'N', b'D'] {
+        let memory = Arc::new(MemoryKv::new());
+        let store = open(Arc::clone(&memory) as Arc<dyn Kv>).await.unwrap();
+        write(&store, &[("cpu", WEB, START, Value::Int(0))]).await;
+        store.seal(SealReason::Requested).await.unwrap();
+        write(&store, &[("cpu", WEB, START, Value::Int(1))]).await;
+        drop(store);
+        let range = tidemark_kv::KeyRange::prefix(&[prefix]);
+        let page = memory.snapshot().await.unwrap().range(range, tidemark_kv::RangeLimit::PAGE).await.unwrap();
+        let (key, value) = page.entries[0].clone();
+        let mut rotten = value.to_vec();
+        let middle = rotten.len() / 2;
+        rotten[middle] ^= 0x40;
+        let mut commit = tidemark_kv::Commit::new();
+        commit.put(key.clone(), rotten);
+        assert!(matches!(memory.commit(commit).await, tidemark_kv::CommitOutcome::Done(_)));
+        let error = open(memory).await.unwrap_err();
+        let named = key.escape_ascii().to_string();
+        assert!(matches!(&error, StoreError::Corrupt { key, .. } if *key == named), "{error}");
+    }
+}
