@@ -16,6 +16,7 @@ use crate::{
     context::{Context, Triggers},
     counts::Counters,
     courier::Courier,
+    external::Supervisor,
     gathering::Gathered,
     host_files::HostFiles,
     metadata_book::{MetadataBook, MetadataCourier},
@@ -82,7 +83,7 @@ impl Agent {
         Ok((Self { options, parts, spool, sink, metadata }, handle))
     }
 
-    /// Runs until `stop` fires: collectors end first, then what they gathered is delivered within
+    /// Runs until `stop` fires: collectors end first (programs within [`crate::ExternalOptions::stop_grace`]), then what they gathered is delivered within
     /// [`AgentOptions::farewell`]; the rest goes to the spool, or is counted and lost without one.
     pub async fn run(self, stop: CancellationToken) {
         let (options, parts) = (Arc::clone(&self.options), self.parts.clone());
@@ -91,6 +92,9 @@ impl Agent {
         let context = Arc::new(context(&options, &parts, collectors.clone(), sender));
         let delivery = self.spawn_delivery(receiver, &stop);
         spawn_builtins(&options, &context, &stop);
+        if let Some(external) = options.external.clone() {
+            collectors.spawn(Supervisor::new(Arc::clone(&context), external).run(stop.clone()));
+        }
         drop(context);
         collectors.close();
         stop.cancelled().await;

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 use parking_lot::Mutex as BlockingMutex;
 use tidemark_model::PointBatch;
 use tokio::sync::{Mutex, Notify};
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     counts::Counters,
@@ -20,6 +20,7 @@ use crate::{
 pub(crate) struct Backlog {
     store: Mutex<Store>,
     changed: Notify,
+    closed: CancellationToken,
     bytes_max: usize,
     counters: Arc<Counters>,
     tracker: TaskTracker,
@@ -31,7 +32,6 @@ struct Store {
     memory_bytes: usize,
     /// Shared with the blocking call that is under way, if any.
     spool: Option<Arc<BlockingMutex<Spool>>>,
-    closed: bool,
 }
 
 /// A batch to deliver.
@@ -56,8 +56,15 @@ impl Backlog {
     pub(crate) fn new(bytes_max: usize, spool: Option<Spool>, counters: Arc<Counters>, tracker: TaskTracker) -> Self {
         counters.spool_bytes.set(spool.as_ref().map_or(0, Spool::bytes));
         let spool = spool.map(|spool| Arc::new(BlockingMutex::new(spool)));
-        let store = Store { memory: VecDeque::new(), memory_bytes: 0, spool, closed: false };
-        Self { store: Mutex::new(store), changed: Notify::new(), bytes_max, counters, tracker }
+        let store = Store { memory: VecDeque::new(), memory_bytes: 0, spool };
+        Self {
+            store: Mutex::new(store),
+            changed: Notify::new(),
+            closed: CancellationToken::new(),
+            bytes_max,
+            counters,
+            tracker,
+        }
     }
 
     /// Adds a batch. When memory is full, everything goes to the spool, or the oldest batches are dropped.
@@ -77,9 +84,14 @@ impl Backlog {
     }
 
     /// No more batches will come.
-    pub(crate) async fn close(&self) {
-        self.store.lock().await.closed = true;
+    pub(crate) fn close(&self) {
+        self.closed.cancel();
         self.changed.notify_one();
+    }
+
+    /// Waits until no more batches will come.
+    pub(crate) async fn closed(&self) {
+        self.closed.cancelled().await;
     }
 
     /// Waits for a batch. `None` after [`Backlog::close`] when nothing is left.
@@ -98,7 +110,7 @@ impl Backlog {
                     self.count_memory(&store);
                     return Some(Next::Memory(batch));
                 }
-                if store.closed {
+                if self.closed.is_cancelled() {
                     return None;
                 }
             }
@@ -129,6 +141,8 @@ impl Backlog {
     }
 
     /// Puts what is left on the disk, or counts it as dropped; returns the number of points dropped.
+    ///
+    /// IMPORTANT: only after [`Backlog::closed`]; what came later would be neither.
     pub(crate) async fn finish(&self) -> u64 {
         let mut store = self.store.lock().await;
         self.spill_locked(&mut store).await;
@@ -270,7 +284,7 @@ mod tests {
     }
 
     async fn drain(backlog: &Backlog) -> Vec<PointBatch> {
-        backlog.close().await;
+        backlog.close();
         let mut batches = Vec::new();
         while let Some(next) = backlog.next().await {
             batches.push(next.batch().clone());

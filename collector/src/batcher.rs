@@ -38,7 +38,7 @@ impl Batcher {
             }
         }
         self.flush(&mut builder).await;
-        self.backlog.close().await;
+        self.backlog.close();
     }
 
     async fn append(&self, builder: &mut PointBatchBuilder, batch: &PointBatch) {

@@ -19,7 +19,7 @@ pub(crate) struct Courier {
     pub(crate) backoff: Backoff,
     pub(crate) counters: Arc<Counters>,
     pub(crate) clock: Arc<dyn Clock>,
-    /// How long the last batches may take once the agent is told to stop.
+    /// How long the last batches may take once the agent is told to stop and all of them are there.
     pub(crate) farewell: Duration,
     /// The batch whose fate is not known yet.
     pub(crate) in_flight: Option<Next>,
@@ -36,9 +36,10 @@ impl Courier {
     /// Runs until the backlog is closed and empty. After `stop` one failure, or the time for the farewell, ends it;
     /// the rest goes to the spool or is counted as dropped.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
-        let farewell = self.farewell;
+        let (farewell, backlog) = (self.farewell, Arc::clone(&self.backlog));
         let deadline = async {
             stop.cancelled().await;
+            backlog.closed().await;
             time::sleep(farewell).await;
         };
         tokio::select! {
@@ -48,6 +49,7 @@ impl Courier {
         if let Some(next) = self.in_flight.take() {
             self.backlog.give_back(next).await;
         }
+        self.backlog.closed().await;
         let dropped = self.backlog.finish().await;
         if dropped > 0 {
             tracing::warn!(points = dropped, "the agent ended before the sink took its last points; they are lost");
@@ -162,7 +164,7 @@ mod tests {
         let backlog = Arc::new(Backlog::new(1_000_000, None, Arc::clone(&counters), TaskTracker::new()));
         backlog.push(batch(1)).await;
         backlog.push(batch(11)).await;
-        backlog.close().await;
+        backlog.close();
         let courier = Courier {
             sink: Arc::clone(&sink) as Arc<dyn PointSink>,
             backlog,

@@ -51,7 +51,8 @@ impl<'a> Gathering<'a> {
         }
     }
 
-    /// Adds a point as a collector outside this process stated it; nothing is made legal.
+    /// Adds a point as a collector outside this process stated it; nothing is made legal. An empty tag `host` keeps
+    /// the agent's own away.
     ///
     /// # Errors
     /// The first rule that the point breaks.
@@ -71,6 +72,7 @@ impl<'a> Gathering<'a> {
                 tags.push((key, value));
             }
         }
+        tags.retain(|(key, value)| *key != "host" || !value.is_empty());
         self.builder.push(metric, &mut tags, timestamp, value)
     }
 

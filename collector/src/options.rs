@@ -1,10 +1,10 @@
 //! How an agent behaves.
 
-use std::time::Duration;
+use std::{io, path::PathBuf, time::Duration};
 
 use thiserror::Error;
 
-use crate::{HostTags, SpoolError, SpoolOptions};
+use crate::{ExternalOptions, HostTags, SpoolError, SpoolOptions};
 
 /// How an agent behaves.
 #[derive(Clone, Debug)]
@@ -15,6 +15,8 @@ pub struct AgentOptions {
     pub interval: Duration,
     /// Names of built-in collectors that do not run.
     pub disabled: Vec<String>,
+    /// Programs that are collectors, too; `None` for none.
+    pub external: Option<ExternalOptions>,
     /// Most points of one batch. Default 10 000.
     pub batch_points_max: usize,
     /// How long points wait for others before they are sent. Default 1 s.
@@ -30,7 +32,7 @@ pub struct AgentOptions {
     pub retry_longest: Duration,
     /// After what time metadata are sent again. Default 1 h.
     pub metadata_repeat_after: Duration,
-    /// How long the last points may take to be sent once the agent is told to stop. Default 5 s.
+    /// How long the last points may take to be sent once the collectors have ended. Default 5 s.
     pub farewell: Duration,
     /// Spreads the agents of a fleet over time. The binary passes a random one.
     pub seed: u64,
@@ -44,6 +46,7 @@ impl AgentOptions {
             host_tags,
             interval: Duration::from_secs(10),
             disabled: Vec::new(),
+            external: None,
             batch_points_max: 10_000,
             flush_after: Duration::from_secs(1),
             backlog_bytes_max: 16 * 1024 * 1024,
@@ -94,6 +97,14 @@ pub enum AgentError {
         name: String,
         /// Those that there are.
         known: String,
+    },
+    /// The directory of external collectors cannot be read.
+    #[error("read the directory of external collectors `{directory}`: {source}")]
+    Directory {
+        /// The directory.
+        directory: PathBuf,
+        /// Why.
+        source: io::Error,
     },
     /// The spool cannot be used.
     #[error(transparent)]

@@ -2,50 +2,11 @@
 
 mod support;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
-use support::MemoryStore;
-use tidemark_collector::{
-    Activity, Agent, AgentError, AgentHandle, AgentOptions, HostTags, SpoolOptions, preview, run_once,
-};
-use tidemark_model::{Clock, RateKind, SystemClock, WriteOutcome};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
-
-fn options() -> AgentOptions {
-    AgentOptions {
-        interval: Duration::from_millis(20),
-        flush_after: Duration::from_millis(5),
-        retry_first: Duration::from_millis(5),
-        retry_longest: Duration::from_millis(20),
-        ..AgentOptions::new(HostTags::new("web07", &[("dc".into(), "ams".into())]).unwrap())
-    }
-}
-
-fn clock() -> Arc<dyn Clock> {
-    Arc::new(SystemClock::new())
-}
-
-struct Running {
-    handle: AgentHandle,
-    stop: CancellationToken,
-    tracker: TaskTracker,
-}
-
-impl Running {
-    fn start(options: AgentOptions, store: &Arc<MemoryStore>) -> Self {
-        let (agent, handle) = Agent::new(options, clock(), store.clone(), store.clone()).unwrap();
-        let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
-        tracker.spawn(agent.run(stop.clone()));
-        tracker.close();
-        Self { handle, stop, tracker }
-    }
-
-    async fn stop(self) -> AgentHandle {
-        self.stop.cancel();
-        tokio::time::timeout(Duration::from_secs(30), self.tracker.wait()).await.expect("the agent ends");
-        self.handle
-    }
-}
+use support::{MemoryStore, Running, clock, options};
+use tidemark_collector::{Activity, Agent, AgentError, AgentOptions, SpoolOptions, list, preview, run_once};
+use tidemark_model::{RateKind, WriteOutcome};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn this_hosts_metrics_arrive_with_tags_and_meaning_again_and_again() {
@@ -98,12 +59,11 @@ async fn a_collector_runs_before_its_time_when_asked() {
     let options = AgentOptions { interval: Duration::from_secs(3600), ..options() };
     let running = Running::start(options, &store);
     store.until("the first run", |contents| contents.has("linux.loadavg_1_min")).await;
-    let waits = |handle: &AgentHandle| {
-        handle.collectors().iter().any(|status| status.name == "load" && status.activity == Activity::Waiting)
-    };
-    while !waits(&running.handle) {
-        tokio::task::yield_now().await;
-    }
+    running
+        .until("it waits", |statuses| {
+            statuses.iter().any(|status| status.name == "load" && status.activity == Activity::Waiting)
+        })
+        .await;
     let first = store.look(|contents| contents.writes);
     assert!(running.handle.run_now("load"));
     assert!(!running.handle.run_now("nobody"));
@@ -144,4 +104,14 @@ fn options_that_cannot_work_are_refused_with_the_reason() {
 #[tokio::test]
 async fn an_unknown_collector_has_no_preview() {
     assert!(matches!(preview(&options(), &clock(), "nobody").await, Err(AgentError::UnknownCollector { .. })));
+}
+
+#[test]
+fn the_list_names_every_collector_with_its_interval() {
+    let listing = list(&AgentOptions { disabled: vec!["disks".into()], ..options() }).unwrap();
+    let interval = |name: &str| listing.collectors.iter().find(|one| one.name == name).map(|one| one.interval);
+    assert_eq!(interval("cpu"), Some(Some(Duration::from_millis(20))));
+    assert_eq!(interval("vmstat"), Some(Some(Duration::from_millis(120))));
+    assert_eq!(interval("disks"), None);
+    assert!(listing.collectors.iter().any(|one| one.name == "agent"));
 }

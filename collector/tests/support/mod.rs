@@ -1,14 +1,16 @@
 //! A store in memory and a way to wait for it.
-#![allow(dead_code, reason = "each test file uses a part")]
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, reason = "each test file uses a part, and all are tests")]
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
+use tidemark_collector::{Agent, AgentHandle, AgentOptions, CollectorStatus, HostTags};
 use tidemark_model::{
-    BoxFuture, DocumentError, MetadataStore, MetricMetadata, PointBatch, PointSink, RefusalReason, SeriesKey, Value,
-    WriteOutcome, WriteReceipt, WriteRefusal,
+    BoxFuture, Clock, DocumentError, MetadataStore, MetricMetadata, PointBatch, PointSink, RefusalReason, SeriesKey,
+    SystemClock, Value, WriteOutcome, WriteReceipt, WriteRefusal,
 };
 use tokio::sync::watch;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// No condition of these tests takes longer on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -94,5 +96,62 @@ impl MetadataStore for MemoryStore {
     fn metadata<'a>(&'a self, metric: &'a str) -> BoxFuture<'a, Result<Option<MetricMetadata>, DocumentError>> {
         let found = self.contents.borrow().metadata.get(metric).cloned();
         Box::pin(async move { Ok(found) })
+    }
+}
+
+/// Options with which nothing takes long.
+pub(crate) fn options() -> AgentOptions {
+    AgentOptions {
+        interval: Duration::from_millis(20),
+        flush_after: Duration::from_millis(5),
+        retry_first: Duration::from_millis(5),
+        retry_longest: Duration::from_millis(20),
+        ..AgentOptions::new(HostTags::new("web07", &[("dc".into(), "ams".into())]).unwrap())
+    }
+}
+
+pub(crate) fn clock() -> Arc<dyn Clock> {
+    Arc::new(SystemClock::new())
+}
+
+/// An agent that runs.
+pub(crate) struct Running {
+    pub(crate) handle: AgentHandle,
+    stop: CancellationToken,
+    tracker: TaskTracker,
+}
+
+impl Running {
+    pub(crate) fn start(options: AgentOptions, store: &Arc<MemoryStore>) -> Self {
+        let (agent, handle) = Agent::new(options, clock(), store.clone(), store.clone()).unwrap();
+        Self::start_agent(agent, handle)
+    }
+
+    pub(crate) fn start_agent(agent: Agent, handle: AgentHandle) -> Self {
+        let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
+        tracker.spawn(agent.run(stop.clone()));
+        tracker.close();
+        Self { handle, stop, tracker }
+    }
+
+    /// Waits until the collectors are as wanted.
+    pub(crate) async fn until(&self, what: &str, wanted: impl Fn(&[CollectorStatus]) -> bool) {
+        let waited = tokio::time::timeout(PATIENCE, async {
+            let mut looks = tokio::time::interval(Duration::from_millis(2));
+            while !wanted(&self.handle.collectors()) {
+                looks.tick().await;
+            }
+        });
+        assert!(waited.await.is_ok(), "{what} did not happen: {:#?}", self.handle.collectors());
+    }
+
+    pub(crate) fn status(&self, name: &str) -> CollectorStatus {
+        self.handle.collectors().into_iter().find(|status| status.name == name).unwrap()
+    }
+
+    pub(crate) async fn stop(self) -> AgentHandle {
+        self.stop.cancel();
+        tokio::time::timeout(Duration::from_secs(30), self.tracker.wait()).await.expect("the agent ends");
+        self.handle
     }
 }
