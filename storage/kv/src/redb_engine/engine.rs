@@ -19,7 +19,7 @@ use super::{
     committer::{Committer, Request, Waiting},
     database::DatabaseFile,
     failure::Failure,
-    snapshot::RedbSnapshot,
+    snapshot::{RedbSnapshot, no_panic},
 };
 use crate::{BoxFuture, COMMIT_BYTES_MAX, Commit, CommitOutcome, Kv, KvError, KvSnapshot};
 
@@ -135,7 +135,8 @@ impl RedbKv {
 impl Kv for RedbKv {
     fn snapshot(&self) -> BoxFuture<'_, Result<Arc<dyn KvSnapshot>, KvError>> {
         Box::pin(async move {
-            let snapshot = self.database.begin_read().and_then(|transaction| RedbSnapshot::new(&transaction));
+            let open = || RedbSnapshot::new(&self.database.begin_read()?);
+            let snapshot = no_panic(open);
             match snapshot {
                 Ok(snapshot) => Ok(Arc::new(snapshot) as Arc<dyn KvSnapshot>),
                 Err(Failure::Closed) => Err(KvError::Closed),

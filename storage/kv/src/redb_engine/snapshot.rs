@@ -1,6 +1,10 @@
 //! Reading one state of the file.
 
-use std::{ops::Bound, sync::Arc};
+use std::{
+    ops::Bound,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use redb::{AccessGuard, ReadOnlyTable, ReadTransaction, ReadableTable, StorageError};
@@ -26,8 +30,10 @@ impl RedbSnapshot {
     }
 
     fn get_value(&self, key: &[u8]) -> Result<Option<Bytes>, Failure> {
-        let value = ReadableTable::get(&*self.entries, key)?;
-        Ok(value.map(|value| Bytes::copy_from_slice(value.value())))
+        no_panic(|| {
+            let value = ReadableTable::get(&*self.entries, key)?;
+            Ok(value.map(|value| Bytes::copy_from_slice(value.value())))
+        })
     }
 
     async fn read_range(&self, range: KeyRange, limit: RangeLimit) -> Result<RangePage, KvError> {
@@ -61,6 +67,12 @@ impl KvSnapshot for RedbSnapshot {
     }
 }
 
+/// redb trusts the pages of a file that was closed in order: a damaged one may make it panic.
+pub(super) fn no_panic<T>(read: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    catch_unwind(AssertUnwindSafe(read))
+        .unwrap_or_else(|_| Err(Failure::Corrupt("its engine cannot make sense of a page".into())))
+}
+
 /// A page that is being read, and what is left of its range.
 struct PageReading {
     range: KeyRange,
@@ -80,6 +92,10 @@ enum Progress {
 impl PageReading {
     /// Reads on until the page is finished or holds as much as `budget` allows.
     fn read(&mut self, entries: &Entries, budget: RangeLimit) -> Result<Progress, Failure> {
+        no_panic(|| self.read_entries(entries, budget))
+    }
+
+    fn read_entries(&mut self, entries: &Entries, budget: RangeLimit) -> Result<Progress, Failure> {
         if self.range.is_empty() {
             return Ok(Progress::Finished);
         }

@@ -158,3 +158,86 @@ async fn rot_is_found_when_the_file_is_verified() {
     let sound = RedbKv::open(&path, RedbOptions { verify_on_open: true, ..RedbOptions::default() }).unwrap();
     assert_eq!(keys(&sound).await, ["a"]);
 }
+
+/// Without `verify_on_open` rot may go unnoticed in values, which carry checksums of their own; it must not bring the
+/// process down or let a reader hang.
+#[tokio::test]
+async fn rot_that_nobody_looked_for_is_an_error_or_a_wrong_value_but_no_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = open(folder.path());
+    for part in 0..4_u8 {
+        let mut commit = Commit::new();
+        (0..50_u8).for_each(|number| {
+            commit.put(vec![part, number], vec![number; 100]);
+        });
+        assert!(matches!(store.commit(commit).await, CommitOutcome::Done(_)));
+    }
+    drop(store);
+    let path = folder.path().join("store.redb");
+    let sound = std::fs::read(&path).unwrap();
+    let bits = sound.len() * 8;
+    let (mut refused, mut failed) = (0, 0);
+    for round in 0..100_usize {
+        let bit = round.wrapping_mul(0x9E37_79B9) % if round % 2 == 0 { bits } else { 4096 * 8 };
+        let mut rotten = sound.clone();
+        rotten[bit / 8] ^= 1 << (bit % 8);
+        std::fs::write(&path, &rotten).unwrap();
+        let Ok(store) = RedbKv::open(&path, RedbOptions::default()) else {
+            refused += 1;
+            continue;
+        };
+        let Ok(snapshot) = store.snapshot().await else {
+            failed += 1;
+            continue;
+        };
+        let got = snapshot.get(&[2, 7]).await;
+        let page = snapshot.range(KeyRange::prefix(b""), RangeLimit::PAGE).await;
+        if got.is_err() || page.is_err() {
+            failed += 1;
+        }
+        let mut commit = Commit::new();
+        commit.put("new", "value");
+        store.commit(commit).await;
+    }
+    assert!(refused > 0, "{refused} refused, {failed} failed");
+}
+
+/// Set to the path of an empty folder on a file system of 8 MB to try a disk that really is full.
+const SMALL_FOLDER: &str = "TIDEMARK_KV_SMALL_FOLDER";
+
+#[tokio::test]
+#[ignore = "needs a small file system to fill: TIDEMARK_KV_SMALL_FOLDER"]
+#[expect(clippy::disallowed_methods, reason = "whoever runs the test says where the small file system is")]
+async fn a_file_system_that_really_is_full_loses_nothing_and_goes_on_when_there_is_space() {
+    let folder = std::env::var(SMALL_FOLDER).unwrap();
+    let path = Path::new(&folder).join("store.redb");
+    for free_bytes_min in [0, 2 << 20] {
+        let options = RedbOptions { free_bytes_min, ..RedbOptions::default() };
+        let store = RedbKv::open(&path, options).unwrap();
+        let ballast = Path::new(&folder).join("ballast");
+        std::fs::write(&ballast, vec![1; 1 << 20]).unwrap();
+        let mut acknowledged = Vec::new();
+        let mut refused = 0;
+        for number in 0..400_u32 {
+            let mut commit = Commit::new();
+            commit.put(number.to_be_bytes().to_vec(), vec![3; 30_000]);
+            match store.commit(commit).await {
+                CommitOutcome::Done(_) => acknowledged.push(number),
+                CommitOutcome::Refused(KvError::Full(_)) => refused += 1,
+                other => panic!("expected done or full, got {other:?}"),
+            }
+            let all = RangeLimit { bytes: usize::MAX, ..RangeLimit::PAGE };
+            let page = store.snapshot().await.unwrap().range(KeyRange::prefix(b""), all).await.unwrap();
+            assert_eq!(page.entries.len(), acknowledged.len());
+        }
+        assert!(refused > 10 && acknowledged.len() > 50, "{refused} refused, {} done", acknowledged.len());
+        std::fs::remove_file(&ballast).unwrap();
+        let mut commit = Commit::new();
+        commit.delete_range(KeyRange::prefix(b""));
+        if free_bytes_min == 0 {
+            assert!(matches!(store.commit(commit).await, CommitOutcome::Done(_)));
+        }
+        drop(store);
+        std::fs::remove_file(&path).unwrap();
+    }
+}
