@@ -46,10 +46,22 @@ templates![
 ];
 
 static_files![
+    "app/actions.js",
+    "app/chart.js",
+    "app/choices.js",
+    "app/clock.js",
+    "app/copy.js",
     "app/explore.js",
+    "app/format.js",
+    "app/graph_data.js",
     "app/graphs.js",
+    "app/keys.js",
     "app/live.js",
     "app/main.js",
+    "app/query_text.js",
+    "app/search.js",
+    "app/swap.js",
+    "app/theme.js",
     "css/base.css",
     "css/components.css",
     "css/tokens.css",

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 #[path = "../examples/preview/fixtures.rs"]
+#[allow(dead_code, reason = "not every test looks at every page")]
 mod fixtures;
 
 use serde_json::Value;

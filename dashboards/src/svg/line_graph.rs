@@ -15,12 +15,15 @@ use crate::{
 
 /// Colours that `css/tokens.css` defines: classes `s0` to `s7`.
 const COLOURS: usize = 8;
+/// Pixels that share a lowest and a highest point. The browser redraws every graph in full detail, so the first
+/// picture is kept small.
+const PIXELS_PER_COLUMN: u32 = 12;
 /// Room for the labels of the value axis.
 const LEFT: f64 = 64.0;
 /// Room for the labels of the time axis.
 const BOTTOM: f64 = 20.0;
 const TOP: f64 = 8.0;
-const RIGHT: f64 = 8.0;
+const RIGHT: f64 = 16.0;
 
 /// A graph with axes.
 #[derive(Clone, Copy, Debug)]
@@ -119,40 +122,26 @@ impl LineGraph<'_> {
         Ok(())
     }
 
+    /// Piled areas are opaque and drawn from the top down, each over the one that it stands on: no lower edge needed.
     fn write_series(&self, out: &mut String, frame: &Frame, lines: &[Vec<Option<f64>>]) -> std::fmt::Result {
-        let mut below: Option<&Vec<Option<f64>>> = None;
-        for (position, (line, series)) in lines.iter().zip(self.series).enumerate() {
+        let mut drawn: Vec<_> = lines.iter().zip(self.series).enumerate().collect();
+        if self.stacked {
+            drawn.reverse();
+        }
+        for (position, (line, series)) in drawn {
             let runs = self.reduced(line);
-            let colour = position % COLOURS;
-            let label = escaped(series.label);
-            write!(out, "<g class=\"s{colour}\"><title>{label}</title>")?;
+            write!(out, "<g class=\"s{}\"><title>{}</title>", position % COLOURS, escaped(series.label))?;
             if self.stacked {
-                let area = self.band_over(frame, line, below);
-                write!(out, "<path class=\"area\" d=\"{area}\"/>")?;
+                write!(out, "<path class=\"area\" d=\"{}\"/>", path::area(frame, &runs))?;
             }
             write!(out, "<path class=\"line\" d=\"{}\"/></g>", path::line(frame, &runs))?;
-            below = Some(line);
         }
         Ok(())
     }
 
-    /// The area between a line and the one below it, or the floor, where both have values.
-    fn band_over(&self, frame: &Frame, line: &[Option<f64>], below: Option<&Vec<Option<f64>>>) -> String {
-        let mut data = String::new();
-        for upper in self.reduced(line) {
-            let floor = |time_ms: i64| {
-                let position = self.times_ms.binary_search(&time_ms).ok();
-                let under = below.zip(position).and_then(|(below, position)| below.get(position).copied().flatten());
-                under.unwrap_or_else(|| frame.low.max(0.0))
-            };
-            let lower: Vec<_> = upper.iter().map(|&(time_ms, _)| (time_ms, floor(time_ms))).collect();
-            data.push_str(&path::band(frame, &upper, &lower));
-        }
-        data
-    }
-
     fn reduced(&self, line: &[Option<f64>]) -> Vec<Vec<(i64, f64)>> {
-        reduce_to_pixels(self.times_ms, line, self.start_ms, self.end_ms, self.width)
+        let columns = self.width.div_ceil(PIXELS_PER_COLUMN);
+        reduce_to_pixels(self.times_ms, line, self.start_ms, self.end_ms, columns)
     }
 
     /// The values to draw: as they are, or each series added to those before it.

@@ -30,7 +30,7 @@ impl Sparkline<'_> {
         let times: Vec<i64> = (0i64..).take(values.len()).collect();
         let runs = reduce_to_pixels(&times, values, frame.start_ms, frame.end_ms, width);
         let line = path::line(&frame, &runs);
-        let area: String = runs.iter().map(|run| self.area(&frame, run)).collect();
+        let area = path::area(&frame, &runs);
         let label = escaped(label);
         format!(
             "<svg class=\"spark\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" role=\"img\">\
@@ -47,11 +47,6 @@ impl Sparkline<'_> {
         let end_ms = i64::try_from(self.values.len()).unwrap_or(i64::MAX).saturating_sub(1).max(1);
         let (width, height) = (f64::from(self.width), f64::from(self.height));
         Frame { left: 0.0, top: 1.0, width, height: height - 2.0, start_ms: 0, end_ms, low, high }
-    }
-
-    fn area(&self, frame: &Frame, run: &[(i64, f64)]) -> String {
-        let floor: Vec<_> = run.iter().map(|&(time, _)| (time, frame.low)).collect();
-        path::band(frame, run, &floor)
     }
 }
 
@@ -89,10 +84,9 @@ mod tests {
             let svg = draw(&values);
             prop_assert!(!svg.contains("NaN") && !svg.contains("inf"));
             let line = svg.split("spark-line\" d=\"").nth(1).unwrap().split('"').next().unwrap();
-            for point in line.split(['M', 'L']).filter(|point| !point.is_empty()) {
-                let (x, y) = point.trim_end_matches("h0").split_once(' ').unwrap();
-                prop_assert!((0.0..=80.0).contains(&x.parse::<f64>().unwrap()), "{}", point);
-                prop_assert!((0.0..=18.0).contains(&y.parse::<f64>().unwrap()), "{}", point);
+            for (x, y) in crate::svg::path::tests::points_of(line) {
+                prop_assert!((0.0..=80.0).contains(&x), "x of {}", line);
+                prop_assert!((0.0..=18.0).contains(&y), "y of {}", line);
             }
         }
     }
