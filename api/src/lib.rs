@@ -4,6 +4,8 @@
 //! [`AppState::shutdown`] fires; other modules add routes with [`ApiServer::configure`]. This is the only crate that
 //! knows actix.
 
+#[doc(hidden)]
+pub mod bench;
 mod error;
 mod first_byte;
 mod http;

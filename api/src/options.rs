@@ -3,6 +3,7 @@
 use std::{num::NonZeroUsize, time::Duration};
 
 use tidemark_model::ReadLimits;
+use tidemark_query::EvaluationLimits;
 
 /// How the server listens, what it allows and how much of everything it takes.
 #[derive(Clone, Debug)]
@@ -59,8 +60,10 @@ pub struct ApiLimits {
     pub query_time: Duration,
     /// Sub-queries of one request, `limits.query_parts`.
     pub query_parts: usize,
-    /// Series, points and bytes that one sub-query may read.
+    /// Series, points and bytes that all sub-queries of a request may read together.
     pub query_reads: ReadLimits,
+    /// Points that one sub-query may hold and return.
+    pub query_evaluation: EvaluationLimits,
     /// Most names, series or results that one listing returns, `limits.results`.
     pub results: usize,
 }
@@ -87,6 +90,7 @@ impl Default for ApiLimits {
             query_time: Duration::from_secs(60),
             query_parts: 100,
             query_reads: ReadLimits::default(),
+            query_evaluation: EvaluationLimits::default(),
             results: 1_000_000,
         }
     }

@@ -9,6 +9,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     rc::Rc,
     sync::Arc,
+    time::Duration,
 };
 
 use actix_http::HttpService;
@@ -161,6 +162,9 @@ where
     actix_service::boxed::service(ServiceOfConnections { state, http })
 }
 
+/// How long a connection that is being closed may still send, so that its client gets to read the answer.
+const LINGER: Duration = Duration::from_secs(1);
+
 /// A connection as actix-http takes it.
 type HttpConnection = (StallingStream<TcpStream>, actix_http::Protocol, Option<SocketAddr>);
 
@@ -231,7 +235,7 @@ fn http_factory(
     HttpService::build()
         .keep_alive(limits.keep_alive)
         .client_request_timeout(limits.head_timeout)
-        .client_disconnect_timeout(limits.head_timeout)
+        .client_disconnect_timeout(limits.head_timeout.min(LINGER))
         // A client that closes its side has gone: its query is cancelled.
         .h1_allow_half_closed(false)
         .graceful_shutdown_signal(move || shutdown.clone().cancelled_owned())

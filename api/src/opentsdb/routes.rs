@@ -6,13 +6,19 @@ use actix_web::{
     web::{self, ServiceConfig},
 };
 
-use super::{aggregators, configuration, last, lookup, metadata, statistics, suggest, version};
+use super::{aggregators, configuration, last, lookup, metadata, query_handler, statistics, suggest, version};
 use crate::{error::ApiError, put};
 
 /// Adds OpenTSDB's routes. Paths are in their normal form when they get here.
 pub(crate) fn configure(config: &mut ServiceConfig) {
     config
         .service(endpoint("/api/put").route(web::post().to(put::put)))
+        .service(
+            endpoint("/api/query")
+                .route(web::get().to(query_handler::get))
+                .route(web::post().to(query_handler::post))
+                .route(web::delete().to(query_handler::delete)),
+        )
         .service(endpoint("/api/query/last").route(web::get().to(last::get)).route(web::post().to(last::post)))
         .service(endpoint("/api/suggest").route(web::get().to(suggest::get)).route(web::post().to(suggest::post)))
         .service(endpoint("/api/search/lookup").route(web::get().to(lookup::get)).route(web::post().to(lookup::post)))

@@ -6,6 +6,8 @@
 //! slow path accepts with the same result, and a property test holds the two to it. With `serde_json` alone parsing
 //! costs three times as much as everything else that happens to a point on its way into the log.
 
+#[cfg(test)]
+mod agreement;
 mod answer;
 pub(crate) mod cursor;
 mod flags;

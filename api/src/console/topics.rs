@@ -1,0 +1,129 @@
+//! What a tab can subscribe to, and the parts of pages that belong to it.
+
+use std::{collections::HashMap, str::FromStr, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use tidemark_dashboards::{Fragment, IncidentStateFilter};
+use thiserror::Error;
+
+use super::{Console, live::Fragments, routes::PageError};
+
+/// How long a rendered topic serves further tabs.
+const FRESH: Duration = Duration::from_millis(1_500);
+/// Topics that are kept rendered; beyond that those that nobody asks for go first.
+const TOPICS_MAX: usize = 1_000;
+
+/// A thing to be kept up to date about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Topic {
+    Overview,
+    Hosts,
+    Host(String),
+    Incidents,
+    Incident(u64),
+    Tasks,
+    Nav,
+}
+
+/// A text that names no topic.
+#[derive(Debug, Error)]
+#[error("no such topic: `{0}`; there are overview, hosts, host:NAME, incidents, incident:ID, tasks and nav")]
+pub(super) struct TopicError(String);
+
+impl FromStr for Topic {
+    type Err = TopicError;
+
+    fn from_str(text: &str) -> Result<Self, TopicError> {
+        let unknown = || TopicError(text.chars().take(64).collect());
+        match text.split_once(':') {
+            None => match text {
+                "overview" => Ok(Self::Overview),
+                "hosts" => Ok(Self::Hosts),
+                "incidents" => Ok(Self::Incidents),
+                "tasks" => Ok(Self::Tasks),
+                "nav" => Ok(Self::Nav),
+                _ => Err(unknown()),
+            },
+            Some(("host", name)) if !name.is_empty() && name.len() <= tidemark_model::NAME_BYTES_MAX => {
+                Ok(Self::Host(name.to_owned()))
+            }
+            Some(("incident", id)) => id.parse().map(Self::Incident).map_err(|_| unknown()),
+            Some(_) => Err(unknown()),
+        }
+    }
+}
+
+/// Topics as they were last rendered. Rendering one takes its lock, so that many tabs cause one rendering.
+#[derive(Default)]
+pub(super) struct TopicCache(Mutex<HashMap<Topic, Arc<Slot>>>);
+
+#[derive(Default)]
+struct Slot(tokio::sync::Mutex<Option<(Duration, Fragments)>>);
+
+impl Console {
+    /// The parts of pages that belong to a topic, rendered at most a moment ago.
+    pub(super) async fn fragments(&self, topic: &Topic) -> Fragments {
+        let slot = {
+            let mut topics = self.topics.0.lock();
+            if topics.len() >= TOPICS_MAX {
+                topics.retain(|_, slot| Arc::strong_count(slot) > 1);
+            }
+            Arc::clone(topics.entry(topic.clone()).or_default())
+        };
+        let mut rendered = slot.0.lock().await;
+        let now = self.seams.clock.monotonic();
+        if let Some((at, fragments)) = rendered.as_ref()
+            && now.saturating_sub(*at) < FRESH
+        {
+            return Arc::clone(fragments);
+        }
+        let fragments: Fragments = Arc::new(self.render(topic).await.map_err(|error| error.to_string()));
+        *rendered = Some((now, Arc::clone(&fragments)));
+        fragments
+    }
+
+    async fn render(&self, topic: &Topic) -> Result<Vec<(&'static str, String)>, PageError> {
+        match topic {
+            Topic::Overview => {
+                let page = self.overview_page().await?;
+                self.html(&[&page.attention, &page.hosts, &page.events, &page.ingest])
+            }
+            Topic::Hosts => self.html(&[&self.host_table("").await?]),
+            Topic::Host(host) => {
+                let Some(facts) = self.host_facts(host).await? else { return Ok(Vec::new()) };
+                self.html(&[&facts, &self.host_incidents(host).await, &self.host_volumes(host).await?])
+            }
+            Topic::Incidents => self.html(&[&self.incident_list(IncidentStateFilter::Open, "").await?]),
+            Topic::Incident(id) => match self.incident_page(*id).await? {
+                Some(page) => self.html(&[&page.detail, &page.timeline]),
+                None => Ok(Vec::new()),
+            },
+            Topic::Tasks => {
+                let page = self.tasks_page("", "").await?;
+                self.html(&[&page.queues, &page.jobs, &page.workers, &page.schedules])
+            }
+            Topic::Nav => self.html(&[&self.problem_count().await]),
+        }
+    }
+
+    fn html(&self, fragments: &[&dyn Fragment]) -> Result<Vec<(&'static str, String)>, PageError> {
+        let now_ms = self.seams.clock.now_ms();
+        let render = |fragment: &&dyn Fragment| Ok((fragment.name(), self.pages.fragment(now_ms, *fragment)?));
+        fragments.iter().map(render).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_has_a_name_and_perhaps_a_subject() {
+        assert_eq!("overview".parse::<Topic>().unwrap(), Topic::Overview);
+        assert_eq!("host:web:01".parse::<Topic>().unwrap(), Topic::Host("web:01".to_owned()));
+        assert_eq!("incident:7".parse::<Topic>().unwrap(), Topic::Incident(7));
+        for text in ["", "host:", "incident:x", "secrets", "nav:1"] {
+            assert!(text.parse::<Topic>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! What `/api/query` is asked, as JSON and as a query string.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use tidemark_model::TimestampMs;
+use tidemark_query::{
+    Filter, ParseError, Query, RateOptions, RollupUsage, Source, SubQuery, parse_time, parse_time_zone,
+};
+
+use super::wire::{Flag, Text};
+use crate::{error::ApiError, http::query_string::QueryString};
+
+/// A query and how its answer is to look.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct QueryRequest {
+    pub(crate) query: Query,
+    pub(crate) shape: AnswerShape,
+    /// Whether the matching points are to be deleted.
+    pub(crate) delete: bool,
+}
+
+/// How an answer is to look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct AnswerShape {
+    /// Points as pairs in an array.
+    pub(crate) arrays: bool,
+    /// The ids of the series of each group.
+    pub(crate) tsuids: bool,
+    /// The sub-query of each group.
+    pub(crate) query: bool,
+    /// Figures of each sub-query, and the summary.
+    pub(crate) statistics: bool,
+    /// One more element with the figures of the whole.
+    pub(crate) summary: bool,
+}
+
+/// What the time zone of a query is unless it names one, and what time it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment<'a> {
+    pub(crate) now: TimestampMs,
+    pub(crate) time_zone: &'a str,
+}
+
+/// The body of a POST. Fields that are not listed are ignored.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct QueryBody {
+    start: Option<Text>,
+    end: Option<Text>,
+    timezone: Option<String>,
+    queries: Option<Vec<SubQueryBody>>,
+    #[serde(default, alias = "ms")]
+    ms_resolution: Flag,
+    #[serde(default, rename = "showTSUIDs")]
+    show_tsuids: Flag,
+    #[serde(default)]
+    show_query: Flag,
+    #[serde(default)]
+    show_stats: Flag,
+    #[serde(default)]
+    show_summary: Flag,
+    #[serde(default)]
+    use_calendar: Flag,
+    #[serde(default)]
+    delete: Flag,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SubQueryBody {
+    aggregator: Option<String>,
+    metric: Option<String>,
+    tsuids: Option<Vec<String>>,
+    downsample: Option<String>,
+    #[serde(default)]
+    rate: Flag,
+    rate_options: Option<RateBody>,
+    tags: Option<BTreeMap<String, Text>>,
+    filters: Option<Vec<FilterBody>>,
+    #[serde(default)]
+    explicit_tags: Flag,
+    rollup_usage: Option<String>,
+    percentiles: Option<Vec<serde::de::IgnoredAny>>,
+    #[serde(default)]
+    show_histogram_buckets: Flag,
+    #[serde(default)]
+    pre_aggregate: Flag,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RateBody {
+    #[serde(default)]
+    counter: Flag,
+    counter_max: Option<Text>,
+    reset_value: Option<Text>,
+    #[serde(default)]
+    drop_resets: Flag,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct FilterBody {
+    r#type: Option<String>,
+    tagk: Option<String>,
+    filter: Option<Text>,
+    #[serde(default, alias = "group_by")]
+    group_by: Flag,
+}
+
+pub(crate) fn refused(error: ParseError) -> ApiError {
+    ApiError::bad_request(error.to_string())
+}
+
+impl QueryBody {
+    /// # Errors
+    /// 400 naming what is missing or wrong.
+    pub(crate) fn into_request(
+        self,
+        moment: Moment<'_>,
+        flags: &QueryString,
+        parts_max: usize,
+    ) -> Result<QueryRequest, ApiError> {
+        let text = |text: Option<Text>| text.map(|text| text.0).filter(|text| !text.is_empty());
+        let start = text(self.start).ok_or_else(|| refused(ParseError::MissingStart))?;
+        let bodies =
+            self.queries.filter(|queries| !queries.is_empty()).ok_or_else(|| refused(ParseError::MissingQueries))?;
+        check_parts(bodies.len(), parts_max)?;
+        let sub_queries =
+            bodies.into_iter().map(SubQueryBody::into_sub_query).collect::<Result<_, _>>().map_err(refused)?;
+        let window = Window { start: &start, end: text(self.end), time_zone: self.timezone };
+        let mut query = window.into_query(moment, sub_queries).map_err(refused)?;
+        query.ms_resolution = self.ms_resolution.0 || flags.has("ms");
+        query.use_calendar = self.use_calendar.0;
+        let shape = AnswerShape {
+            arrays: flags.has("arrays"),
+            tsuids: self.show_tsuids.0 || flags.has("show_tsuids"),
+            query: self.show_query.0 || flags.has("show_query"),
+            statistics: self.show_stats.0 || flags.has("show_stats"),
+            summary: self.show_summary.0 || flags.has("show_summary"),
+        };
+        Ok(QueryRequest { query, shape, delete: self.delete.0 })
+    }
+}
+
+/// Reads a query string.
+///
+/// # Errors
+/// 400 naming what is missing or wrong.
+pub(crate) fn from_query_string(
+    flags: &QueryString,
+    moment: Moment<'_>,
+    parts_max: usize,
+) -> Result<QueryRequest, ApiError> {
+    let start = flags.required("start")?;
+    let mut sub_queries = Vec::new();
+    check_parts(flags.all("m").count() + flags.all("tsuid").count() + flags.all("tsuids").count(), parts_max)?;
+    for text in flags.all("m") {
+        sub_queries.push(SubQuery::parse(text).map_err(refused)?);
+    }
+    for text in flags.all("tsuid").chain(flags.all("tsuids")) {
+        sub_queries.push(SubQuery::parse_tsuids(text).map_err(refused)?);
+    }
+    if sub_queries.is_empty() {
+        return Err(refused(ParseError::MissingQueries));
+    }
+    let text = |name| flags.get(name).map(str::to_owned).filter(|text| !text.is_empty());
+    let window = Window { start, end: text("end"), time_zone: text("tz").or_else(|| text("timezone")) };
+    let mut query = window.into_query(moment, sub_queries).map_err(refused)?;
+    query.ms_resolution = flags.has("ms");
+    query.use_calendar = flags.has("use_calendar");
+    let shape = AnswerShape {
+        arrays: flags.has("arrays"),
+        tsuids: flags.has("show_tsuids"),
+        query: flags.has("show_query"),
+        statistics: flags.has("show_stats"),
+        summary: flags.has("show_summary"),
+    };
+    Ok(QueryRequest { query, shape, delete: false })
+}
+
+fn check_parts(parts: usize, parts_max: usize) -> Result<(), ApiError> {
+    if parts <= parts_max {
+        return Ok(());
+    }
+    Err(ApiError::bad_request(format!(
+        "{parts} sub-queries, at most {parts_max} are allowed; see `limits.query_parts`"
+    )))
+}
+
+struct Window<'a> {
+    start: &'a str,
+    end: Option<String>,
+    time_zone: Option<String>,
+}
+
+impl Window<'_> {
+    fn into_query(self, moment: Moment<'_>, sub_queries: Vec<SubQuery>) -> Result<Query, ParseError> {
+        let named = self.time_zone.filter(|name| !name.is_empty());
+        let zone = parse_time_zone(named.as_deref().unwrap_or(moment.time_zone))?;
+        let start = parse_time(self.start, moment.now, zone)?;
+        let end = self.end.map_or(Ok(moment.now), |end| parse_time(&end, moment.now, zone))?;
+        let mut query = Query::new(start, end, sub_queries);
+        query.time_zone = zone;
+        query.check()?;
+        Ok(query)
+    }
+}
+
+impl SubQueryBody {
+    fn into_sub_query(self) -> Result<SubQuery, ParseError> {
+        let aggregator = self.aggregator.filter(|name| !name.is_empty()).ok_or(ParseError::MissingAggregator)?;
+        if self.percentiles.is_some_and(|percentiles| !percentiles.is_empty()) {
+            return Err(ParseError::Unsupported("percentiles".to_owned()));
+        }
+        if self.show_histogram_buckets.0 {
+            return Err(ParseError::Unsupported("showHistogramBuckets".to_owned()));
+        }
+        if self.pre_aggregate.0 {
+            return Err(ParseError::Unsupported("preAggregate".to_owned()));
+        }
+        let source = match self.tsuids.filter(|tsuids| !tsuids.is_empty()) {
+            Some(tsuids) => Source::Tsuids(tsuids.iter().map(|text| text.parse()).collect::<Result<_, _>>()?),
+            None => Source::Metric {
+                name: self.metric.filter(|metric| !metric.is_empty()).ok_or(ParseError::MissingSource)?,
+                filters: filters(self.filters, self.tags)?,
+                explicit_tags: self.explicit_tags.0,
+            },
+        };
+        let mut sub_query = SubQuery::new(aggregator.parse()?, source);
+        sub_query.downsample = self.downsample.filter(|text| !text.is_empty()).map(|text| text.parse()).transpose()?;
+        if self.rate.0 {
+            sub_query.rate = Some(self.rate_options.map_or(Ok(RateOptions::default()), RateBody::into_options)?);
+        }
+        if let Some(usage) = self.rollup_usage.filter(|usage| !usage.is_empty()) {
+            sub_query.rollup_usage = RollupUsage::by_name(&usage)
+                .ok_or_else(|| ParseError::Unsupported(usage.chars().take(200).collect()))?;
+        }
+        Ok(sub_query)
+    }
+}
+
+/// `tags` counts only when there are no `filters`, not even an empty list of them.
+fn filters(filters: Option<Vec<FilterBody>>, tags: Option<BTreeMap<String, Text>>) -> Result<Vec<Filter>, ParseError> {
+    match filters {
+        Some(filters) => filters
+            .into_iter()
+            .map(|filter| {
+                let kind = filter.r#type.unwrap_or_default().parse()?;
+                let text = filter.filter.map(|text| text.0).unwrap_or_default();
+                Filter::new(kind, &filter.tagk.unwrap_or_default(), &text, filter.group_by.0)
+            })
+            .collect(),
+        None => {
+            tags.unwrap_or_default().iter().map(|(key, value)| Filter::from_tag_value(key, &value.0, true)).collect()
+        }
+    }
+}
+
+impl RateBody {
+    fn into_options(self) -> Result<RateOptions, ParseError> {
+        let integer = |text: Option<Text>, default: i64, refused: fn(String) -> ParseError| match text {
+            None => Ok(default),
+            Some(Text(text)) if text.is_empty() => Ok(default),
+            // Some clients write integers as doubles.
+            Some(Text(text)) => text
+                .parse()
+                .or_else(|_| text.parse::<f64>().map(|float| float as i64))
+                .map_err(|_| refused(text.chars().take(200).collect())),
+        };
+        Ok(RateOptions {
+            counter: self.counter.0,
+            counter_max: integer(self.counter_max, i64::MAX, ParseError::CounterMax)?,
+            reset_value: integer(self.reset_value, 0, ParseError::ResetValue)?,
+            drop_resets: self.drop_resets.0,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOMENT: Moment<'_> = Moment { now: 1_357_000_000_000, time_zone: "UTC" };
+
+    fn of_body(text: &str) -> Result<QueryRequest, ApiError> {
+        let body: QueryBody = serde_json::from_str(text).unwrap();
+        body.into_request(MOMENT, &QueryString::default(), 10)
+    }
+
+    fn of_string(text: &str) -> Result<QueryRequest, ApiError> {
+        from_query_string(&QueryString::parse(text).unwrap(), MOMENT, 10)
+    }
+
+    #[test]
+    fn both_forms_mean_the_same() {
+        let body = of_body(
+            r#"{"start":1356998400,"end":"","ms":"true","showTSUIDs":true,"ignored":[1],"queries":[{"aggregator":"sum",
+                "metric":"cpu","downsample":"5m-avg","rate":"true","rateOptions":{"counter":true,"resetValue":"10"},
+                "filters":[{"type":"wildcard","tagk":"host","filter":"*","groupBy":true}]}]}"#,
+        )
+        .unwrap();
+        let string = of_string("start=1356998400&ms&show_tsuids&m=sum:5m-avg:rate{counter,,10}:cpu{host=*}").unwrap();
+        assert_eq!(body, string);
+        assert_eq!(body.query.end, MOMENT.now);
+    }
+
+    #[test]
+    fn tags_group_and_count_only_without_filters() {
+        let query = |fields: &str| {
+            of_body(&format!(r#"{{"start":0,"queries":[{{"aggregator":"sum","metric":"m",{fields}}}]}}"#))
+                .unwrap()
+                .query
+        };
+        let keys = |query: Query| query.sub_queries[0].group_keys().join(",");
+        assert_eq!(keys(query(r#""tags":{"host":"*"}"#)), "host");
+        assert_eq!(keys(query(r#""tags":{"host":"*"},"filters":[]"#)), "");
+        assert_eq!(keys(query(r#""tags":{"host":"*"},"filters":null"#)), "host");
+        assert_eq!(keys(query(r#""filters":[{"type":"wildcard","tagk":"dc","filter":"*","group_by":true}]"#)), "dc");
+    }
+
+    #[test]
+    fn what_is_missing_is_named_in_opentsdbs_words() {
+        let body = |text: &str, expect: &str| assert_eq!(of_body(text).unwrap_err().message(), expect, "{text}");
+        body(r#"{"queries":[{"metric":"m","aggregator":"sum"}]}"#, "Missing start time");
+        body(r#"{"start":1}"#, "Missing queries");
+        body(r#"{"start":1,"queries":[]}"#, "Missing queries");
+        body(r#"{"start":1,"queries":[{"metric":"m"}]}"#, "Missing the aggregation function");
+        body(r#"{"start":1,"queries":[{"aggregator":"sum"}]}"#, "Missing the metric or tsuids, provide at least one");
+        let string = |text: &str, expect: &str| assert_eq!(of_string(text).unwrap_err().message(), expect, "{text}");
+        string("m=sum:m", "Missing parameter <code>start</code>");
+        string("start=foo&m=sum:m", "Invalid time: foo. Invalid character 'f' in foo");
+        string("start=1h-ago&m=sum:rate{counter,abc}:m", "Max value of counter was not a number, received 'abc'");
+        string(
+            &format!("start=1&{}", "m=sum:m&".repeat(11)),
+            "11 sub-queries, at most 10 are allowed; see `limits.query_parts`",
+        );
+    }
+}

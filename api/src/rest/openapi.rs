@@ -1,0 +1,73 @@
+//! `GET /api/tidemark/v1/openapi.json`: what this API is, for programs that make clients of it.
+
+use actix_web::HttpResponse;
+use serde_json::{Map, Value, json};
+
+/// A path of the API: method, path, what it does, its parameters in path and query.
+type Operation = (&'static str, &'static str, &'static str, &'static [&'static str], &'static [&'static str]);
+
+const OPERATIONS: [Operation; 15] = [
+    ("get", "/queues", "Queues with the jobs in each state, the age of the oldest and rates.", &[], &[]),
+    ("post", "/queues/{name}/pause", "Lets workers get nothing from a queue.", &["name"], &[]),
+    ("post", "/queues/{name}/resume", "Lets workers get jobs from a queue again.", &["name"], &[]),
+    ("get", "/jobs", "Jobs, the newest first.", &[], &["kind", "queue", "state", "key", "before", "limit"]),
+    ("get", "/jobs/{id}", "One job.", &["id"], &[]),
+    ("post", "/jobs/{id}/retry", "Gives a discarded, cancelled or retryable job fresh attempts.", &["id"], &[]),
+    ("post", "/jobs/{id}/cancel", "Calls a job off.", &["id"], &[]),
+    ("get", "/workers", "Workers that were heard of lately.", &[], &[]),
+    ("get", "/schedules", "When jobs come.", &[], &[]),
+    ("get", "/incidents", "Incidents.", &[], &["state"]),
+    ("get", "/incidents/{id}", "One incident with its events and actions.", &["id"], &[]),
+    ("post", "/incidents/{id}/actions", "Acknowledges, notes or closes: `{\"action\",\"user\",\"message\"}`.", &["id"], &[]),
+    ("get", "/rules", "Rules with the state of their last evaluation.", &[], &[]),
+    ("post", "/graph", "Series on shared timestamps: `{\"from\",\"to\",\"px\",\"queries\":[{\"m\"}]}`.", &[], &[]),
+    ("get", "/openapi.json", "This document.", &[], &[]),
+];
+
+pub(super) async fn document() -> HttpResponse {
+    HttpResponse::Ok().json(openapi())
+}
+
+fn openapi() -> Value {
+    let mut paths: Map<String, Value> = Map::new();
+    for (method, path, summary, in_path, in_query) in OPERATIONS {
+        let parameter = |name: &str, place: &str| json!({"name": name, "in": place, "required": place == "path", "schema": {"type": "string"}});
+        let parameters: Vec<_> = in_path
+            .iter()
+            .map(|name| parameter(name, "path"))
+            .chain(in_query.iter().map(|name| parameter(name, "query")))
+            .collect();
+        let operation = json!({
+            "summary": summary,
+            "parameters": parameters,
+            "responses": {"2XX": {"description": "Done."}, "4XX": {"description": "The request is wrong; `error.message` says why."},
+                "503": {"description": "A dependency is down; try again after `Retry-After` seconds."}},
+        });
+        let entry = paths.entry(path.to_owned()).or_insert_with(|| json!({}));
+        if let Some(operations) = entry.as_object_mut() {
+            operations.insert(method.to_owned(), operation);
+        }
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {"title": "Tidemark", "version": env!("CARGO_PKG_VERSION")},
+        "servers": [{"url": "/api/tidemark/v1"}],
+        "components": {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
+        "security": [{"token": []}],
+        "paths": paths,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_placeholder_of_a_path_is_described() {
+        for (_, path, _, in_path, _) in OPERATIONS {
+            let placeholders: Vec<_> = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')).collect();
+            assert_eq!(placeholders, in_path, "{path}");
+        }
+        assert_eq!(openapi()["paths"]["/jobs/{id}"]["get"]["parameters"][0]["required"], true);
+    }
+}

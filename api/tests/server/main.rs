@@ -1,0 +1,13 @@
+//! The real listener on a free port, spoken to as clients do, with the parts behind it in memory.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on fails")]
+
+mod client;
+mod limits;
+mod memory_store;
+mod names;
+mod paths;
+mod put_http;
+mod put_telnet;
+mod query;
+mod started;

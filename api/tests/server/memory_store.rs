@@ -1,0 +1,252 @@
+//! The seams of the server in memory, with outcomes that a test can dictate.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Mutex,
+};
+
+use tidemark_model::{
+    BoxFuture, CatalogError, DocumentError, LastPoint, MetadataStore, MetricMetadata, NameKind, Point, PointBatch,
+    PointColumns, PointSink, ReadError, ReadRequest, ReadStatistics, SeriesCatalog, SeriesId, SeriesInfo, SeriesKey,
+    SeriesPage, SeriesReader, SeriesSelector, SeriesSet, TagMatch, TimestampMs, Tsuid, Value, WriteOutcome,
+    WriteReceipt,
+};
+use tokio::sync::Semaphore;
+
+/// A store in memory.
+pub(crate) struct MemoryStore {
+    state: Mutex<State>,
+    /// Writes wait for a permit each.
+    writes: Semaphore,
+}
+
+#[derive(Default)]
+struct State {
+    series: BTreeMap<SeriesKey, BTreeMap<TimestampMs, Value>>,
+    names: BTreeMap<(u8, String), u32>,
+    metadata: BTreeMap<String, MetricMetadata>,
+    outcomes: VecDeque<WriteOutcome>,
+    batches: usize,
+}
+
+impl MemoryStore {
+    pub(crate) fn new() -> Self {
+        Self { state: Mutex::default(), writes: Semaphore::new(1 << 30) }
+    }
+
+    /// The outcomes of the next writes; whatever is not stored then is not stored here.
+    pub(crate) fn dictate(&self, outcomes: impl IntoIterator<Item = WriteOutcome>) {
+        self.state.lock().unwrap().outcomes.extend(outcomes);
+    }
+
+    /// Lets no write finish until [`Self::release`].
+    pub(crate) fn hold(&self) {
+        self.writes.forget_permits(1 << 30);
+    }
+
+    pub(crate) fn release(&self) {
+        self.writes.add_permits(1 << 30);
+    }
+
+    /// The points of a series, such as `cpu{host=a}`.
+    pub(crate) fn points(&self, series: &str) -> Vec<(TimestampMs, Value)> {
+        let state = self.state.lock().unwrap();
+        let found = state.series.iter().find(|(key, _)| key.to_string() == series);
+        found.map(|(_, points)| points.iter().map(|(&at, &value)| (at, value)).collect()).unwrap_or_default()
+    }
+
+    /// How many points there are.
+    pub(crate) fn len(&self) -> usize {
+        self.state.lock().unwrap().series.values().map(BTreeMap::len).sum()
+    }
+
+    /// How many batches were written.
+    pub(crate) fn batches(&self) -> usize {
+        self.state.lock().unwrap().batches
+    }
+}
+
+impl State {
+    fn store(&mut self, batch: &PointBatch) -> WriteOutcome {
+        let dictated = self.outcomes.pop_front();
+        let refused: Vec<usize> = match &dictated {
+            None => Vec::new(),
+            Some(WriteOutcome::Done(receipt)) => receipt.refused.iter().map(|(position, _)| *position).collect(),
+            Some(outcome) => return outcome.clone(),
+        };
+        for (position, point) in batch.points().enumerate() {
+            if !refused.contains(&position) {
+                let key = batch.series_key(point.series);
+                self.info(&key);
+                self.series.entry(key).or_default().insert(point.timestamp, point.value);
+            }
+        }
+        let stored = batch.len() - refused.len();
+        match dictated {
+            Some(WriteOutcome::Done(receipt)) => WriteOutcome::Done(WriteReceipt { stored, ..receipt }),
+            _ => WriteOutcome::Done(WriteReceipt { stored, refused: Vec::new() }),
+        }
+    }
+
+    fn name_id(&mut self, kind: u8, name: &str) -> u32 {
+        let next = u32::try_from(self.names.keys().filter(|(of, _)| *of == kind).count()).unwrap() + 1;
+        *self.names.entry((kind, name.to_owned())).or_insert(next)
+    }
+
+    fn info(&mut self, key: &SeriesKey) -> SeriesInfo {
+        let metric = self.name_id(0, key.metric());
+        let tags: Vec<_> = key.tags().map(|(key, value)| (self.name_id(1, key), self.name_id(2, value))).collect();
+        let tsuid = Tsuid::new(metric, &tags);
+        let id = SeriesId(self.series.keys().position(|known| known == key).unwrap_or(self.series.len()) as u64);
+        SeriesInfo { id, key: key.clone(), tsuid }
+    }
+
+    fn select(&mut self, selector: &SeriesSelector) -> Result<Vec<SeriesInfo>, ReadError> {
+        let keys: Vec<SeriesKey> = self.series.keys().cloned().collect();
+        let infos: Vec<SeriesInfo> = keys.iter().map(|key| self.info(key)).collect();
+        let SeriesSelector::Tags { metric, predicates, exact_keys } = selector else {
+            let SeriesSelector::Tsuids(tsuids) = selector else { return Ok(Vec::new()) };
+            return Ok(infos.into_iter().filter(|info| tsuids.contains(&info.tsuid)).collect());
+        };
+        let known = |kind: u8, name: &str| self.names.contains_key(&(kind, name.to_owned()));
+        let unknown = |kind, name: &str| Err(ReadError::UnknownName { kind, name: name.to_owned() });
+        if let Some(metric) = metric.as_ref().filter(|metric| !known(0, metric)) {
+            return unknown(NameKind::Metric, metric);
+        }
+        for predicate in predicates {
+            if !known(1, &predicate.key) {
+                return unknown(NameKind::TagKey, &predicate.key);
+            }
+            if let TagMatch::OneOf(values) = &predicate.matches
+                && let Some(value) = values.iter().find(|value| !known(2, value))
+            {
+                return unknown(NameKind::TagValue, value);
+            }
+        }
+        let holds = |info: &SeriesInfo| {
+            predicates.iter().all(|predicate| match (info.key.tag(&predicate.key), &predicate.matches) {
+                (None, TagMatch::Absent) | (Some(_), TagMatch::Any) => true,
+                (Some(value), TagMatch::OneOf(values)) => values.iter().any(|known| known == value),
+                (Some(value), TagMatch::Where(function)) => function(value),
+                _ => false,
+            })
+        };
+        let keys_match = |info: &SeriesInfo| {
+            !exact_keys
+                || predicates.is_empty()
+                || info.key.tags().all(|(key, _)| predicates.iter().any(|predicate| predicate.key == key))
+        };
+        let of_metric = |info: &SeriesInfo| metric.as_ref().is_none_or(|metric| info.key.metric() == metric);
+        Ok(infos.into_iter().filter(|info| of_metric(info) && holds(info) && keys_match(info)).collect())
+    }
+}
+
+impl PointSink for MemoryStore {
+    fn write(&self, batch: PointBatch) -> BoxFuture<'_, WriteOutcome> {
+        Box::pin(async move {
+            self.writes.acquire().await.unwrap().forget();
+            let mut state = self.state.lock().unwrap();
+            state.batches += 1;
+            state.store(&batch)
+        })
+    }
+}
+
+impl SeriesCatalog for MemoryStore {
+    fn suggest<'a>(
+        &'a self,
+        kind: NameKind,
+        prefix: &'a str,
+        max: usize,
+    ) -> BoxFuture<'a, Result<Vec<String>, CatalogError>> {
+        let kind = match kind {
+            NameKind::Metric => 0,
+            NameKind::TagKey => 1,
+            NameKind::TagValue => 2,
+        };
+        let state = self.state.lock().unwrap();
+        let of_kind = state.names.keys().filter(|(of, name)| *of == kind && name.starts_with(prefix));
+        let names = of_kind.map(|(_, name)| name.clone()).take(max).collect();
+        Box::pin(async { Ok(names) })
+    }
+
+    fn lookup<'a>(
+        &'a self,
+        selector: &'a SeriesSelector,
+        offset: usize,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<SeriesPage, CatalogError>> {
+        let selected = self.state.lock().unwrap().select(selector);
+        Box::pin(async move {
+            let all = selected?;
+            Ok(SeriesPage { total: all.len(), series: all.into_iter().skip(offset).take(limit).collect() })
+        })
+    }
+
+    fn last<'a>(
+        &'a self,
+        selector: &'a SeriesSelector,
+        not_before: TimestampMs,
+    ) -> BoxFuture<'a, Result<Vec<LastPoint>, CatalogError>> {
+        let mut state = self.state.lock().unwrap();
+        let selected = state.select(selector);
+        let last = |series: SeriesInfo| {
+            let (&timestamp, &value) = state.series.get(&series.key)?.last_key_value()?;
+            (timestamp >= not_before).then_some(LastPoint { series, point: Point { timestamp, value } })
+        };
+        let points = selected.map(|selected| selected.into_iter().filter_map(last).collect());
+        Box::pin(async move { Ok(points?) })
+    }
+}
+
+impl MetadataStore for MemoryStore {
+    fn put_metadata(&self, entries: Vec<MetricMetadata>) -> BoxFuture<'_, Result<(), DocumentError>> {
+        let mut state = self.state.lock().unwrap();
+        for entry in entries {
+            state.metadata.insert(entry.metric.clone(), entry);
+        }
+        Box::pin(async { Ok(()) })
+    }
+
+    fn metadata<'a>(&'a self, metric: &'a str) -> BoxFuture<'a, Result<Option<MetricMetadata>, DocumentError>> {
+        let found = self.state.lock().unwrap().metadata.get(metric).cloned();
+        Box::pin(async { Ok(found) })
+    }
+}
+
+impl SeriesReader for MemoryStore {
+    fn open(&self, request: ReadRequest) -> BoxFuture<'_, Result<Box<dyn SeriesSet>, ReadError>> {
+        let mut state = self.state.lock().unwrap();
+        let opened = state.select(&request.selector).map(|series| {
+            let columns = series.iter().map(|info| {
+                let points = state.series.get(&info.key).into_iter().flatten();
+                let inside = points.filter(|(at, _)| request.range.contains(**at));
+                inside.map(|(&at, &value)| (at, value)).collect::<PointColumns>()
+            });
+            let columns = columns.collect();
+            Box::new(MemorySet { series, columns }) as Box<dyn SeriesSet>
+        });
+        Box::pin(async { opened })
+    }
+}
+
+struct MemorySet {
+    series: Vec<SeriesInfo>,
+    columns: Vec<PointColumns>,
+}
+
+impl SeriesSet for MemorySet {
+    fn series(&self) -> &[SeriesInfo] {
+        &self.series
+    }
+
+    fn read(&self, index: usize, columns: &mut PointColumns) -> Result<(), ReadError> {
+        columns.clone_from(&self.columns[index]);
+        Ok(())
+    }
+
+    fn statistics(&self) -> ReadStatistics {
+        let points = self.columns.iter().map(|columns| columns.len() as u64).sum();
+        ReadStatistics { series: self.series.len(), blocks: 0, points, bytes: points * 16 }
+    }
+}

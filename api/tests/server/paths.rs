@@ -1,0 +1,121 @@
+//! Paths, methods, versions, origins and the switches of every endpoint.
+
+use serde_json::json;
+
+use crate::started::Started;
+
+#[test]
+fn paths_are_brought_to_one_form() {
+    let server = Started::new();
+    let mut client = server.client();
+    for path in ["/api/version", "/API/VERSION/", "/api/v1/version", "/api/version?x=1"] {
+        assert_eq!(client.get(path).status, 200, "{path}");
+    }
+    client.get("/api/v2/version").expect(
+        501,
+        json!({"error": {"code": 501, "message": "Requested API version is greater than the max implemented",
+            "details": "API version [2] is greater than the max [1]"}}),
+    );
+    client.get("/api/vX/version").expect_error(404, "Endpoint not found");
+    client.get("/api/nosuchendpoint").expect(404, json!({"error": {"code": 404, "message": "Endpoint not found"}}));
+    client.get("/api").expect_error(404, "Endpoint not found");
+    assert_eq!(client.get("/nosuchpage").status, 404);
+    assert_eq!(client.get("/own/Name").text(), "own");
+}
+
+#[test]
+fn small_endpoints_answer_as_opentsdb_does() {
+    let server = Started::new();
+    let mut client = server.client();
+    client.get("/api/dropcaches").expect(200, json!({"status": "200", "message": "Caches dropped"}));
+    let version = client.get("/api/version").json();
+    for field in
+        ["version", "short_revision", "full_revision", "timestamp", "repo_status", "user", "host", "repo", "branch"]
+    {
+        assert!(version[field].is_string(), "{field} in {version}");
+    }
+    assert!(client.get("/version").text().starts_with("net.opentsdb.tools "));
+    assert!(client.get("/version?json").json()["version"].is_string());
+    let aggregators = client.get("/api/aggregators").json();
+    assert!(aggregators.as_array().unwrap().contains(&json!("zimsum")));
+    assert!(client.get("/api/config/filters").json()["iwildcard"]["description"].is_string());
+    assert_eq!(client.get("/api/config").json()["tsd.storage.max_tags"], "8");
+    assert_eq!(client.get("/api/serializers").json()[0]["serializer"], "json");
+    let stats = client.get("/api/stats").json();
+    let version_requests = stats.as_array().unwrap().iter().find(|statistic| {
+        statistic["metric"] == "tsd.http.requests" && statistic["tags"]["endpoint"] == "/api/version"
+    });
+    assert_eq!(version_requests.unwrap()["value"], "1");
+    assert!(client.get("/stats").text().lines().count() > 5);
+    assert!(client.get("/stats?json").json().is_array());
+}
+
+#[test]
+fn methods_are_checked_and_can_be_overridden() {
+    let server = Started::new();
+    let mut client = server.client();
+    client.request("DELETE", "/api/version", "", "").expect_error(405, "Method not allowed");
+    client.request("OPTIONS", "/api/version", "", "").expect_error(405, "Method not allowed");
+    let answer = client.request("PATCH", "/api/version", "", "");
+    assert_eq!((answer.status, answer.text()), (405, ""));
+    let answer = client.request("GET", "/api/suggest?method_override=post", "", r#"{"type":"metrics"}"#);
+    answer.expect(200, json!([]));
+    client.get("/api/version?serializer=xml").expect_error(400, "Could not find a serializer with the name: xml");
+    assert_eq!(client.get("/api/version?serializer=json").status, 200);
+}
+
+#[test]
+fn answers_can_be_wrapped_in_a_function() {
+    let server = Started::new();
+    let mut client = server.client();
+    let answer = client.get("/api/dropcaches?jsonp=cb");
+    assert_eq!(answer.text(), r#"cb({"status":"200","message":"Caches dropped"})"#);
+    assert_eq!(answer.header("content-type"), Some("application/javascript; charset=UTF-8"));
+    client.get("/api/dropcaches?jsonp=alert(1)").expect_error(400, "Invalid 'jsonp' parameter");
+    let answer = client.request("GET", "/api/dropcaches?jsonp=cb", "Sec-Fetch-Site: cross-site\r\n", "");
+    assert_eq!(answer.status, 403);
+}
+
+#[test]
+fn pages_of_other_origins_may_call_only_when_configured() {
+    let server = Started::with(|options| options.opentsdb.cors_domains = vec!["http://a.example".to_owned()]);
+    let mut client = server.client();
+    let answer = client.request("GET", "/api/version", "Origin: http://a.example\r\n", "");
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("access-control-allow-origin"), Some("http://a.example"));
+    assert_eq!(answer.header("access-control-allow-methods"), Some("GET, POST, PUT, DELETE"));
+    let answer = client.request("OPTIONS", "/api/put", "Origin: http://a.example\r\n", "");
+    assert_eq!((answer.status, answer.text()), (200, ""));
+    assert!(answer.header("access-control-allow-headers").is_some());
+    let answer = client.request("GET", "/api/version", "Origin: http://b.example\r\n", "");
+    assert_eq!((answer.status, answer.header("access-control-allow-origin")), (200, None));
+    assert_eq!(answer.json()["error"]["message"], "CORS domain not allowed");
+}
+
+#[test]
+fn requests_have_ids_and_large_answers_are_compressed() {
+    let server = Started::new();
+    let mut client = server.client();
+    let answer = client.request("GET", "/api/version", "X-Request-Id: abc-1\r\n", "");
+    assert_eq!(answer.header("x-request-id"), Some("abc-1"));
+    assert_eq!(answer.header("content-encoding"), None);
+    assert!(client.get("/api/version").header("x-request-id").is_some());
+    let plain = client.get("/api/config/filters");
+    let packed = client.request("GET", "/api/config/filters", "Accept-Encoding: gzip, deflate\r\n", "");
+    assert_eq!(packed.header("content-encoding"), Some("gzip"));
+    assert!(packed.body.len() < plain.body.len());
+    let mut unpacked = String::new();
+    let mut decoder = flate2::bufread::GzDecoder::new(packed.body.as_slice());
+    std::io::Read::read_to_string(&mut decoder, &mut unpacked).unwrap();
+    assert_eq!(unpacked, plain.text());
+}
+
+#[test]
+fn a_stopping_server_takes_no_more_connections() {
+    let mut server = Started::new();
+    let mut idle = server.client();
+    assert_eq!(idle.get("/api/version").status, 200);
+    server.stop();
+    assert!(idle.is_closed());
+    assert!(std::net::TcpStream::connect(server.address).is_err());
+}

@@ -1,0 +1,156 @@
+//! The telnet protocol.
+
+use std::time::Duration;
+
+use tidemark_model::{RefusalReason, Value, WriteOutcome, WriteReceipt, WriteRefusal};
+
+use crate::started::Started;
+
+#[test]
+fn good_lines_are_stored_in_silence() {
+    let server = Started::new();
+    let mut client = server.client();
+    client.send("put cpu 1356998400 42 host=web01\r\nput cpu 1356998401.123 -1.5 host=web01  dc=lga\n");
+    client.send("put cpu 1356998401456 8 host=web01\n");
+    client.half_close();
+    assert_eq!(client.read_to_end(), "");
+    let expected = [(1_356_998_400_000, Value::Int(42)), (1_356_998_401_456, Value::Int(8))];
+    assert_eq!(server.store.points("cpu{host=web01}"), expected);
+    assert_eq!(server.store.points("cpu{dc=lga,host=web01}"), [(1_356_998_401_123, Value::Float(-1.5))]);
+}
+
+#[test]
+fn replies_come_in_the_order_of_the_lines() {
+    let server = Started::new();
+    let mut client = server.client();
+    client.send("put cpu x 42 host=a\nput cpu 1356998400 1 host=a\nfoo bar\nput cpu 1 2\n\nhelp\ndropcaches\n");
+    client.send("histogram x\nrollup x\nput\nexit\nput cpu 1356998400 2 host=a\n");
+    let replies = [
+        "put: invalid value: Invalid character 'x' in x",
+        "unknown command: foo.  Try `help'.",
+        "put: illegal argument: not enough arguments (need least 4, got 3)",
+        "unknown command: .  Try `help'.",
+        "available commands: put stats dropcaches version exit help ",
+        "Caches dropped.",
+        "histogram: illegal argument: histograms are not supported",
+        "rollup: illegal argument: rollups are computed here and cannot be written",
+        "put: illegal argument: not enough arguments (need least 4, got 0)",
+        "",
+    ];
+    assert_eq!(client.read_to_end(), replies.join("\n"));
+    assert_eq!(server.store.points("cpu{host=a}"), [(1_356_998_400_000, Value::Int(1))]);
+    assert_eq!(server.state.counters.rejected_lines.snapshot().len(), 3);
+}
+
+#[test]
+fn version_and_stats_answer_in_lines() {
+    let server = Started::new();
+    let mut client = server.client();
+    client.send("version\n");
+    let version = client.read_until("tidemark\n");
+    assert!(version.starts_with("net.opentsdb.tools ") && version.contains("\nBuilt on "), "{version}");
+    client.send("put cpu 1356998400 1 host=a\nstats\nexit\n");
+    let stats = client.read_to_end();
+    assert!(stats.contains("tsd.connectionmgr.connections "), "{stats}");
+}
+
+#[test]
+fn a_torn_line_at_the_end_is_not_half_stored() {
+    let server = Started::new();
+    let mut client = server.client();
+    client.send("put cpu 1356998400 1 host=a\nput cpu 1356998401 12");
+    client.half_close();
+    assert_eq!(client.read_to_end(), "");
+    assert_eq!(server.store.len(), 1);
+}
+
+#[test]
+fn lines_in_pieces_are_put_together() {
+    let server = Started::new();
+    let mut client = server.client();
+    for piece in "put größe 1356998400 1 host=a\nput größe 1356998401 2 host=a\n".as_bytes().chunks(3) {
+        client.send(piece);
+    }
+    client.half_close();
+    assert_eq!(client.read_to_end(), "");
+    assert_eq!(server.store.points("größe{host=a}").len(), 2);
+}
+
+#[test]
+fn lines_that_are_too_long_or_no_text_are_refused() {
+    let server = Started::new();
+    let mut client = server.client();
+    client.send(b"put a\xff 1356998400 1 host=a\nput b 1356998400 1 host=a\n");
+    assert_eq!(client.read_until("\n"), "put: illegal argument: the line is no UTF-8\n");
+    client.send("x".repeat(1100));
+    assert_eq!(client.read_to_end(), "put: illegal argument: a line is longer than 1024 bytes\n");
+    assert_eq!(server.store.points("b{host=a}").len(), 1);
+}
+
+#[test]
+fn what_the_store_does_not_take_now_is_tried_again() {
+    let server = Started::new();
+    let refused = |reason| WriteOutcome::Refused(WriteRefusal::new(reason, "later"));
+    server.store.dictate([refused(RefusalReason::Busy), WriteOutcome::Unknown("lost".into())]);
+    let mut client = server.client();
+    client.send("put cpu 1356998400 1 host=a\n");
+    client.half_close();
+    assert_eq!(client.read_to_end(), "");
+    assert_eq!((server.store.len(), server.store.batches()), (1, 3));
+}
+
+#[test]
+fn what_the_store_does_not_take_at_all_is_said_and_the_connection_is_closed() {
+    let server = Started::with(|options| options.limits.telnet_retry = Duration::from_millis(1));
+    let refusal = WriteRefusal::new(RefusalReason::DiskFull, "the disk is full");
+    server.store.dictate([WriteOutcome::Refused(refusal)]);
+    let mut client = server.client();
+    client.send("put cpu 1356998400 1 host=a\n");
+    assert_eq!(client.read_to_end(), "put: 1 points were not stored: the disk is full\n");
+}
+
+#[test]
+fn points_over_a_limit_of_the_store_are_said() {
+    let server = Started::new();
+    let refusal = WriteRefusal::new(RefusalReason::Limit, "too many series");
+    server.store.dictate([WriteOutcome::Done(WriteReceipt { stored: 0, refused: vec![(1, refusal)] })]);
+    let mut client = server.client();
+    client.send("put cpu 1356998400 1 host=a\nput cpu 1356998400 1 host=b\n");
+    assert_eq!(client.read_until("\n"), "put: illegal argument: too many series\n");
+    assert_eq!(server.store.len(), 1);
+}
+
+#[test]
+fn a_store_that_is_slow_slows_the_client_down() {
+    let server = Started::with(|options| options.limits.telnet_writes_in_flight = 1);
+    server.store.hold();
+    let mut client = server.client();
+    let lines = "put cpu 1356998400 1 host=a\n".repeat(4000);
+    let sender = std::thread::spawn(move || {
+        // Far more than the buffers of the connection hold.
+        (0..120).for_each(|_| client.send(&lines));
+        client.half_close();
+        client.read_to_end()
+    });
+    server.wait_until("the connection", |server| server.state.counters.connections.get() == 1);
+    assert_eq!(server.store.batches(), 0);
+    assert!(!sender.is_finished());
+    server.store.release();
+    assert_eq!(sender.join().unwrap(), "");
+    assert_eq!(server.state.counters.points.snapshot()[1].accepted, 480_000);
+}
+
+#[test]
+fn a_stopping_server_writes_what_it_has_read() {
+    let mut server = Started::new();
+    server.store.hold();
+    let mut client = server.client();
+    client.send("put cpu 1356998400 1 host=a\nfoo\n");
+    // The reply waits for the write before it, and so says that the write has begun.
+    server.wait_until("the connection", |server| server.state.counters.connections.get() == 1);
+    server.store.release();
+    assert_eq!(client.read_until("\n"), "unknown command: foo.  Try `help'.\n");
+    server.stop();
+    assert!(client.is_closed());
+    assert_eq!(server.store.len(), 1);
+}
