@@ -9,7 +9,7 @@ use bytes::Bytes;
 use hashbrown::HashMap;
 use tidemark_kv::KvSnapshot;
 
-use crate::{ByteReader, DirectoryKey, Fence, GroupKey, Scan, StoreError, keys, put_varint, stored_value};
+use crate::{ByteReader, DirectoryKey, Fence, Generation, GroupKey, Scan, StoreError, keys, put_varint, stored_value};
 
 const FORMAT: u8 = 1;
 /// Groups of one page; a page has at most 60 KB.
@@ -29,7 +29,7 @@ pub(crate) struct GroupInfo {
 /// The groups of one metric, bucket and generation, in order of their keys.
 #[derive(Clone, Debug)]
 pub(crate) struct GenerationGroups {
-    pub(crate) generation: u64,
+    pub(crate) generation: Generation,
     pub(crate) groups: Arc<[GroupInfo]>,
 }
 
@@ -44,12 +44,14 @@ pub(crate) struct BlockCatalogue {
 
 impl BlockCatalogue {
     /// Adds the groups of a generation.
-    pub(crate) fn add(&mut self, metric: u32, bucket: u32, generation: u64, groups: Vec<GroupInfo>) {
-        self.groups += groups.len() as u64;
-        self.points += groups.iter().map(|group| u64::from(group.points)).sum::<u64>();
-        self.bytes += groups.iter().map(|group| u64::from(group.bytes)).sum::<u64>();
+    pub(crate) fn add(&mut self, metric: u32, bucket: u32, generation: Generation, groups: Vec<GroupInfo>) {
+        let added = GenerationGroups { generation, groups: groups.into() };
+        let (groups, points, bytes) = added.totals();
+        self.groups += groups;
+        self.points += points;
+        self.bytes += bytes;
         let generations = self.by_metric.entry(metric).or_default().entry(bucket).or_default();
-        generations.push(GenerationGroups { generation, groups: groups.into() });
+        generations.push(added);
         generations.sort_by_key(|groups| groups.generation);
     }
 
@@ -62,6 +64,30 @@ impl BlockCatalogue {
                 }
             }
         }
+    }
+
+    /// Replaces generations of a bucket by the one that they were merged into.
+    pub(crate) fn replace(&mut self, metric: u32, bucket: u32, merged: &[GenerationGroups], by: &Self) {
+        let generations = self.by_metric.entry(metric).or_default().entry(bucket).or_default();
+        generations.retain(|groups| merged.iter().all(|merged| merged.generation != groups.generation));
+        let (groups, points, bytes) = merged.iter().fold((0, 0, 0), |(groups, points, bytes), merged| {
+            let of = merged.totals();
+            (groups + of.0, points + of.1, bytes + of.2)
+        });
+        self.groups -= groups;
+        self.points -= points;
+        self.bytes -= bytes;
+        self.extend(by);
+    }
+
+    /// Metrics and buckets that have blocks.
+    pub(crate) fn metrics_and_buckets(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
+        self.by_metric.iter().flat_map(|(&metric, buckets)| buckets.keys().map(move |&bucket| (metric, bucket)))
+    }
+
+    /// The generations of a metric in one bucket.
+    pub(crate) fn generations(&self, metric: u32, bucket: u32) -> &[GenerationGroups] {
+        self.by_metric.get(&metric).and_then(|buckets| buckets.get(&bucket)).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// The buckets of a metric in order, each with its generations, oldest first.
@@ -83,7 +109,7 @@ impl BlockCatalogue {
         while let Some(entries) = scan.next(snapshot).await? {
             for (key, value) in entries {
                 let page = DirectoryKey::decode(&key).ok_or_else(|| stored_value::damaged(&key, "it is no key"))?;
-                if page.generation > fence.sealed {
+                if page.generation.epoch() > fence.sealed {
                     continue;
                 }
                 let groups = stored_value::read(FORMAT, &key, &value, read_page)?;
@@ -110,9 +136,18 @@ impl BlockCatalogue {
     }
 }
 
+impl GenerationGroups {
+    /// Groups, points and bytes.
+    pub(crate) fn totals(&self) -> (u64, u64, u64) {
+        self.groups.iter().fold((0, 0, 0), |(groups, points, bytes), group| {
+            (groups + 1, points + u64::from(group.points), bytes + u64::from(group.bytes))
+        })
+    }
+}
+
 impl GroupInfo {
     /// The key of the group.
-    pub(crate) fn key(&self, shard: u16, bucket: u32, metric: u32, generation: u64) -> GroupKey {
+    pub(crate) fn key(&self, shard: u16, bucket: u32, metric: u32, generation: Generation) -> GroupKey {
         GroupKey { tier: keys::TIER_2H, shard, bucket, metric, first: self.first, part: self.part, generation }
     }
 }
@@ -122,7 +157,7 @@ pub(crate) fn pages(
     shard: u16,
     bucket: u32,
     metric: u32,
-    generation: u64,
+    generation: Generation,
     groups: &[GroupInfo],
 ) -> impl Iterator<Item = (Bytes, Bytes)> + '_ {
     (0..).zip(groups.chunks(PAGE_GROUPS)).map(move |(page, groups)| {
@@ -179,11 +214,11 @@ mod tests {
         let mut catalogue = BlockCatalogue::default();
         let group = GroupInfo { first: 0, last: 0, part: 0, bytes: 10, points: 5 };
         for (bucket, generation) in [(7, 4), (5, 1), (7, 2), (9, 3)] {
-            catalogue.add(1, bucket, generation, vec![group]);
+            catalogue.add(1, bucket, Generation(generation), vec![group]);
         }
         let found: Vec<(u32, Vec<u64>)> = catalogue
             .buckets(1, 5..=8)
-            .map(|(bucket, generations)| (bucket, generations.iter().map(|g| g.generation).collect()))
+            .map(|(bucket, generations)| (bucket, generations.iter().map(|g| g.generation.0).collect()))
             .collect();
         assert_eq!(found, [(5, vec![1]), (7, vec![2, 4])]);
         assert_eq!(catalogue.buckets(2, 0..=9).count(), 0);

@@ -76,6 +76,8 @@ pub struct SealFigures {
     pub bytes: u64,
     /// Time from bump to publication, in all.
     pub duration: Duration,
+    /// Metrics in buckets whose generations were merged.
+    pub merges: u64,
     /// Seals that ended with an error and were left for the next.
     pub failed: u64,
 }
@@ -96,6 +98,7 @@ pub(crate) struct Counters {
     pub(crate) sealed_bytes: Counter,
     seal_micros: Counter,
     pub(crate) seals_failed: Counter,
+    pub(crate) merges: Counter,
 }
 
 /// A number that only grows.
@@ -149,6 +152,7 @@ impl Counters {
             bytes: self.sealed_bytes.get(),
             duration: Duration::from_micros(self.seal_micros.get()),
             failed: self.seals_failed.get(),
+            merges: self.merges.get(),
         }
     }
 }

@@ -153,8 +153,10 @@ fn read_entries(key: &GroupKey, body: &[u8]) -> Option<Vec<BlockEntry>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Generation;
 
-    const KEY: GroupKey = GroupKey { tier: 0, shard: 0, bucket: 10, metric: 1, first: 3, part: 0, generation: 1 };
+    const KEY: GroupKey =
+        GroupKey { tier: 0, shard: 0, bucket: 10, metric: 1, first: 3, part: 0, generation: Generation(1) };
 
     fn block(number: u32, bytes: &[u8]) -> NewBlock<'_> {
         let min = keys::bucket_start(10) + 15_000;

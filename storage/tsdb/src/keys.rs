@@ -8,7 +8,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use tidemark_kv::KeyRange;
 use tidemark_model::NameKind;
 
-use crate::ByteReader;
+use crate::{ByteReader, Generation};
 
 /// Version of the store and its number of shards.
 pub(crate) const STORE: &[u8] = b"V";
@@ -67,7 +67,7 @@ pub(crate) struct GroupKey {
     pub(crate) first: u32,
     /// Tells groups apart that begin with the same series, when one series fills several.
     pub(crate) part: u16,
-    pub(crate) generation: u64,
+    pub(crate) generation: Generation,
 }
 
 impl GroupKey {
@@ -82,7 +82,7 @@ impl GroupKey {
         key.put_u32(self.metric);
         key.put_u32(self.first);
         key.put_u16(self.part);
-        key.put_u64(self.generation);
+        key.put_u64(self.generation.0);
         key.freeze()
     }
 }
@@ -94,7 +94,7 @@ pub(crate) struct DirectoryKey {
     pub(crate) shard: u16,
     pub(crate) bucket: u32,
     pub(crate) metric: u32,
-    pub(crate) generation: u64,
+    pub(crate) generation: Generation,
     pub(crate) page: u16,
 }
 
@@ -106,7 +106,7 @@ impl DirectoryKey {
         key.put_u16(self.shard);
         key.put_u32(self.bucket);
         key.put_u32(self.metric);
-        key.put_u64(self.generation);
+        key.put_u64(self.generation.0);
         key.put_u16(self.page);
         key.freeze()
     }
@@ -118,7 +118,7 @@ impl DirectoryKey {
             shard: u16::try_from(reader.big_endian::<2>()?).ok()?,
             bucket: u32::try_from(reader.big_endian::<4>()?).ok()?,
             metric: u32::try_from(reader.big_endian::<4>()?).ok()?,
-            generation: reader.big_endian::<8>()?,
+            generation: Generation(reader.big_endian::<8>()?),
             page: u16::try_from(reader.big_endian::<2>()?).ok()?,
         };
         reader.is_empty().then_some(decoded)
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn directory_keys_survive_their_bytes_and_sort_as_their_fields() {
-        let low = DirectoryKey { tier: 0, shard: 1, bucket: 255, metric: 2, generation: 9, page: 0 };
+        let low = DirectoryKey { tier: 0, shard: 1, bucket: 255, metric: 2, generation: Generation(9), page: 0 };
         let high = DirectoryKey { bucket: 256, metric: 1, ..low };
         assert_eq!(DirectoryKey::decode(&low.encode()), Some(low));
         assert!(low.encode() < high.encode());
@@ -209,8 +209,9 @@ mod tests {
 
     #[test]
     fn group_keys_sort_by_bucket_before_metric() {
-        let key =
-            |bucket, metric| GroupKey { tier: 0, shard: 0, bucket, metric, first: 0, part: 0, generation: 1 }.encode();
+        let key = |bucket, metric| {
+            GroupKey { tier: 0, shard: 0, bucket, metric, first: 0, part: 0, generation: Generation(1) }.encode()
+        };
         assert!(key(1, 9) < key(2, 1));
         assert_eq!(key(1, 1).len(), GroupKey::BYTES);
     }

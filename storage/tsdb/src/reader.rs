@@ -3,6 +3,8 @@
 //! The state of the shards is taken first, under their locks, and the snapshot of the engine after it: groups that the
 //! state names are in the snapshot, unless they were merged away in between, and then the read starts again.
 
+use std::time::Duration;
+
 use hashbrown::HashMap;
 use tidemark_kv::{KeyRange, KvSnapshot};
 use tidemark_model::{
@@ -22,7 +24,9 @@ use crate::{
 };
 
 /// How often a read starts again because a merge took groups away.
-const ATTEMPTS_MAX: usize = 4;
+const ATTEMPTS_MAX: usize = 20;
+/// A merge tells readers of its commit within microseconds.
+const RETRY_AFTER: Duration = Duration::from_millis(2);
 /// From so many groups of a bucket on, if they are a good part of it, one range is read instead of single groups.
 const RANGE_GROUPS_MIN: usize = 4;
 const RANGE_SHARE: usize = 4;
@@ -34,6 +38,7 @@ impl SeriesReader for Store {
                 if let Some(set) = self.try_open(&request).await? {
                     return Ok(Box::new(set) as Box<dyn SeriesSet>);
                 }
+                tokio::time::sleep(RETRY_AFTER).await;
             }
             Err(ReadError::Unavailable("blocks were merged while they were being read".to_owned()))
         })

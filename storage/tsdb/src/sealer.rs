@@ -5,33 +5,30 @@
 //! 3. Write: commits below the limit, each expecting the fence with the sealer's token. The blocks' generation is the
 //!    epoch, which is above what the fence calls sealed, so nobody sees them yet. Done again, they are the same entries.
 //! 4. Publish: one commit moves the fence and clears the log; readers change from head to blocks under one lock.
+//! 5. Merge: buckets that late points left with many generations get one (`merger.rs`).
 
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering},
 };
 
-use bytes::Bytes;
 use parking_lot::RwLock;
-use tidemark_kv::{Commit, CommitOutcome, Kv, KvError, OPERATION_BYTES};
+use tidemark_kv::{Kv, KvError};
 use tidemark_model::Clock;
 use tokio::sync::oneshot;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     Fence, Head, Index, Shard, StoreError,
+    commits::Commits,
     fence::SealToken,
     figures::Counters,
     keys,
+    merger::merge_bucket,
+    new_generation::NewGeneration,
     replay::{count_segments, replay},
-    sealed_epoch::SealedEpoch,
     shard::{FenceChange, ShardMessage},
 };
-
-/// Bytes of one commit of blocks.
-const COMMIT_BYTES: usize = 900_000;
-/// How often a commit of blocks is repeated when its outcome is unknown.
-const ATTEMPTS_MAX: usize = 8;
 
 /// Why a seal is done; it decides nothing and is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +65,7 @@ pub(crate) struct Sealer {
     pub(crate) counters: Arc<Counters>,
     pub(crate) tracker: TaskTracker,
     pub(crate) closing: CancellationToken,
+    pub(crate) seal_points: u64,
     pub(crate) writer: u64,
     pub(crate) attempts: AtomicU64,
     pub(crate) turn: tokio::sync::Mutex<()>,
@@ -86,6 +84,14 @@ impl Sealer {
             }
         }
         Ok(report)
+    }
+
+    /// Whether a shard holds as many points as memory is meant for, or a seal is unfinished.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.shards.iter().any(|shard| {
+            let state = shard.state.read();
+            state.open.points() >= self.seal_points || state.sealing.is_some()
+        })
     }
 
     async fn seal_shard(&self, shard: &Shard, reason: SealReason, report: &mut SealReport) -> Result<(), StoreError> {
@@ -118,15 +124,35 @@ impl Sealer {
         let Some(sealing) = fence.sealing else { return Ok(None) };
         let head = self.complete_head(shard, sealing.epoch).await?;
         let (number, epoch) = (shard.number, sealing.epoch);
-        let built = self.tracker.spawn_blocking(move || SealedEpoch::build(number, epoch, &head)).await;
+        let built = self.tracker.spawn_blocking(move || NewGeneration::of_head(number, epoch, &head)).await;
         let unbuilt = |reason: String| KvError::Unavailable(format!("the blocks could not be built: {reason}"));
         let sealed = built.map_err(|error| unbuilt(error.to_string()))?.map_err(|error| unbuilt(error.to_string()))?;
-        self.write(number, &fence, sealed.entries).await?;
+        if self.closing.is_cancelled() {
+            return Err(StoreError::Closed);
+        }
+        let commits = Commits::new(self.kv.as_ref()).expecting(keys::fence(number), fence.encode());
+        commits.put_all(sealed.groups.into_iter().chain(sealed.directory)).await.map_err(|error| match error {
+            KvError::Conflict { .. } => StoreError::SealTakenOver { shard: number, epoch },
+            other => other.into(),
+        })?;
         let catalogue = &sealed.catalogue;
         let report =
             SealReport { shards: 1, points: catalogue.points, groups: catalogue.groups, bytes: catalogue.bytes };
+        let touched: Vec<_> = catalogue.metrics_and_buckets().collect();
         self.change_fence(shard, FenceChange::Publish(token, Box::new(sealed.catalogue))).await?;
+        self.merge(shard, touched).await;
         Ok(Some(report))
+    }
+
+    /// Merges the generations of buckets that a seal has just added one to. What fails is left for the next seal.
+    async fn merge(&self, shard: &Shard, touched: Vec<(u32, u32)>) {
+        for (metric, bucket) in touched {
+            match merge_bucket(&self.kv, shard, metric, bucket).await {
+                Ok(true) => self.counters.merges.add(1),
+                Ok(false) => {}
+                Err(error) => tracing::warn!(metric, bucket, %error, "generations were not merged"),
+            }
+        }
     }
 
     async fn change_fence(&self, shard: &Shard, change: FenceChange) -> Result<Fence, StoreError> {
@@ -158,44 +184,5 @@ impl Sealer {
             state.sealing = Some(Arc::clone(&head));
         }
         Ok(head)
-    }
-
-    async fn write(&self, shard: u16, fence: &Fence, entries: Vec<(Bytes, Bytes)>) -> Result<(), StoreError> {
-        let new_commit = || {
-            let mut commit = Commit::new();
-            commit.expect(keys::fence(shard), Some(fence.encode()));
-            commit
-        };
-        let (mut commit, mut bytes) = (new_commit(), 0);
-        for (key, value) in entries {
-            let entry_bytes = key.len() + value.len() + OPERATION_BYTES;
-            bytes += entry_bytes;
-            if bytes > COMMIT_BYTES {
-                self.commit(shard, fence, std::mem::replace(&mut commit, new_commit())).await?;
-                bytes = entry_bytes;
-            }
-            commit.put(key, value);
-        }
-        self.commit(shard, fence, commit).await
-    }
-
-    async fn commit(&self, shard: u16, fence: &Fence, commit: Commit) -> Result<(), StoreError> {
-        let mut attempts = 1;
-        loop {
-            if self.closing.is_cancelled() {
-                return Err(StoreError::Closed);
-            }
-            match self.kv.commit(commit.clone()).await {
-                CommitOutcome::Done(_) => return Ok(()),
-                CommitOutcome::Refused(KvError::Conflict { .. }) => {
-                    let epoch = fence.sealing.map_or(fence.open, |sealing| sealing.epoch);
-                    return Err(StoreError::SealTakenOver { shard, epoch });
-                }
-                CommitOutcome::Refused(error) => return Err(error.into()),
-                CommitOutcome::Unknown(error) if attempts == ATTEMPTS_MAX => return Err(error.into()),
-                // The same entries again, whether or not they are there already.
-                CommitOutcome::Unknown(_) => attempts += 1,
-            }
-        }
     }
 }

@@ -3,17 +3,17 @@
 use bytes::Bytes;
 use tidemark_model::{PointColumns, ReadError, ReadStatistics, SeriesInfo, SeriesSet, TimeRange, TimestampMs};
 
-use crate::{codec, merge::merge_runs, point_stream::StreamSnapshot};
+use crate::{Generation, codec, merge::merge_runs, point_stream::StreamSnapshot};
 
 /// Generation of what is in a head: newer than all blocks.
-const HEAD: u64 = u64::MAX;
+const HEAD: Generation = Generation(u64::MAX);
 
 /// A block of one series.
 #[derive(Debug)]
 pub(crate) struct Chunk {
     /// Position of the series in the set.
     pub(crate) position: u32,
-    pub(crate) generation: u64,
+    pub(crate) generation: Generation,
     pub(crate) min: TimestampMs,
     pub(crate) max: TimestampMs,
     pub(crate) points: u32,
@@ -37,7 +37,7 @@ struct Run<'a> {
     min: TimestampMs,
     max: TimestampMs,
     /// Later generations win; of two heads the later epoch.
-    rank: (u64, usize),
+    rank: (Generation, usize),
     points: RunPoints<'a>,
 }
 

@@ -1,6 +1,9 @@
 //! The store: what it consists of, how it opens and how it ends.
 
-use std::sync::{Arc, atomic::AtomicU64};
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use parking_lot::RwLock;
 use tidemark_kv::{Commit, CommitOutcome, Kv, KvError, KvSnapshot};
@@ -24,6 +27,8 @@ use crate::{
     writer::WriteLimits,
 };
 
+/// How long after a seal that failed the next one is tried.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// Most shards of a store.
 const SHARDS_MAX: u16 = 1_024;
 
@@ -114,6 +119,7 @@ impl Store {
             counters: Arc::clone(&counters),
             tracker: tracker.clone(),
             closing: closing.clone(),
+            seal_points: options.seal_points,
             writer,
             attempts: AtomicU64::new(1),
             turn: tokio::sync::Mutex::new(()),
@@ -242,13 +248,24 @@ async fn seal_when_wanted(
             () = dropped.cancelled() => return,
             () = wanted.notified() => {}
         }
-        tokio::select! {
+        // The flusher goes on asking until the epoch is closed; what it asked for may be done by now.
+        if reason == SealReason::HeadFull && !sealer.is_wanted() {
+            continue;
+        }
+        let sealed = tokio::select! {
             biased;
             () = dropped.cancelled() => return,
-            sealed = sealer.seal(reason) => if let Err(error) = sealed {
-                tracing::warn!(%error, "an epoch was not sealed; the next seal goes on from there");
-            },
-        }
+            sealed = sealer.seal(reason) => sealed,
+        };
         reason = SealReason::HeadFull;
+        if let Err(error) = sealed {
+            tracing::warn!(%error, "an epoch was not sealed; the next seal goes on from there");
+            tokio::select! {
+                biased;
+                () = closing.cancelled() => return,
+                () = dropped.cancelled() => return,
+                () = tokio::time::sleep(RETRY_AFTER) => wanted.notify_one(),
+            }
+        }
     }
 }

@@ -94,7 +94,7 @@ async fn run(seed: u64, faults: bool) {
     if faults {
         memory.set_faults(FaultPlan { seed, unknown_per_mille: 100, conflict_per_mille: 100, ..FaultPlan::default() });
     }
-    for _ in 0..40 {
+    for _ in 0..80 {
         match random.below(12) {
             0..=6 => write_until_stored(&store, &random_points(&mut random), &mut model).await,
             7 | 8 => {
@@ -225,6 +225,43 @@ async fn an_outcome_that_stays_unknown_is_settled_before_anything_else_is_writte
     assert_eq!(read_metric(&store, "cpu", TimeRange::ALL).await, now);
     let points = now["cpu{host=web}"].len();
     assert!((20..180).contains(&points), "half of the unknown ones were stored, not {points}");
+}
+
+/// Late points into one bucket, sealed again and again, with a death in the middle now and then.
+#[tokio::test]
+async fn many_generations_of_a_bucket_become_one_and_stay_the_same_points() {
+    for deaths in [false, true] {
+        let memory = Arc::new(MemoryKv::new());
+        let mut probe = ProbeKv::new(Arc::clone(&memory) as Arc<dyn Kv>);
+        let mut store = open(Arc::clone(&probe) as Arc<dyn Kv>).await.unwrap();
+        let mut model = Model::new();
+        let mut random = Random(5);
+        let mut merges = 0;
+        for round in 0..60 {
+            let points: Vec<OwnedPoint> = (0..30)
+                .map(|_| (0, random.below(4) as usize, START + random.below(300) as i64 * 15_000, Value::Int(round)))
+                .collect();
+            write_until_stored(&store, &points, &mut model).await;
+            if deaths && round % 3 == 0 {
+                probe.die_after(1 + (round / 3) % 6);
+                let _may_fail = store.seal(SealReason::Requested).await.is_ok();
+                drop(store);
+                probe = ProbeKv::new(Arc::clone(&memory) as Arc<dyn Kv>);
+                store = open(Arc::clone(&probe) as Arc<dyn Kv>).await.unwrap();
+            } else {
+                store.seal(SealReason::Requested).await.unwrap();
+            }
+            merges += store.figures().seals.merges;
+            check(&store, &model, TimeRange::ALL, 0).await;
+        }
+        assert!(merges > 0);
+        let points: u64 = model.values().map(|points| points.len() as u64).sum();
+        assert!(store.figures().block_points < points * 9, "generations were not merged");
+        drop(store);
+        let store = open(memory).await.unwrap();
+        check(&store, &model, TimeRange::ALL, 0).await;
+        store.close().await;
+    }
 }
 
 #[tokio::test]

@@ -1,14 +1,14 @@
-//! From the head of an epoch to groups of blocks: pure work, done on a blocking thread.
+//! From columns to groups of blocks and their directory: pure work, done on a blocking thread.
 //!
 //! The same head always gives the same keys and values, so a seal that crashed is simply done again.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use tidemark_model::{PointColumns, TimeRange, ValueColumn};
+use tidemark_model::{PointColumns, SeriesId, TimeRange, ValueColumn};
 
 use crate::{
-    BlockCatalogue, CodecError, Head, codec, directory,
+    BlockCatalogue, CodecError, Generation, Head, codec, directory,
     directory::GroupInfo,
     group::{Group, GroupBuilder, NewBlock},
     index::{metric_of, number_of},
@@ -18,13 +18,23 @@ use crate::{
 /// Points of one block at most; a bucket of one series with more gets several blocks.
 const BLOCK_POINTS_MAX: usize = 4_096;
 
-/// Everything that the seal of one epoch writes.
+/// Everything that a seal or a merge writes.
 #[derive(Debug)]
-pub(crate) struct SealedEpoch {
-    /// Keys and values in order of keys within each kind.
-    pub(crate) entries: Vec<(Bytes, Bytes)>,
-    /// What readers will see.
+pub(crate) struct NewGeneration {
+    /// Keys and values of the groups, in order of their keys.
+    pub(crate) groups: Vec<(Bytes, Bytes)>,
+    /// Keys and values of the directory that makes them findable.
+    pub(crate) directory: Vec<(Bytes, Bytes)>,
+    /// The same for readers of this process.
     pub(crate) catalogue: BlockCatalogue,
+}
+
+/// Turns columns into a [`NewGeneration`].
+pub(crate) struct GenerationBuilder {
+    shard: u16,
+    generation: Generation,
+    buckets: BTreeMap<u32, BucketGroups>,
+    scratch: Scratch,
 }
 
 /// The groups of one bucket, filled in order of series.
@@ -38,33 +48,27 @@ struct BucketGroups {
 /// Points of one series that are cut into blocks.
 #[derive(Default)]
 struct Scratch {
-    columns: PointColumns,
     part: PointColumns,
     block: Vec<u8>,
 }
 
-impl SealedEpoch {
+impl NewGeneration {
     /// Encodes the head of an epoch.
     ///
     /// # Errors
     /// The codec's, which do not happen with the ascending columns that heads give.
-    pub(crate) fn build(shard: u16, epoch: u64, head: &Head) -> Result<Self, CodecError> {
-        let mut buckets = BTreeMap::<u32, BucketGroups>::new();
-        let mut scratch = Scratch::default();
+    pub(crate) fn of_head(shard: u16, epoch: u64, head: &Head) -> Result<Self, CodecError> {
+        let mut builder = GenerationBuilder::new(shard, Generation::of_epoch(epoch));
+        let mut columns = PointColumns::default();
         for (id, stream) in head.by_id() {
-            scratch.columns.clear();
-            stream.read(TimeRange::ALL, &mut scratch.columns);
-            add_series(&mut buckets, metric_of(id), number_of(id), &mut scratch)?;
+            columns.clear();
+            stream.read(TimeRange::ALL, &mut columns);
+            builder.add(id, &columns)?;
         }
-        let mut sealed = Self { entries: Vec::new(), catalogue: BlockCatalogue::default() };
-        for (bucket, mut groups) in buckets {
-            groups.close();
-            sealed.add_bucket(shard, bucket, epoch, groups.done);
-        }
-        Ok(sealed)
+        Ok(builder.finish())
     }
 
-    fn add_bucket(&mut self, shard: u16, bucket: u32, generation: u64, groups: Vec<(u32, Group)>) {
+    fn add_bucket(&mut self, shard: u16, bucket: u32, generation: Generation, groups: Vec<(u32, Group)>) {
         let mut by_metric = BTreeMap::<u32, Vec<GroupInfo>>::new();
         for (metric, group) in groups {
             let infos = by_metric.entry(metric).or_default();
@@ -72,12 +76,36 @@ impl SealedEpoch {
             let bytes = u32::try_from(group.value.len()).unwrap_or(u32::MAX);
             let info = GroupInfo { first: group.first, last: group.last, part, bytes, points: group.points };
             infos.push(info);
-            self.entries.push((info.key(shard, bucket, metric, generation).encode(), group.value));
+            self.groups.push((info.key(shard, bucket, metric, generation).encode(), group.value));
         }
         for (metric, infos) in by_metric {
-            self.entries.extend(directory::pages(shard, bucket, metric, generation, &infos));
+            self.directory.extend(directory::pages(shard, bucket, metric, generation, &infos));
             self.catalogue.add(metric, bucket, generation, infos);
         }
+    }
+}
+
+impl GenerationBuilder {
+    pub(crate) fn new(shard: u16, generation: Generation) -> Self {
+        Self { shard, generation, buckets: BTreeMap::new(), scratch: Scratch::default() }
+    }
+
+    /// Adds the points of a series. Series come in order of their ids.
+    ///
+    /// # Errors
+    /// The codec's, when the columns do not ascend.
+    pub(crate) fn add(&mut self, id: SeriesId, columns: &PointColumns) -> Result<(), CodecError> {
+        add_series(&mut self.buckets, metric_of(id), number_of(id), columns, &mut self.scratch)
+    }
+
+    /// All groups and their directory.
+    pub(crate) fn finish(self) -> NewGeneration {
+        let mut new = NewGeneration { groups: Vec::new(), directory: Vec::new(), catalogue: BlockCatalogue::default() };
+        for (bucket, mut groups) in self.buckets {
+            groups.close();
+            new.add_bucket(self.shard, bucket, self.generation, groups.done);
+        }
+        new
     }
 }
 
@@ -85,23 +113,24 @@ fn add_series(
     buckets: &mut BTreeMap<u32, BucketGroups>,
     metric: u32,
     number: u32,
+    columns: &PointColumns,
     scratch: &mut Scratch,
 ) -> Result<(), CodecError> {
     let mut start = 0;
-    let timestamps = &scratch.columns.timestamps;
+    let timestamps = &columns.timestamps;
     while let Some(&first) = timestamps.get(start) {
         let bucket = keys::bucket_of(first);
         let bucket_end = keys::bucket_start(bucket).saturating_add(keys::BUCKET_MS);
         let rest = timestamps.get(start..).unwrap_or_default();
         let points = rest.partition_point(|&timestamp| timestamp < bucket_end).clamp(1, BLOCK_POINTS_MAX);
-        let whole = points == scratch.columns.len();
+        let whole = points == columns.len();
         if !whole {
-            copy_part(&scratch.columns, start, points, &mut scratch.part);
+            copy_part(columns, start, points, &mut scratch.part);
         }
-        let columns = if whole { &scratch.columns } else { &scratch.part };
+        let part = if whole { columns } else { &scratch.part };
         scratch.block.clear();
-        codec::encode_block(&columns.timestamps, &columns.values, &mut scratch.block)?;
-        if let (Some(first), Some(last)) = (columns.get(0), columns.get(points - 1)) {
+        codec::encode_block(&part.timestamps, &part.values, &mut scratch.block)?;
+        if let (Some(first), Some(last)) = (part.get(0), part.get(points - 1)) {
             let block = NewBlock {
                 number,
                 points: u32::try_from(points).unwrap_or(u32::MAX),
@@ -149,8 +178,6 @@ impl BucketGroups {
 
 #[cfg(test)]
 mod tests {
-    use tidemark_model::SeriesId;
-
     use super::*;
     use crate::{GroupKey, head::Row, index::series_id};
 
@@ -166,10 +193,10 @@ mod tests {
     #[test]
     fn the_same_head_gives_the_same_entries_in_order_of_their_keys() {
         let rows = || (0..40).flat_map(|number| (0..2000).map(move |step| (series_id(1, number), step * 15_000)));
-        let sealed = SealedEpoch::build(0, 3, &head_of(rows())).unwrap();
-        let again = SealedEpoch::build(0, 3, &head_of(rows())).unwrap();
-        assert_eq!(sealed.entries, again.entries);
-        let groups: Vec<_> = sealed.entries.iter().filter(|(key, _)| key.first() == Some(&b'B')).collect();
+        let sealed = NewGeneration::of_head(0, 3, &head_of(rows())).unwrap();
+        let again = NewGeneration::of_head(0, 3, &head_of(rows())).unwrap();
+        assert_eq!((&sealed.groups, &sealed.directory), (&again.groups, &again.directory));
+        let groups = &sealed.groups;
         assert!(groups.windows(2).all(|pair| pair[0].0 < pair[1].0));
         assert_eq!(sealed.catalogue.points, 40 * 2000);
         assert_eq!(sealed.catalogue.groups, groups.len() as u64);
@@ -179,11 +206,11 @@ mod tests {
     #[test]
     fn a_dense_series_gets_several_blocks_and_no_two_groups_share_a_key() {
         let rows = (0..200_000).map(|step| (series_id(1, 7), step * 7 % 1_000_003));
-        let sealed = SealedEpoch::build(0, 3, &head_of(rows)).unwrap();
-        let mut keys: Vec<_> = sealed.entries.iter().map(|(key, _)| key.clone()).collect();
+        let sealed = NewGeneration::of_head(0, 3, &head_of(rows)).unwrap();
+        let mut keys: Vec<_> = sealed.groups.iter().map(|(key, _)| key.clone()).collect();
         keys.dedup();
-        assert_eq!(keys.len(), sealed.entries.len());
-        assert!(sealed.entries.iter().all(|(key, value)| key.len() == GroupKey::BYTES || value.len() < 60_000));
+        assert_eq!(keys.len(), sealed.groups.len());
+        assert!(sealed.groups.iter().all(|(key, value)| key.len() == GroupKey::BYTES && value.len() < 60_000));
         assert_eq!(sealed.catalogue.points, 200_000);
     }
 }

@@ -1,0 +1,165 @@
+//! Many generations of one metric and bucket become one.
+//!
+//! The merged groups are written first. Nobody finds them, because readers follow the directory; the commit that changes
+//! the directory takes the old groups away and expects the old directory to be as it was, so of two mergers one wins.
+//! A merger that dies in between leaves groups that nobody finds and that the next merge of the same generations
+//! writes again.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use tidemark_kv::{Commit, CommitOutcome, Kv, KvError};
+use tidemark_model::{PointColumns, TimeRange};
+
+use crate::{
+    CodecError, Generation, GroupKey, Shard, StoreError, codec,
+    commits::Commits,
+    directory::{self, GenerationGroups},
+    group,
+    index::series_id,
+    merge::merge_runs,
+    new_generation::{GenerationBuilder, NewGeneration},
+    reader::fetch_groups,
+    stored_value,
+};
+
+/// Generations of a metric in a bucket from which they are merged.
+const GENERATIONS_MAX: usize = 8;
+/// Bytes of groups that one merge may hold. Larger buckets keep their generations.
+const MERGE_BYTES_MAX: u64 = 64 << 20;
+/// Bytes of keys that the commit of a merge may delete and expect; larger buckets keep their generations.
+const DIRECTORY_BYTES_MAX: usize = 700_000;
+/// How often the last commit is repeated when its outcome is unknown.
+const ATTEMPTS_MAX: usize = 8;
+
+/// Merges the generations of a metric in a bucket if there are many; says whether it did.
+///
+/// # Errors
+/// What the engine refused or which group is damaged. Nothing is lost, the generations just stay apart.
+pub(crate) async fn merge_bucket(
+    kv: &Arc<dyn Kv>,
+    shard: &Shard,
+    metric: u32,
+    bucket: u32,
+) -> Result<bool, StoreError> {
+    let generations = shard.state.read().catalogue.generations(metric, bucket).to_vec();
+    let bytes: u64 = generations.iter().map(|generation| generation.totals().2).sum();
+    let newest = generations.last().and_then(|generation| generation.generation.merged());
+    let Some(into) = newest.filter(|_| generations.len() > GENERATIONS_MAX && bytes <= MERGE_BYTES_MAX) else {
+        return Ok(false);
+    };
+    let groups = read_groups(kv.as_ref(), shard.number, metric, bucket, &generations).await?;
+    let number = shard.number;
+    let built = tokio::task::spawn_blocking(move || build(number, into, groups)).await;
+    let new = built.map_err(|error| KvError::Unavailable(format!("the merge was not finished: {error}")))??;
+    let commit = change_of_directory(shard.number, metric, bucket, &generations, &new);
+    if commit.bytes() > DIRECTORY_BYTES_MAX {
+        return Ok(false);
+    }
+    Commits::new(kv.as_ref()).put_all(new.groups.iter().cloned()).await?;
+    publish(kv.as_ref(), commit, &new).await?;
+    shard.state.write().catalogue.replace(metric, bucket, &generations, &new.catalogue);
+    Ok(true)
+}
+
+async fn read_groups(
+    kv: &dyn Kv,
+    shard: u16,
+    metric: u32,
+    bucket: u32,
+    generations: &[GenerationGroups],
+) -> Result<Vec<(GroupKey, Bytes)>, StoreError> {
+    let mut wanted: Vec<GroupKey> = keys_of(shard, metric, bucket, generations).collect();
+    wanted.sort_unstable();
+    let snapshot = kv.snapshot().await?;
+    let fetched = fetch_groups(snapshot.as_ref(), &wanted, wanted.len()).await?;
+    // Both are in order of keys.
+    let found = fetched.iter().map(|(key, _)| Some(key)).chain(std::iter::repeat(None));
+    if let Some((missing, _)) = wanted.iter().zip(found).find(|(key, found)| *found != Some(key)) {
+        return Err(stored_value::damaged(&missing.encode(), "the directory names it and it is gone"));
+    }
+    Ok(fetched)
+}
+
+fn keys_of(
+    shard: u16,
+    metric: u32,
+    bucket: u32,
+    generations: &[GenerationGroups],
+) -> impl Iterator<Item = GroupKey> + '_ {
+    generations.iter().flat_map(move |generation| {
+        generation.groups.iter().map(move |group| group.key(shard, bucket, metric, generation.generation))
+    })
+}
+
+/// Decodes all blocks of each series, merges them and encodes the result.
+fn build(shard: u16, into: Generation, groups: Vec<(GroupKey, Bytes)>) -> Result<NewGeneration, StoreError> {
+    let mut blocks = BTreeMap::<u32, Vec<(Generation, GroupKey, Bytes)>>::new();
+    let Some(metric) = groups.first().map(|(key, _)| key.metric) else {
+        return Ok(GenerationBuilder::new(shard, into).finish());
+    };
+    for (key, value) in groups {
+        for entry in group::read_directory(&key, &value)? {
+            let block = (key.generation, key, value.slice(entry.bytes));
+            blocks.entry(entry.number).or_default().push(block);
+        }
+    }
+    let mut builder = GenerationBuilder::new(shard, into);
+    let mut columns = PointColumns::default();
+    for (number, mut blocks) in blocks {
+        blocks.sort_by_key(|(generation, ..)| *generation);
+        let mut runs = Vec::with_capacity(blocks.len());
+        for (_, key, bytes) in &blocks {
+            let mut run = PointColumns::default();
+            let damaged = |error: CodecError| stored_value::damaged(&key.encode(), error.to_string());
+            codec::decode_block(bytes, TimeRange::ALL, &mut run).map_err(damaged)?;
+            runs.push(run);
+        }
+        columns.clear();
+        merge_runs(&runs, &mut columns);
+        let unencodable = |error: CodecError| KvError::Unavailable(format!("the merge was not encoded: {error}"));
+        builder.add(series_id(metric, number), &columns).map_err(unencodable)?;
+    }
+    Ok(builder.finish())
+}
+
+fn change_of_directory(
+    shard: u16,
+    metric: u32,
+    bucket: u32,
+    generations: &[GenerationGroups],
+    new: &NewGeneration,
+) -> Commit {
+    let mut commit = Commit::new();
+    for GenerationGroups { generation, groups } in generations {
+        for (key, value) in directory::pages(shard, bucket, metric, *generation, groups) {
+            commit.expect(key.clone(), Some(value)).delete(key);
+        }
+    }
+    for key in keys_of(shard, metric, bucket, generations) {
+        commit.delete(key.encode());
+    }
+    for (key, value) in &new.directory {
+        commit.put(key.clone(), value.clone());
+    }
+    commit
+}
+
+async fn publish(kv: &dyn Kv, commit: Commit, new: &NewGeneration) -> Result<(), StoreError> {
+    let mut last = None;
+    for _ in 0..ATTEMPTS_MAX {
+        match kv.commit(commit.clone()).await {
+            CommitOutcome::Done(_) => return Ok(()),
+            CommitOutcome::Refused(error) => return Err(error.into()),
+            CommitOutcome::Unknown(error) => {
+                if let Some((key, value)) = new.directory.first()
+                    && kv.snapshot().await?.get(key).await?.as_ref() == Some(value)
+                {
+                    return Ok(());
+                }
+                last = Some(error);
+            }
+        }
+    }
+    Err(last.unwrap_or(KvError::Closed).into())
+}
