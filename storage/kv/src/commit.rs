@@ -8,6 +8,9 @@ use crate::{COMMIT_BYTES_MAX, KEY_BYTES_MAX, KeyRange, KvError, VALUE_BYTES_MAX,
 /// values, and keeps the versionstamped operations of a commit below the 65,536 that their two bytes can order.
 pub const OPERATION_BYTES: usize = 16;
 
+/// Most bytes that a commit puts to still count as a deletion.
+const NOTE_BYTES_MAX: usize = 4096;
+
 /// Expectations and operations, all or nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Commit {
@@ -110,6 +113,13 @@ impl Commit {
         let expected = self.expectations.iter().map(Expectation::bytes);
         let parts = expected.chain(self.operations.iter().map(Operation::bytes));
         parts.map(|bytes| bytes + OPERATION_BYTES).sum()
+    }
+
+    /// Whether it deletes, and puts no more than a note of that: such commits go on when space is low.
+    pub(crate) fn mostly_deletes(&self) -> bool {
+        let deletes = |operation: &Operation| matches!(operation, Operation::Delete { .. } | Operation::DeleteRange(_));
+        let puts = self.operations.iter().filter(|operation| !deletes(operation));
+        self.operations.iter().any(deletes) && puts.map(Operation::bytes).sum::<usize>() <= NOTE_BYTES_MAX
     }
 
     /// Checks the limits, which are the same on every engine.

@@ -84,7 +84,8 @@ impl MemoryKv {
         *self.shared.dice.lock() = FaultDice::new(plan);
     }
 
-    /// Refuses commits with [`KvError::Full`] until it is told otherwise; reads go on.
+    /// Refuses commits with [`KvError::Full`] until it is told otherwise; reads go on, and so do commits that delete and
+    /// put at most 4 KiB.
     pub fn set_full(&self, full: bool) {
         self.shared.full.store(full, Ordering::SeqCst);
     }
@@ -135,7 +136,7 @@ impl MemoryKv {
         let unknown = || CommitOutcome::Unknown(KvError::Unavailable("the answer to the commit was lost".into()));
         match fault {
             CommitFault::Full => CommitOutcome::Refused(disk_full()),
-            _ if full => CommitOutcome::Refused(disk_full()),
+            _ if full && !commit.mostly_deletes() => CommitOutcome::Refused(disk_full()),
             CommitFault::Conflict => CommitOutcome::Refused(KvError::conflict(b"drawn from the fault plan")),
             CommitFault::Unknown { committed: false } => unknown(),
             CommitFault::Unknown { committed: true } => match self.shared.apply(commit) {
@@ -334,6 +335,9 @@ mod tests {
         store.set_full(true);
         assert!(matches!(put(&store, "a", "2").await, CommitOutcome::Refused(KvError::Full(_))));
         assert_eq!(value(&store, b"a").await.as_deref(), Some(&b"1"[..]));
+        let mut deletes = Commit::new();
+        deletes.delete("a");
+        assert!(matches!(store.commit(deletes).await, CommitOutcome::Done(_)));
         store.set_full(false);
         assert!(matches!(put(&store, "a", "2").await, CommitOutcome::Done(_)));
     }

@@ -29,6 +29,19 @@ pub(super) struct Waiting {
     pub(super) _queued_bytes: OwnedSemaphorePermit,
 }
 
+/// Why commits are not written at the moment.
+struct Refusal {
+    error: KvError,
+    /// When space is low, what deletes goes on, or nothing would ever make space again.
+    admits_deletes: bool,
+}
+
+impl Refusal {
+    fn admits(&self, commit: &Commit) -> bool {
+        self.admits_deletes && commit.mostly_deletes()
+    }
+}
+
 /// Takes requests in groups until the queue is closed and empty, then closes the file.
 pub(super) struct Committer {
     database: Arc<DatabaseFile>,
@@ -86,28 +99,35 @@ impl Committer {
     }
 
     fn commit_group(&mut self, group: Vec<Waiting>) {
-        let outcomes = match self.refusal() {
-            Some(error) => vec![CommitOutcome::Refused(error); group.len()],
-            None => self.write(&group),
-        };
-        for (waiting, outcome) in group.into_iter().zip(outcomes) {
+        let refusal = self.refusal();
+        let admitted = |commit: &Commit| refusal.as_ref().is_none_or(|refusal| refusal.admits(commit));
+        let commits: Vec<_> = group.iter().map(|waiting| &waiting.commit).filter(|commit| admitted(commit)).collect();
+        let mut written = if commits.is_empty() { Vec::new() } else { self.write(&commits) }.into_iter();
+        for Waiting { commit, answer, .. } in group {
+            let outcome = match &refusal {
+                Some(refusal) if !refusal.admits(&commit) => CommitOutcome::Refused(refusal.error.clone()),
+                _ => written.next().unwrap_or(CommitOutcome::Unknown(KvError::Closed)),
+            };
             // Whoever asked may have gone; the commit is as durable without them.
-            let _gone = waiting.answer.send(outcome);
+            let _gone = answer.send(outcome);
         }
     }
 
-    /// Why nothing can be written at the moment.
-    fn refusal(&mut self) -> Option<KvError> {
+    /// Why commits are not written at the moment.
+    fn refusal(&mut self) -> Option<Refusal> {
         if let Some(reason) = &*self.poison.lock() {
-            return Some(KvError::Unavailable(reason.clone()));
+            return Some(Refusal { error: KvError::Unavailable(reason.clone()), admits_deletes: false });
         }
         let open = if self.database.is_failed() { self.reopen() } else { Ok(()) };
-        open.and_then(|()| self.database.check_free_space()).err()
+        if let Err(error) = open {
+            return Some(Refusal { error, admits_deletes: false });
+        }
+        let error = self.database.check_free_space().err()?;
+        Some(Refusal { error, admits_deletes: true })
     }
 
-    fn write(&mut self, group: &[Waiting]) -> Vec<CommitOutcome> {
-        let commits = group.iter().map(|waiting| &waiting.commit);
-        let written = || write_group(&self.database, commits, self.sequence);
+    fn write(&mut self, group: &[&Commit]) -> Vec<CommitOutcome> {
+        let written = || write_group(&self.database, group, self.sequence);
         match catch_unwind(AssertUnwindSafe(written)) {
             Ok(GroupOutcome::Durable(answers, sequence)) => {
                 self.sequence = sequence;

@@ -19,19 +19,15 @@ pub(super) enum GroupOutcome {
 }
 
 /// Applies `commits` in order on top of commit number `sequence`.
-pub(super) fn write_group<'a>(
-    database: &DatabaseFile,
-    commits: impl Iterator<Item = &'a Commit>,
-    sequence: u64,
-) -> GroupOutcome {
+pub(super) fn write_group(database: &DatabaseFile, commits: &[&Commit], sequence: u64) -> GroupOutcome {
     let transaction = match database.begin_write() {
         Ok(transaction) => transaction,
         Err(failure) => return GroupOutcome::NotWritten(failure),
     };
     let mut last = sequence;
-    let apply = || -> Result<Vec<Result<Versionstamp, KvError>>, Failure> {
+    let mut apply = || -> Result<Vec<Result<Versionstamp, KvError>>, Failure> {
         let mut entries = transaction.open_table(ENTRIES)?;
-        let answers = commits.map(|commit| apply_commit(&mut entries, commit, &mut last)).collect();
+        let answers = commits.iter().map(|commit| apply_commit(&mut entries, commit, &mut last)).collect();
         if last != sequence {
             transaction.open_table(STATE)?.insert(SEQUENCE, last)?;
         }

@@ -12,7 +12,8 @@
 //!
 //! # When the disk misbehaves
 //! - *Full*: before each group the committer asks the file system for its free space and refuses with
-//!   [`crate::KvError::Full`] below [`RedbOptions::free_bytes_min`], so that redb is not touched and reads go on. Should
+//!   [`crate::KvError::Full`] below [`RedbOptions::free_bytes_min`], so that redb is not touched and reads go on; commits
+//!   that only delete are let through, or nothing would ever make space again. Should
 //!   a write find the disk full all the same, redb gives up its handle for good; the committer opens the file
 //!   again (milliseconds, thanks to quick repair) and looks at the stored sequence to learn whether the group is in.
 //! - *A failed fsync, or any other I/O error of a commit*: the pages in doubt may be gone from the cache, and a second

@@ -11,7 +11,8 @@ pub struct RedbOptions {
     pub queue_commits_max: usize,
     /// Bytes of commits that may wait or be under way; further ones wait outside. 64 MiB.
     pub queue_bytes_max: usize,
-    /// Free bytes on the file system below which commits are refused with [`crate::KvError::Full`]; 32 MiB.
+    /// Free bytes on the file system below which commits are refused with [`crate::KvError::Full`], unless they
+    /// delete and put at most 4 KiB; 32 MiB.
     pub free_bytes_min: u64,
     /// Whether to read the whole file and verify every checksum when it is opened (about a second a gigabyte).
     pub verify_on_open: bool,

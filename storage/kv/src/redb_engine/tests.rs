@@ -71,7 +71,9 @@ async fn a_disk_that_refuses_every_write_heals_without_a_restart() {
 async fn too_little_free_space_refuses_commits_without_touching_the_readers() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store.redb");
-    RedbKv::open(&path, RedbOptions::default()).unwrap().close();
+    let store = RedbKv::open(&path, RedbOptions::default()).unwrap();
+    assert!(matches!(put(&store, "old").await, CommitOutcome::Done(_)));
+    drop(store);
     let options = RedbOptions { free_bytes_min: u64::MAX, ..RedbOptions::default() };
     let store = RedbKv::open(&path, options).unwrap();
     let snapshot = store.snapshot().await.unwrap();
@@ -80,6 +82,16 @@ async fn too_little_free_space_refuses_commits_without_touching_the_readers() {
         other => panic!("expected full, got {other:?}"),
     }
     assert_eq!(snapshot.get(b"a").await, Ok(None));
+    // What deletes goes on, together with a note of it but not with more.
+    let mut commit = Commit::new();
+    commit.delete("old").put("note", vec![1; 5000]);
+    assert!(matches!(store.commit(commit).await, CommitOutcome::Refused(KvError::Full(_))));
+    let mut commit = Commit::new();
+    commit.delete("old").put("note", "deleted `old`");
+    let (refused, done) = tokio::join!(put(&store, "b"), store.commit(commit));
+    assert!(matches!(refused, CommitOutcome::Refused(KvError::Full(_))));
+    assert!(matches!(done, CommitOutcome::Done(_)));
+    assert_eq!(keys(&store).await, ["note"]);
 }
 
 #[tokio::test]
