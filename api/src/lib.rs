@@ -4,9 +4,11 @@
 //! [`AppState::shutdown`] fires; other modules add routes with [`ApiServer::configure`]. This is the only crate that
 //! knows actix.
 
+pub mod auth;
 #[doc(hidden)]
 pub mod bench;
 mod error;
+pub mod figures;
 mod first_byte;
 mod http;
 pub mod metrics;

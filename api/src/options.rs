@@ -5,6 +5,8 @@ use std::{num::NonZeroUsize, time::Duration};
 use tidemark_model::ReadLimits;
 use tidemark_query::EvaluationLimits;
 
+use crate::auth::Tokens;
+
 /// How the server listens, what it allows and how much of everything it takes.
 #[derive(Clone, Debug)]
 pub struct ApiOptions {
@@ -18,6 +20,8 @@ pub struct ApiOptions {
     pub build: BuildInfo,
     /// Requests that take longer are logged at `info` instead of `debug`.
     pub slow_request: Duration,
+    /// Who is let in; everybody when there is no token.
+    pub tokens: Tokens,
 }
 
 /// Limits of connections and requests. Each refusal names its limit.
@@ -141,6 +145,7 @@ impl Default for ApiOptions {
             opentsdb: OpenTsdbOptions::default(),
             build: BuildInfo { version: env!("CARGO_PKG_VERSION").to_owned(), ..BuildInfo::default() },
             slow_request: Duration::from_secs(1),
+            tokens: Tokens::default(),
         }
     }
 }

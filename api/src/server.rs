@@ -117,6 +117,7 @@ impl RunningServer {
         let stop = async {
             self.state.shutdown.cancelled().await;
             handle.stop(true).await;
+            self.state.abandon.cancel();
         };
         let (_, served) = tokio::join!(stop, async {
             let served = self.server.await;

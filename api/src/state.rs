@@ -43,6 +43,8 @@ pub struct AppState {
     pub shutdown: CancellationToken,
     /// The tasks that the server waits for when it stops.
     pub tasks: TaskTracker,
+    /// Fires when open requests have had their time to finish after [`AppState::shutdown`].
+    pub(crate) abandon: CancellationToken,
     pub(crate) body_budget: Arc<BodyBudget>,
     pub(crate) query_slots: Arc<Semaphore>,
     request_prefix: i64,
@@ -61,6 +63,7 @@ impl AppState {
             options,
             counters: ApiCounters::default(),
             shutdown,
+            abandon: CancellationToken::new(),
             tasks: TaskTracker::new(),
             request_prefix,
             requests: AtomicU64::new(0),

@@ -157,7 +157,7 @@ impl Evaluation {
         let limits = &state.options.limits;
         let deadline = self.began + limits.query_time;
         let is_late = || clock.monotonic() > deadline;
-        let cancelled = || self.sender.is_closed() || is_late() || state.shutdown.is_cancelled();
+        let cancelled = || self.sender.is_closed() || is_late() || state.abandon.is_cancelled();
         let control = EvaluationControl { limits: limits.query_evaluation, cancelled: &cancelled };
         let mut sink = ChannelSink(&self.sender);
         let mut writer = AnswerWriter::new(self.shape, self.ms_resolution);

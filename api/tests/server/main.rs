@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on fails")]
 
 mod client;
+mod conformance;
 mod limits;
 mod memory_store;
 mod names;
