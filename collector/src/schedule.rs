@@ -7,6 +7,9 @@ use tidemark_model::TimestampMs;
 /// Timers may fire a little before the wall clock says so; a run must not fall into the second before its own.
 const MARGIN_MS: i64 = 20;
 
+/// How late a run may be and still have the timestamp of the grid.
+const PUNCTUAL_MS: i64 = 100;
+
 /// Runs lie on the grid `phase + n * interval` of the wall clock, so that the timestamps of a series are evenly
 /// spaced, which the store packs to nothing, also over restarts of the agent.
 #[derive(Clone, Copy, Debug)]
@@ -32,9 +35,11 @@ impl Schedule {
         (now.saturating_add(wait), Duration::from_millis(wait.saturating_add(margin).unsigned_abs()))
     }
 
-    /// The timestamp for points gathered at `now`: whole seconds, unless runs are closer than that.
+    /// The timestamp for points gathered at `now`: that of the grid when the run is punctual, and `now` itself when it
+    /// is late or out of turn, since a rate over a wrong distance would be a wrong rate.
     pub(crate) fn timestamp(self, now: TimestampMs) -> TimestampMs {
-        if self.interval_ms >= 1000 { now.saturating_sub(now.rem_euclid(1000)) } else { now }
+        let late = now.saturating_sub(self.phase_ms).rem_euclid(self.interval_ms);
+        if self.interval_ms >= 1000 && late <= PUNCTUAL_MS { now.saturating_sub(late) } else { now }
     }
 }
 
@@ -50,6 +55,7 @@ mod tests {
         assert_eq!(schedule.next(1_000_000_000_000), (1_000_000_003_000, Duration::from_millis(3_020)));
         assert_eq!(schedule.next(1_000_000_003_020), (1_000_000_013_000, Duration::from_millis(10_000)));
         assert_eq!(schedule.timestamp(1_000_000_003_020), 1_000_000_003_000);
+        assert_eq!(schedule.timestamp(1_000_000_003_900), 1_000_000_003_900);
         assert_eq!(Schedule::new(Duration::from_millis(50), 3).timestamp(1_234), 1_234);
     }
 

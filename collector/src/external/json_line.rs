@@ -1,70 +1,58 @@
 //! scollector's JSON lines: a point, or one thing that is known of a metric.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use serde::Deserialize;
-use serde_json::Number;
-use tidemark_model::{MetricMetadata, NameKind, PointError, RateKind, Value, check_name};
+use serde_json::value::RawValue;
+use tidemark_model::{MetricMetadata, NameKind, PointError, RateKind, check_name};
 
-use super::line::{LineError, parse_timestamp, parse_value, to_ms};
+use super::line::{LineError, parse_timestamp, parse_value};
 use crate::gathering::Gathering;
 
-/// Both kinds at once: a point has a timestamp, metadata have a name.
+/// Both kinds at once: a point has a timestamp, metadata have a name. Numbers are kept as they are written.
 #[derive(Deserialize)]
-struct JsonLine {
+struct JsonLine<'a> {
     #[serde(alias = "Metric", default)]
     metric: String,
-    #[serde(alias = "Timestamp")]
-    timestamp: Option<NumberOrText>,
-    #[serde(alias = "Value")]
-    value: Option<NumberOrText>,
+    #[serde(alias = "Timestamp", borrow)]
+    timestamp: Option<&'a RawValue>,
+    #[serde(alias = "Value", borrow)]
+    value: Option<&'a RawValue>,
     #[serde(alias = "Tags", default)]
     tags: Option<BTreeMap<String, String>>,
     #[serde(alias = "Name", default)]
     name: String,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum NumberOrText {
-    Number(Number),
-    Text(String),
-    Switch(bool),
-}
-
 pub(super) fn take(line: &str, out: &mut Gathering<'_>) -> Result<(), LineError> {
-    let line: JsonLine = serde_json::from_str(line).map_err(|error| LineError::Json(error.to_string()))?;
-    match (&line.timestamp, &line.value) {
+    let line: JsonLine<'_> = serde_json::from_str(line).map_err(|error| LineError::Json(error.to_string()))?;
+    match (line.timestamp, line.value) {
         (Some(timestamp), Some(value)) => take_point(&line, timestamp, value, out),
-        (None, Some(NumberOrText::Text(value))) if !line.name.is_empty() => take_metadata(&line, value, out),
+        (None, Some(value)) if !line.name.is_empty() => take_metadata(&line, &text_of(value), out),
         _ => Err(LineError::Json("neither a point nor metadata of a metric".to_owned())),
     }
 }
 
-/// A tag `host` with an empty value keeps the agent's own away.
-fn take_point(
-    line: &JsonLine,
-    timestamp: &NumberOrText,
-    value: &NumberOrText,
-    out: &mut Gathering<'_>,
-) -> Result<(), LineError> {
-    let timestamp = match timestamp {
-        NumberOrText::Number(number) => number.as_i64().map(to_ms),
-        NumberOrText::Text(text) => parse_timestamp(text),
-        NumberOrText::Switch(_) => None,
-    };
-    let timestamp = timestamp.ok_or_else(|| LineError::Timestamp("of the JSON".to_owned()))?;
-    let value = match value {
-        NumberOrText::Number(number) => number.as_i64().map(Value::Int).or_else(|| number.as_f64().map(Value::Float)),
-        NumberOrText::Text(text) => parse_value(text),
-        NumberOrText::Switch(on) => Some(Value::Int(i64::from(*on))),
-    };
-    let value = value.ok_or_else(|| LineError::Value("of the JSON".to_owned()))?;
-    let tags = line.tags.iter().flatten().map(|(key, value)| (key.as_str(), value.as_str())).collect();
-    Ok(out.push(&line.metric, tags, timestamp, value)?)
+/// What a text says, or a number or word as it is written.
+fn text_of(json: &RawValue) -> Cow<'_, str> {
+    serde_json::from_str(json.get()).map_or(Cow::Borrowed(json.get()), Cow::Owned)
 }
 
-fn take_metadata(line: &JsonLine, value: &str, out: &mut Gathering<'_>) -> Result<(), LineError> {
+/// A tag `host` with an empty value keeps the agent's own away.
+fn take_point(
+    line: &JsonLine<'_>,
+    timestamp: &RawValue,
+    value: &RawValue,
+    out: &mut Gathering<'_>,
+) -> Result<(), LineError> {
+    let (timestamp, value) = (text_of(timestamp), text_of(value));
+    let at = parse_timestamp(&timestamp).ok_or_else(|| LineError::Timestamp(timestamp.into_owned()))?;
+    let value = parse_value(&value).ok_or_else(|| LineError::Value(value.into_owned()))?;
+    let tags = line.tags.iter().flatten().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    Ok(out.push(&line.metric, tags, at, value)?)
+}
+
+fn take_metadata(line: &JsonLine<'_>, value: &str, out: &mut Gathering<'_>) -> Result<(), LineError> {
     let metric = &line.metric;
     check_name(metric).map_err(|reason| PointError::Name { kind: NameKind::Metric, name: metric.clone(), reason })?;
     let mut entry = MetricMetadata { metric: metric.clone(), ..MetricMetadata::default() };
@@ -83,6 +71,8 @@ fn take_metadata(line: &JsonLine, value: &str, out: &mut Gathering<'_>) -> Resul
 
 #[cfg(test)]
 mod tests {
+    use tidemark_model::Value;
+
     use super::*;
     use crate::builtin::fixture::{Fixture, value};
 
@@ -136,6 +126,7 @@ mod tests {
                 r#"{"metric":"a!","timestamp":1795343205,"value":1}"#,
                 r#"{"metric":"a","timestamp":1795343205,"value":"x"}"#,
                 r#"{"metric":"a","name":"owner","value":"me"}"#,
+                r#"{"metric":"a","timestamp":1795343205,"value":[1]}"#,
                 r#"{"metric":"a","name":"rate","value":"often"}"#,
                 r#"{"tags":{"host":"x"},"name":"model","value":"R720"}"#,
             ] {

@@ -82,7 +82,7 @@ pub(super) fn parse_timestamp(text: &str) -> Option<TimestampMs> {
 }
 
 /// Seconds, or milliseconds when they are too many for seconds.
-pub(super) fn to_ms(number: i64) -> TimestampMs {
+fn to_ms(number: i64) -> TimestampMs {
     if number > SECONDS_MAX { number } else { number * 1000 }
 }
 

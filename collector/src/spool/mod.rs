@@ -154,14 +154,8 @@ impl Spool {
                 segment.points_left = segment.points_left.saturating_add(batch.len() as u64);
             }
         }
-        // After a failed write the end of the segment may be torn: begin another.
-        match written {
-            Ok(()) => {
-                self.writer = Some(writer);
-                Ok(())
-            }
-            Err(source) => Err(self.failed("write to", source)),
-        }
+        self.writer = Some(writer);
+        written.map_err(|source| self.failed("write to", source))
     }
 
     /// The oldest batch that was not forgotten, if there is one.

@@ -94,13 +94,23 @@ pub(super) struct SegmentWriter {
 
 impl SegmentWriter {
     pub(super) fn create(folder: &Path, number: u64) -> io::Result<Self> {
-        let mut file = File::options().write(true).create_new(true).open(path(folder, number))?;
-        file.write_all(&MAGIC)?;
+        let path = path(folder, number);
+        let mut file = File::options().write(true).create_new(true).open(&path)?;
+        if let Err(error) = file.write_all(&MAGIC) {
+            // A full disk must not fill with empty files.
+            fs::remove_file(&path)?;
+            return Err(error);
+        }
         Ok(Self { number, file, bytes: SEGMENT_HEADER_BYTES })
     }
 
+    /// Appends a frame; after a failure the segment ends where it did before.
     pub(super) fn append(&mut self, frame: &[u8]) -> io::Result<()> {
-        self.file.write_all(frame)?;
+        if let Err(error) = self.file.write_all(frame) {
+            self.file.set_len(self.bytes)?;
+            self.file.seek(SeekFrom::Start(self.bytes))?;
+            return Err(error);
+        }
         self.bytes = self.bytes.saturating_add(frame.len() as u64);
         Ok(())
     }

@@ -1,5 +1,13 @@
 //! A store in memory and a way to wait for it.
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, reason = "each test file uses a part, and all are tests")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "each test file uses a part, and all of it is tests"
+)]
+
+pub(crate) mod http_server;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
