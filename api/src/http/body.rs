@@ -25,8 +25,11 @@ pub struct Body {
     held: BodyBytes,
 }
 
-/// Above this many compressed bytes a body is decompressed on a blocking thread.
-const INLINE_DECODE_BYTES: usize = 64 << 10;
+/// Memory that is made ready for a body that only claims to be so long.
+const READY_BYTES: usize = 256 << 10;
+/// Above this many bytes before or after, a body is decompressed on a blocking thread.
+const INLINE_ENCODED_BYTES: usize = 64 << 10;
+const INLINE_DECODED_BYTES: usize = 512 << 10;
 
 /// Reads the whole body of a request.
 ///
@@ -49,20 +52,31 @@ pub async fn read_body_up_to(
 ) -> Result<Body, ApiError> {
     let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
     let encoding = Encoding::from_header(header(header::CONTENT_ENCODING))?;
-    let length = header(header::CONTENT_LENGTH).and_then(|value| value.parse().ok());
+    let length = header(header::CONTENT_LENGTH).and_then(|value| value.parse::<usize>().ok());
     let mut limits = state.options.limits;
+    if bytes_max < limits.body_bytes.min(limits.body_bytes_decoded) && length.is_some_and(|length| length > bytes_max) {
+        return Err(ApiError::too_large(format!("a request of this kind may have {bytes_max} bytes at most")).closing());
+    }
     limits.body_bytes = limits.body_bytes.min(bytes_max);
     limits.body_bytes_decoded = limits.body_bytes_decoded.min(bytes_max);
     let limits = &limits;
     let mut held = state.body_budget.begin();
     let raw = read_raw(payload, length, limits, &mut held).await?;
+    if encoding == Encoding::Identity {
+        return Ok(Body { bytes: raw, held });
+    }
     let decoder = CappedDecoder { bytes_max: limits.body_bytes_decoded };
-    if encoding == Encoding::Identity || raw.len() <= INLINE_DECODE_BYTES {
-        let bytes = decoder.decode(encoding, raw, &mut held)?;
-        return Ok(Body { bytes, held });
+    let inline = CappedDecoder { bytes_max: decoder.bytes_max.min(INLINE_DECODED_BYTES) };
+    if raw.len() <= INLINE_ENCODED_BYTES {
+        let mut tried = state.body_budget.begin();
+        match inline.decode(encoding, &raw, &mut tried) {
+            // A small body may still be a large one in disguise.
+            Err(error) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => {}
+            decoded => return Ok(Body { bytes: decoded?, held: tried }),
+        }
     }
     tokio::task::spawn_blocking(move || {
-        let bytes = decoder.decode(encoding, raw, &mut held)?;
+        let bytes = decoder.decode(encoding, &raw, &mut held)?;
         Ok(Body { bytes, held })
     })
     .await
@@ -82,7 +96,7 @@ async fn read_raw(
     if length.is_some_and(|length| length > limits.body_bytes) {
         return Err(too_large(limits));
     }
-    let mut body = Vec::with_capacity(length.unwrap_or(0).min(1 << 20));
+    let mut body = Vec::with_capacity(length.unwrap_or(0).min(READY_BYTES));
     let mut pace = Pace::new(limits);
     loop {
         let chunk = match timeout_at(pace.deadline(), payload.next()).await {

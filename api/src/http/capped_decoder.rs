@@ -54,13 +54,11 @@ impl CappedDecoder {
     /// # Errors
     /// 413 when more than the limit would come out, 400 when the data is damaged or cut off.
     #[expect(clippy::disallowed_methods, reason = "this is the capped decoder that others are told to use")]
-    pub(crate) fn decode(self, encoding: Encoding, body: Vec<u8>, held: &mut BodyBytes) -> Result<Vec<u8>, ApiError> {
+    pub(crate) fn decode(self, encoding: Encoding, body: &[u8], held: &mut BodyBytes) -> Result<Vec<u8>, ApiError> {
         match encoding {
-            Encoding::Identity => Ok(body),
-            Encoding::Gzip => self.drain(flate2::read::MultiGzDecoder::new(body.as_slice()), "gzip", body.len(), held),
-            Encoding::Deflate => {
-                self.drain(flate2::read::ZlibDecoder::new(body.as_slice()), "deflate", body.len(), held)
-            }
+            Encoding::Identity => Ok(body.to_vec()),
+            Encoding::Gzip => self.drain(flate2::read::MultiGzDecoder::new(body), "gzip", body.len(), held),
+            Encoding::Deflate => self.drain(flate2::read::ZlibDecoder::new(body), "deflate", body.len(), held),
         }
     }
 
@@ -110,7 +108,7 @@ mod tests {
 
     fn decode(encoding: Encoding, body: Vec<u8>, bytes_max: usize) -> Result<Vec<u8>, ApiError> {
         let mut held = Arc::new(BodyBudget::new(usize::MAX)).begin();
-        CappedDecoder { bytes_max }.decode(encoding, body, &mut held)
+        CappedDecoder { bytes_max }.decode(encoding, &body, &mut held)
     }
 
     #[test]
@@ -139,7 +137,7 @@ mod tests {
         let mut budget_of_one_mib = Arc::new(BodyBudget::new(1 << 20)).begin();
         let bomb = gzip(&vec![0; 64 << 20]);
         let decoder = CappedDecoder { bytes_max: 512 << 10 };
-        assert_eq!(decoder.decode(Encoding::Gzip, bomb, &mut budget_of_one_mib).unwrap_err().status(), 413);
+        assert_eq!(decoder.decode(Encoding::Gzip, &bomb, &mut budget_of_one_mib).unwrap_err().status(), 413);
     }
 
     #[test]

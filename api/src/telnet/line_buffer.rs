@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 
 /// Longest line in bytes, without its end.
 pub(crate) const LINE_BYTES_MAX: usize = 1024;
-/// Bytes that are read at once, and so the size of a batch.
+/// Bytes that are gathered before their points are written as a batch.
 const READ_BYTES: usize = 64 << 10;
 
 /// Bytes that were read, of which the last line may not be complete.
@@ -29,6 +29,11 @@ impl LineBuffer {
     pub(crate) fn spare(&mut self) -> &mut BytesMut {
         self.0.reserve(READ_BYTES);
         &mut self.0
+    }
+
+    /// Whether there is enough for a batch.
+    pub(crate) fn is_full(&self) -> bool {
+        self.0.len() >= READ_BYTES
     }
 
     /// Takes the whole lines out. A line without its end stays until its end comes: half a number is not a number.
