@@ -9,6 +9,26 @@
 //! from here. The turned-down alternative is one application in the browser, which needs a tool chain to build and
 //! shows nothing until it has loaded.
 //!
+//! ```
+//! use tidemark_dashboards::{Assets, HostsPage, PageContext, Pages, TemplateSource, content_security_policy};
+//!
+//! let assets = Assets::embedded();
+//! let pages = Pages::new(TemplateSource::Embedded, &assets)?;
+//! let context = PageContext { nonce: "c29tZS1ub25jZQ".to_owned(), ..PageContext::default() };
+//! let page = HostsPage::default();
+//!
+//! let html = pages.page(&context, &page)?;                               // GET /hosts
+//! let policy = content_security_policy(&context.nonce);                  // its header
+//! let part = pages.fragment_of(context.now_ms, &page, "hosts")?;         // GET /hosts?fragment=hosts
+//! let pushed = pages.fragment(context.now_ms, &page.hosts)?;             // the same over the socket
+//! assert_eq!(part.as_deref(), Some(pushed.as_str()));
+//! assert!(html.contains(&pushed) && policy.contains(&context.nonce));
+//!
+//! let address = assets.path_of("css/base.css").expect("it is in the binary");
+//! assert_eq!(assets.find(address).map(|asset| asset.content_type), Some("text/css; charset=utf-8"));
+//! # Ok::<(), tidemark_dashboards::RenderError>(())
+//! ```
+//!
 //! Nothing here knows a server, a store or the time of day: view models carry everything, `now` included.
 
 mod assets;

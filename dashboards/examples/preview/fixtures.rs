@@ -203,6 +203,7 @@ fn graph(id: &str, title: &str, unit: Unit, stacked: bool, maximum: Option<f64>,
             metric: format!("os.{id}"),
             tags: BTreeMap::from([("host".to_owned(), "db03".to_owned()), ("type".to_owned(), (*label).to_owned())]),
             label: (*label).to_owned(),
+            unit,
             values,
         }
     });
@@ -589,7 +590,7 @@ pub(crate) fn failure() -> MessagePage {
     MessagePage {
         code: 503,
         title: "the store does not answer".to_owned(),
-        text: "The store did not answer within 10 s. Writes are kept by the agents meanwhile; this page reloads as soon as it answers.".to_owned(),
+        text: "The store did not answer within 10 s. Agents keep what they collect meanwhile; reload the page in a moment.".to_owned(),
         request_id: "019ab2c4-7d1e".to_owned(),
     }
 }

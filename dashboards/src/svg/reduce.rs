@@ -1,10 +1,10 @@
 //! No more points than the picture can show.
 
 /// Reduces a series to what `pixels` columns between `start_ms` and `end_ms` can show: the lowest and the highest value
-/// of each column, in order of time, so that spikes stay. `None` and values that are not finite are gaps; a gap ends a
+/// of each column, in order of time, so that spikes stay, and both ends of every run. `None` and values that are not finite are gaps; a gap ends a
 /// run, and runs are returned apart. Timestamps must ascend; those outside the range are left out.
 ///
-/// Returns runs of (timestamp, value). No run is empty and there are at most 2 points for each column and gap.
+/// Returns runs of (timestamp, value). No run is empty, and there are at most 2 points for each column and 4 for each run.
 #[must_use]
 pub fn reduce_to_pixels(
     times_ms: &[i64],
@@ -51,6 +51,7 @@ type Sample = (i64, f64);
 struct Run {
     points: Vec<Sample>,
     open: Option<Column>,
+    last: Option<Sample>,
 }
 
 struct Column {
@@ -61,6 +62,10 @@ struct Column {
 
 impl Run {
     fn push(&mut self, number: u64, sample: Sample) {
+        if self.last.is_none() {
+            self.points.push(sample);
+        }
+        self.last = Some(sample);
         match &mut self.open {
             Some(column) if column.number == number => column.widen(sample),
             _ => {
@@ -73,14 +78,22 @@ impl Run {
     fn close_column(&mut self) {
         let Some(Column { lowest, highest, .. }) = self.open.take() else { return };
         let (first, second) = if lowest.0 <= highest.0 { (lowest, highest) } else { (highest, lowest) };
-        self.points.push(first);
-        if first != second {
-            self.points.push(second);
+        self.keep(first);
+        self.keep(second);
+    }
+
+    /// Adds a point unless it is the one that was added last.
+    fn keep(&mut self, sample: Sample) {
+        if self.points.last() != Some(&sample) {
+            self.points.push(sample);
         }
     }
 
     fn finish(&mut self) -> Option<Vec<Sample>> {
         self.close_column();
+        if let Some(last) = self.last.take() {
+            self.keep(last);
+        }
         let points = std::mem::take(&mut self.points);
         (!points.is_empty()).then_some(points)
     }
@@ -109,7 +122,7 @@ mod tests {
         let values: Vec<_> = (0..1000).map(|at| Some(if at == 503 { 99.0 } else { 1.0 })).collect();
         let runs = reduce_to_pixels(&times, &values, 0, 1000, 10);
         assert!(runs.concat().contains(&(503, 99.0)));
-        assert!(runs.concat().len() <= 20);
+        assert!(runs.concat().len() <= 24);
     }
 
     #[test]
@@ -153,8 +166,16 @@ mod tests {
             // Gaps stay: one run for each stretch of values.
             let stretches = values.split(Option::is_none).filter(|stretch| !stretch.is_empty()).count();
             prop_assert_eq!(runs.len(), stretches);
+            // Both ends of each run stay.
+            let ends = |run: &[(i64, f64)]| (run[0], run[run.len() - 1]);
+            let given_runs = times.iter().copied().zip(values).collect::<Vec<_>>();
+            let given_runs = given_runs.split(|(_, value)| value.is_none()).filter(|run| !run.is_empty());
+            for (run, given) in runs.iter().zip(given_runs) {
+                let given: Vec<_> = given.iter().map(|(time, value)| (*time, value.unwrap())).collect();
+                prop_assert_eq!(ends(run), ends(&given));
+            }
             // Small enough.
-            prop_assert!(flat.len() <= 2 * (pixels as usize + stretches));
+            prop_assert!(flat.len() <= 2 * pixels as usize + 4 * stretches);
         }
     }
 }

@@ -65,6 +65,9 @@ pub struct GraphSeries {
     pub tags: BTreeMap<String, String>,
     /// What to call it.
     pub label: String,
+    /// What its values count, from the metric's metadata and whether the query takes a rate. Explore's axis follows it.
+    #[serde(default)]
+    pub unit: Unit,
     /// One value for each timestamp; nothing where there is none, which is drawn as a gap.
     #[serde(rename = "v")]
     pub values: Vec<Option<f64>>,

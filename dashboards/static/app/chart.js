@@ -37,6 +37,14 @@ export class Chart {
     return Math.max(200, Math.floor(this.plot.clientWidth));
   }
 
+  /** Changes what the values count, from the next `show` on. */
+  setUnit(unit) {
+    if (unit === this.setup.unit) return;
+    this.setup = { ...this.setup, unit };
+    this.uplot?.destroy();
+    this.uplot = null;
+  }
+
   /** Shows `{ t, series }` between `fromMs` and `toMs`. */
   show(data, fromMs, toMs) {
     const labels = (series) => series.map(({ label }) => label).join("\n");
@@ -67,7 +75,6 @@ export class Chart {
     const alone = this.shown.every((shown, other) => shown === (other === at));
     if (add) this.shown[at] = !this.shown[at];
     else this.shown = this.shown.map((_, other) => alone || other === at);
-    this.uplot.delBand(null);
     this.#draw();
     this.#writeLegend();
     this.figure.dispatchEvent(new CustomEvent("tidemark:isolated"));
@@ -103,7 +110,7 @@ export class Chart {
       padding: [8, 16, 0, 0],
       tzDate: (timestamp) => uPlot.tzDate(new Date(timestamp), "Etc/UTC"),
       legend: { show: false },
-      cursor: { drag: { x: true, y: false, setScale: false }, points: { size: 6 }, bind: { dblclick: () => () => this.onZoomOut?.() } },
+      cursor: { y: false, drag: { x: true, y: false, setScale: false }, points: { size: 6 }, bind: { dblclick: () => () => this.onZoomOut?.() } },
       scales: { x: { time: true, range: () => this.range }, y: { range: (plot, low, high) => this.#valueRange(low, high) } },
       axes: [
         { ...axis, size: 22, gap: 4, values: (plot, splits, index, space, step) => splits.map((at) => formatTick(at, step)) },

@@ -12,8 +12,6 @@ export function offerChoices(input, source, choose) {
   list.id = `choices-${++lists}`;
   list.className = "choices";
   list.setAttribute("role", "listbox");
-  list.hidden = true;
-  document.body.append(list);
   for (const [name, value] of [["role", "combobox"], ["aria-autocomplete", "list"], ["aria-controls", list.id], ["aria-expanded", "false"]]) {
     input.setAttribute(name, value);
   }
@@ -26,7 +24,7 @@ export function offerChoices(input, source, choose) {
   function close() {
     clearTimeout(timer);
     asking?.abort();
-    list.hidden = true;
+    list.remove();
     input.setAttribute("aria-expanded", "false");
     input.removeAttribute("aria-activedescendant");
     at = -1;
@@ -65,12 +63,13 @@ export function offerChoices(input, source, choose) {
       });
       return entry;
     }));
+    if (items.length === 0) return close();
+    document.body.append(list);
     const { left, bottom, width } = input.getBoundingClientRect();
     list.style.left = `${Math.max(4, Math.min(left, innerWidth - 240)) + scrollX}px`;
     list.style.top = `${bottom + scrollY + 2}px`;
     list.style.minWidth = `${width}px`;
-    list.hidden = items.length === 0;
-    input.setAttribute("aria-expanded", String(items.length > 0));
+    input.setAttribute("aria-expanded", "true");
     mark(-1);
   }
 
@@ -97,7 +96,7 @@ export function offerChoices(input, source, choose) {
   input.addEventListener("focus", askSoon);
   input.addEventListener("blur", close);
   input.addEventListener("keydown", (event) => {
-    if (list.hidden) return;
+    if (!list.isConnected) return;
     if (event.key === "ArrowDown") mark(Math.min(items.length - 1, at + 1));
     else if (event.key === "ArrowUp") mark(Math.max(-1, at - 1));
     else if (event.key === "Enter" && at >= 0) take(items[at]);

@@ -160,15 +160,16 @@ function theChart() {
   const json = element("a", "", "JSON");
   json.id = "as-json";
   tools.replaceChildren(json);
-  const setup = { title: "Explore", unit: unitOf(figure), stacked: false, minimum: null, maximum: null, height: HEIGHT };
+  const setup = { title: "Explore", unit: "none", stacked: false, minimum: null, maximum: null, height: HEIGHT };
   chart = new Chart(figure, setup, { onZoom: zoomTo, onZoomOut: () => history.back() });
   figure.addEventListener("tidemark:isolated", writeLegend);
   return chart;
 }
 
-/** The unit that the server found in the metadata of the first query's metric. */
-function unitOf(figure) {
-  return figure.dataset.graph ? JSON.parse(figure.dataset.graph).unit : "none";
+/** What the values count, when all series agree. */
+function commonUnit(series) {
+  const units = new Set(series.map(({ unit }) => unit ?? "none"));
+  return units.size === 1 ? [...units][0] : "none";
 }
 
 function queries() {
@@ -204,6 +205,7 @@ async function run() {
 
 function show(data, from, to) {
   const now = serverNow();
+  chart.setUnit(commonUnit(data.series));
   chart.show(data, parseTime(from, now), parseTime(to, now));
   writeLegend();
 }
