@@ -37,7 +37,7 @@ impl Number for f64 {
 }
 
 /// Buckets with points, and a value of each.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct BucketColumns {
     /// Numbers of buckets, ascending.
     pub(crate) buckets: Vec<usize>,
@@ -84,7 +84,9 @@ fn each_bucket<T: Number>(
     grid: &Grid,
     mut kernel: impl FnMut(&[T]) -> f64,
 ) -> BucketColumns {
-    let mut columns = BucketColumns::default();
+    let buckets_max = timestamps.len().min(usize::try_from(grid.count()).unwrap_or(usize::MAX));
+    let mut columns =
+        BucketColumns { buckets: Vec::with_capacity(buckets_max), values: Vec::with_capacity(buckets_max) };
     grid.for_each_bucket(timestamps, |bucket, points| {
         columns.buckets.push(bucket);
         columns.values.push(kernel(values.get(points).unwrap_or_default()));

@@ -31,7 +31,8 @@ impl SubQueryPlan {
         mut emit: impl FnMut(GroupResult) -> ControlFlow<()>,
     ) -> Result<EvaluationStatistics, QueryError> {
         self.check_buckets(control)?;
-        let mut evaluation = Evaluation { plan: self, series, control, statistics: EvaluationStatistics::default() };
+        let statistics = EvaluationStatistics::default();
+        let mut evaluation = Evaluation { plan: self, series, control, statistics, points: PointColumns::default() };
         for indexes in self.groups(series.series()) {
             let Some(result) = evaluation.group(&indexes)? else { continue };
             if emit(result).is_break() {
@@ -65,18 +66,17 @@ impl SubQueryPlan {
         groups.into_values().collect()
     }
 
-    /// Downsamples one series and takes its rate.
-    fn transform(&self, points: PointColumns) -> PointColumns {
-        let points = match (&self.grid, self.sub_query.downsample) {
-            (Some(grid), Some(options)) => {
-                let found = downsample(&points, grid, options.function);
-                self.fill(grid, found)
-            }
-            _ => points,
+    /// Downsamples one series and takes its rate. The memory of `points` can be used again.
+    fn transform(&self, points: &mut PointColumns) -> PointColumns {
+        let downsampled = match (&self.grid, self.sub_query.downsample) {
+            (Some(grid), Some(options)) => Some(self.fill(grid, downsample(points, grid, options.function))),
+            _ => None,
         };
-        match &self.sub_query.rate {
-            Some(options) => rates(&points, options),
-            None => points,
+        match (downsampled, &self.sub_query.rate) {
+            (Some(downsampled), None) => downsampled,
+            (Some(downsampled), Some(options)) => rates(&downsampled, options),
+            (None, Some(options)) => rates(points, options),
+            (None, None) => std::mem::take(points),
         }
     }
 
@@ -94,10 +94,10 @@ impl SubQueryPlan {
                 *slot = value;
             }
         }
-        let leaves_out_predecessor = self.sub_query.rate.is_some() && first > 0 && !self.fills_predecessor;
-        let skipped = usize::from(leaves_out_predecessor);
-        let buckets = skipped..values.len();
-        self.stamp(grid, buckets, values.split_off(skipped))
+        // Only a rate looks at the bucket before the window.
+        let skips_predecessor = self.sub_query.rate.is_some() && first > 0 && !self.fills_predecessor;
+        let from = usize::from(skips_predecessor);
+        self.stamp(grid, from..values.len(), values.split_off(from))
     }
 
     fn stamp(&self, grid: &Grid, buckets: impl Iterator<Item = usize>, values: Vec<f64>) -> PointColumns {
@@ -111,6 +111,8 @@ struct Evaluation<'a> {
     series: &'a dyn SeriesSet,
     control: &'a EvaluationControl<'a>,
     statistics: EvaluationStatistics,
+    /// What was read of one series; kept for the next one.
+    points: PointColumns,
 }
 
 impl Evaluation<'_> {
@@ -142,11 +144,10 @@ impl Evaluation<'_> {
         if (self.control.cancelled)() {
             return Err(QueryError::Cancelled);
         }
-        let mut points = PointColumns::default();
-        self.series.read(index, &mut points)?;
+        self.series.read(index, &mut self.points)?;
         self.statistics.series += 1;
-        self.statistics.points += points.len() as u64;
-        Ok(Member::new(self.plan.transform(points), self.plan.window, self.plan.has_neighbours))
+        self.statistics.points += self.points.len() as u64;
+        Ok(Member::new(self.plan.transform(&mut self.points), self.plan.window, self.plan.has_neighbours))
     }
 
     fn rules(&self) -> GroupRules {

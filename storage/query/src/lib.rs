@@ -5,6 +5,27 @@
 //! through downsampling, rates, grouping, interpolation and aggregation, and hands out one [`GroupResult`] after the
 //! other. Nothing here does input or output, knows a runtime or looks at a clock.
 //!
+//! ```
+//! use std::ops::ControlFlow;
+//! use tidemark_model::{ReadLimits, SeriesReader};
+//! use tidemark_query::{EvaluationControl, GroupResult, Query, QueryError, SubQuery};
+//!
+//! async fn busiest_hosts(reader: &dyn SeriesReader, now_ms: i64) -> Result<Vec<GroupResult>, QueryError> {
+//!     let sub_query = SubQuery::parse("sum:5m-avg:rate:os.cpu{host=*}")?;
+//!     let query = Query::new(now_ms - 3_600_000, now_ms, vec![sub_query]);
+//!     let mut results = Vec::new();
+//!     for plan in query.plan()? {
+//!         let set = reader.open(plan.read_request(ReadLimits::default())).await?;
+//!         // On a blocking thread when there is much to decode.
+//!         plan.evaluate(set.as_ref(), &EvaluationControl::default(), |group| {
+//!             results.push(group);
+//!             ControlFlow::Continue(())
+//!         })?;
+//!     }
+//!     Ok(results)
+//! }
+//! ```
+//!
 //! The rules are those of OpenTSDB 2.4 as it was observed to run; where we deviate on purpose, the place says so.
 
 mod accumulator;

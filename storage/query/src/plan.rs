@@ -150,21 +150,29 @@ fn calendar_grid(window: Window, interval: Interval, zone: Tz, margins: Margins)
     let margin = NEIGHBOUR_MS + length(interval) + length(interval) / 10;
     let from = window.start - if margins.looks_back() { margin } else { 0 };
     let until = window.end + if margins.has_neighbours { margin } else { 0 };
-    let mut boundaries =
-        calendar::boundaries(interval, zone, from, until, CALENDAR_BUCKETS_MAX).ok_or(QueryError::TooManyBuckets {
-            found: CALENDAR_BUCKETS_MAX as u64 + 1,
-            limit: CALENDAR_BUCKETS_MAX as u64,
-        })?;
+    let limit = CALENDAR_BUCKETS_MAX as u64;
+    let mut boundaries = calendar::boundaries(interval, zone, from, until, CALENDAR_BUCKETS_MAX)
+        .ok_or(QueryError::TooManyBuckets { found: limit + 1, limit })?;
     let first = boundaries.partition_point(|&boundary| boundary < window.start);
     let after_last = boundaries.partition_point(|&boundary| boundary <= window.end);
     if first >= after_last {
         return Ok(Grid::Listed(Vec::new()));
     }
-    if !margins.looks_back() {
-        boundaries.drain(..first);
-    } else if margins.is_filled {
-        boundaries.drain(..first.saturating_sub(1));
+    if margins.has_neighbours {
+        let last_end = boundaries.get(after_last).copied().unwrap_or(TIME_MAX);
+        let bounding = boundaries.partition_point(|&boundary| boundary < last_end + NEIGHBOUR_MS);
+        boundaries.truncate(bounding + 1);
     }
+    let visible = match margins {
+        _ if !margins.looks_back() => first,
+        Margins { is_filled: true, .. } => first.saturating_sub(1),
+        _ => {
+            let first_start = boundaries.get(first).copied().unwrap_or(TIME_MAX);
+            let after = boundaries.partition_point(|&boundary| boundary <= first_start - NEIGHBOUR_MS);
+            after.saturating_sub(1)
+        }
+    };
+    boundaries.drain(..visible);
     Ok(Grid::Listed(boundaries))
 }
 
@@ -214,6 +222,9 @@ mod tests {
         check("none:0all-avg:m", start, end, (start, end));
         check("sum:1dc-avg-zero:m", 1, 48 * HOUR, (24 * HOUR, 72 * HOUR));
         check("sum:1dc-avg-zero:rate:m", 1, 48 * HOUR, (0, 72 * HOUR));
+        check("sum:1hc-avg:m", start, end, (10 * HOUR, 14 * HOUR));
+        check("sum:1dc-avg:m", 1, 24 * HOUR, (0, 72 * HOUR));
+        check("none:1dc-avg:rate:m", 1, 24 * HOUR, (0, 48 * HOUR));
         // No bucket begins inside.
         check("sum:1h-avg:m", start, start + 1, (0, 0));
     }

@@ -177,10 +177,10 @@ impl Random {
 
     fn downsample(&mut self) -> String {
         let fixed = ["10s", "45s", "1m", "5m", "17m", "1h", "90m", "1d", "1700ms"];
-        let calendar = ["1hc", "1dc", "1wc", "1nc", "3nc"];
+        let calendar = ["1hc", "1hc", "1dc", "1wc", "1nc", "3nc"];
         let interval = match self.below(10) {
             0 => "0all",
-            1 => self.pick(&calendar),
+            1 | 2 => self.pick(&calendar),
             _ => self.pick(&fixed),
         };
         let (function, _) = self.pick(&Aggregator::ALL);

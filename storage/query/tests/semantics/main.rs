@@ -3,5 +3,7 @@
 
 mod conformance;
 mod differential;
+mod limits;
+mod parsers;
 mod reference;
 mod store;
