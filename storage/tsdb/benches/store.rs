@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use divan::{Bencher, counter::ItemsCount};
-use tidemark_kv::MemoryKv;
+use tidemark_kv::{Kv, MemoryKv, RedbKv, RedbOptions};
 use tidemark_model::{
     ManualClock, PointBatch, PointBatchBuilder, PointColumns, PointSink, ReadLimits, ReadRequest, SeriesReader,
     SeriesSelector, TimeRange, Value, WriteOutcome,
@@ -132,6 +132,86 @@ fn seal_two_hours_of_10000_series(bencher: Bencher<'_, '_>) {
         });
 }
 
+/// A day of 10,000 series into the embedded engine with its fsyncs, four batches at a time, sealed as the head fills:
+/// what memory and the disk see of it. Then ten minutes of load that a restart has to replay.
+#[divan::bench(sample_count = 1, sample_size = 1)]
+fn backfill_a_day_of_10000_series_on_redb(bencher: Bencher<'_, '_>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let mut load = Load::new();
+    let clock = || Arc::new(tidemark_model::SystemClock::new());
+    bencher.counter(ItemsCount::new(5_760 * HOSTS * METRICS)).bench_local(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || {
+            let kv: Arc<dyn Kv> =
+                Arc::new(RedbKv::open(&folder.path().join("store.redb"), RedbOptions::default()).unwrap());
+            runtime.block_on(Store::open(kv, clock(), StoreOptions::default())).unwrap()
+        };
+        let begin = Moment::now();
+        let store = open();
+        let write = |load: &mut Load, steps: usize| {
+            for _ in 0..steps * HOSTS / HOSTS_PER_BATCH / 2 {
+                let (first, second) = (store.write(load.batch()), store.write(load.batch()));
+                runtime.block_on(async {
+                    for outcome in <[_; 2]>::from(tokio::join!(first, second)) {
+                        assert!(matches!(outcome, WriteOutcome::Done(_)), "{outcome:?}");
+                    }
+                });
+            }
+        };
+        write(&mut load, 5_760);
+        begin.report("wrote a day");
+        let begin = Moment::now();
+        runtime.block_on(store.seal(SealReason::Requested)).unwrap();
+        begin.report("sealed the rest");
+        let points = (5_760 * HOSTS * METRICS) as f64;
+        let figures = store.figures();
+        let disk = figures.disk_bytes.unwrap_or(0) as f64;
+        eprintln!("{:.3} B/pt in groups, {:.3} on disk", figures.block_bytes as f64 / points, disk / points);
+        eprintln!("{:?} {:?}", figures.flushes, figures.seals);
+        for metric in ["sys.metric.number0", "sys.metric.number8", "sys.metric.number0"] {
+            let begin = Moment::now();
+            let set = open_set(&runtime, &store, metric);
+            begin.report("opened a day of 500 series");
+            let mut columns = PointColumns::default();
+            let begin = Moment::now();
+            (0..set.series().len()).for_each(|index| set.read(index, &mut columns).unwrap());
+            begin.report("decoded it");
+        }
+        write(&mut load, 600);
+        runtime.block_on(store.close());
+        drop(store);
+        let begin = Moment::now();
+        let store = open();
+        begin.report("opened again with 6 million points in the log");
+        assert_eq!(store.figures().head_points, (600 * HOSTS * METRICS) as u64);
+        runtime.block_on(store.close());
+    });
+}
+
+/// Wall time, CPU time of the process and its greatest memory, as Linux counts them.
+struct Moment {
+    at: std::time::Instant,
+    cpu_ms: u64,
+}
+
+impl Moment {
+    #[expect(clippy::disallowed_methods, reason = "a benchmark measures the machine's time")]
+    fn now() -> Self {
+        let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+        let after_name = stat.rsplit(')').next().unwrap_or_default();
+        let ticks = after_name.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok());
+        Self { at: std::time::Instant::now(), cpu_ms: ticks.sum::<u64>() * 10 }
+    }
+
+    fn report(&self, what: &str) {
+        let now = Self::now();
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let memory = |name| status.lines().find(|line| line.starts_with(name)).unwrap_or_default().replace('\t', " ");
+        let (wall, cpu) = (now.at - self.at, now.cpu_ms - self.cpu_ms);
+        eprintln!("{what}: {wall:?}, {cpu} ms of CPU, {}, {}", memory("VmRSS"), memory("VmHWM"));
+    }
+}
+
 /// Opens and decodes a day of 500 series.
 #[divan::bench(sample_count = 20, sample_size = 1)]
 fn read_a_day_of_500_series(bencher: Bencher<'_, '_>) {
@@ -143,12 +223,8 @@ fn read_a_day_of_500_series(bencher: Bencher<'_, '_>) {
         }
         runtime.block_on(store.seal(SealReason::Requested)).unwrap();
     }
-    for metric in ["sys.metric.number0", "sys.metric.number8"] {
-        let started = std::time::Instant::elapsed;
-        let begin = begin();
-        let set = open_set(&runtime, &store, metric);
-        eprintln!("{metric}: opened in {:?}, {:?}", started(&begin), set.statistics());
-    }
+    let set = open_set(&runtime, &store, "sys.metric.number0");
+    eprintln!("{:?}", set.statistics());
     bencher.counter(ItemsCount::new(5_760 * HOSTS)).bench_local(|| {
         let set = open_set(&runtime, &store, "sys.metric.number0");
         let mut columns = PointColumns::default();
@@ -159,11 +235,6 @@ fn read_a_day_of_500_series(bencher: Bencher<'_, '_>) {
         }
         assert_eq!(points, 5_760 * HOSTS);
     });
-}
-
-#[expect(clippy::disallowed_methods, reason = "a benchmark measures the machine's time")]
-fn begin() -> std::time::Instant {
-    std::time::Instant::now()
 }
 
 fn open_set(runtime: &Runtime, store: &Store, metric: &str) -> Box<dyn tidemark_model::SeriesSet> {
