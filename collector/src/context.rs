@@ -4,20 +4,19 @@ use std::{collections::HashMap, sync::Arc};
 
 use parking_lot::Mutex;
 use tidemark_model::Clock;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
-use crate::{counts::Counters, gathering::Gathered, host_files::HostFiles, host_tags::HostTags, status::StatusBoard};
+use crate::{DeliveryHandle, gathering::Gathered, host_files::HostFiles, host_tags::HostTags, status::StatusBoard};
 
 pub(crate) struct Context {
     pub(crate) host_tags: HostTags,
     pub(crate) files: HostFiles,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) board: Arc<StatusBoard>,
-    pub(crate) counters: Arc<Counters>,
     pub(crate) triggers: Arc<Triggers>,
     pub(crate) tracker: TaskTracker,
-    pub(crate) gathered: mpsc::Sender<Gathered>,
+    pub(crate) out: DeliveryHandle,
     pub(crate) seed: u64,
 }
 
@@ -26,15 +25,11 @@ impl Context {
     pub(crate) async fn hand_on(&self, name: &str, gathered: Gathered) {
         let points = gathered.batch.len();
         self.board.gathered(name, points);
-        self.counters.gathered.add(points as u64);
         if let Some(first) = &gathered.first_refusal {
             let refused = gathered.refused;
             self.fail(name, &format!("{refused} points refused, the first because of {first}"));
         }
-        if self.gathered.send(gathered).await.is_err() {
-            // The batcher ends after all collectors, so this is a collector that was late.
-            self.counters.dropped.add(points as u64);
-        }
+        self.out.send_gathered(gathered).await;
     }
 
     pub(crate) fn fail(&self, name: &str, error: &str) {

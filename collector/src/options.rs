@@ -4,7 +4,7 @@ use std::{io, path::PathBuf, time::Duration};
 
 use thiserror::Error;
 
-use crate::{ExternalOptions, HostTags, SpoolError, SpoolOptions};
+use crate::{DeliveryOptions, ExternalOptions, HostTags, SpoolError, SpoolOptions};
 
 /// How an agent behaves.
 #[derive(Clone, Debug)]
@@ -42,20 +42,21 @@ impl AgentOptions {
     /// The defaults, for points with these tags.
     #[must_use]
     pub fn new(host_tags: HostTags) -> Self {
+        let delivery = DeliveryOptions::default();
         Self {
             host_tags,
             interval: Duration::from_secs(10),
             disabled: Vec::new(),
             external: None,
-            batch_points_max: 10_000,
-            flush_after: Duration::from_secs(1),
-            backlog_bytes_max: 16 * 1024 * 1024,
-            spool: None,
-            retry_first: Duration::from_secs(1),
-            retry_longest: Duration::from_secs(60),
-            metadata_repeat_after: Duration::from_secs(3600),
-            farewell: Duration::from_secs(5),
-            seed: 0,
+            batch_points_max: delivery.batch_points_max,
+            flush_after: delivery.flush_after,
+            backlog_bytes_max: delivery.backlog_bytes_max,
+            spool: delivery.spool,
+            retry_first: delivery.retry_first,
+            retry_longest: delivery.retry_longest,
+            metadata_repeat_after: delivery.metadata_repeat_after,
+            farewell: delivery.farewell,
+            seed: delivery.seed,
         }
     }
 
@@ -71,6 +72,20 @@ impl AgentOptions {
         match self.disabled.iter().find(|name| !known.contains(&name.as_str())) {
             Some(name) => Err(AgentError::UnknownCollector { name: name.clone(), known: known.join(", ") }),
             None => Ok(()),
+        }
+    }
+
+    pub(crate) fn delivery(&self) -> DeliveryOptions {
+        DeliveryOptions {
+            batch_points_max: self.batch_points_max,
+            flush_after: self.flush_after,
+            backlog_bytes_max: self.backlog_bytes_max,
+            spool: self.spool.clone(),
+            retry_first: self.retry_first,
+            retry_longest: self.retry_longest,
+            metadata_repeat_after: self.metadata_repeat_after,
+            farewell: self.farewell,
+            seed: self.seed,
         }
     }
 

@@ -5,11 +5,10 @@ use std::{sync::Arc, time::Duration};
 use tidemark_model::{
     Clock, MetricMetadata, PointBatch, PointBatchBuilder, PointSink, SeriesKey, TimestampMs, Value, WriteOutcome,
 };
-use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    AgentError, AgentOptions, CollectorSource, ExternalOptions, builtin,
+    AgentError, AgentOptions, CollectorSource, DeliveryHandle, ExternalOptions, builtin,
     collector::Collector,
     context::Context,
     external::{self, Found, Limits},
@@ -89,16 +88,15 @@ async fn preview_external(
     name: &str,
     found: &Found,
 ) -> Preview {
-    let (sender, mut receiver) = mpsc::channel(PREVIEW_RUNS_MAX);
+    let (out, mut receiver) = DeliveryHandle::to_channel(PREVIEW_RUNS_MAX);
     let context = Arc::new(Context {
         host_tags: options.host_tags.clone(),
         files: HostFiles::system(),
         clock: Arc::clone(clock),
         board: Arc::default(),
-        counters: Arc::default(),
         triggers: Arc::default(),
         tracker: TaskTracker::new(),
-        gathered: sender,
+        out,
         seed: options.seed,
     });
     context.board.register(name, CollectorSource::External(found.path.clone()), found.interval);
