@@ -23,8 +23,12 @@ use crate::{
     stored_value,
 };
 
-/// Generations of a metric in a bucket from which they are merged.
+/// Generations of a metric in a bucket above which they are merged in any case.
 const GENERATIONS_MAX: usize = 8;
+/// A settled bucket is merged as soon as its newest generation has this share of the points of the others: an epoch
+/// that ends in the middle of a bucket leaves two short blocks per series, which cost 3 % more bytes than one. Smaller
+/// shares wait, or a backfill series by series would write the same buckets again and again.
+const NEWEST_SHARE: u64 = 6;
 /// Bytes of groups that one merge may hold. Larger buckets keep their generations.
 const MERGE_BYTES_MAX: u64 = 64 << 20;
 /// Bytes of keys that the commit of a merge may delete and expect; larger buckets keep their generations.
@@ -32,7 +36,8 @@ const DIRECTORY_BYTES_MAX: usize = 700_000;
 /// How often the last commit is repeated when its outcome is unknown.
 const ATTEMPTS_MAX: usize = 8;
 
-/// Merges the generations of a metric in a bucket if there are many; says whether it did.
+/// Merges the generations of a metric in a bucket if it is worth it; says whether it did. A bucket is settled when the
+/// metric has points in a later one.
 ///
 /// # Errors
 /// What the engine refused or which group is damaged. Nothing is lost, the generations just stay apart.
@@ -41,11 +46,12 @@ pub(crate) async fn merge_bucket(
     shard: &Shard,
     metric: u32,
     bucket: u32,
+    settled: bool,
 ) -> Result<bool, StoreError> {
     let generations = shard.state.read().catalogue.generations(metric, bucket).to_vec();
     let bytes: u64 = generations.iter().map(|generation| generation.totals().2).sum();
     let newest = generations.last().and_then(|generation| generation.generation.merged());
-    let Some(into) = newest.filter(|_| generations.len() > GENERATIONS_MAX && bytes <= MERGE_BYTES_MAX) else {
+    let Some(into) = newest.filter(|_| is_due(&generations, settled) && bytes <= MERGE_BYTES_MAX) else {
         return Ok(false);
     };
     let groups = read_groups(kv.as_ref(), shard.number, metric, bucket, &generations).await?;
@@ -60,6 +66,13 @@ pub(crate) async fn merge_bucket(
     publish(kv.as_ref(), commit, &new).await?;
     shard.state.write().catalogue.replace(metric, bucket, &generations, &new.catalogue);
     Ok(true)
+}
+
+fn is_due(generations: &[GenerationGroups], settled: bool) -> bool {
+    let Some((newest, others)) = generations.split_last() else { return false };
+    let others_points: u64 = others.iter().map(|generation| generation.totals().1).sum();
+    let is_large = newest.totals().1 >= others_points / NEWEST_SHARE;
+    generations.len() > GENERATIONS_MAX || (settled && !others.is_empty() && is_large)
 }
 
 async fn read_groups(

@@ -146,8 +146,16 @@ impl Sealer {
 
     /// Merges the generations of buckets that a seal has just added one to. What fails is left for the next seal.
     async fn merge(&self, shard: &Shard, touched: Vec<(u32, u32)>) {
+        let mut newest = hashbrown::HashMap::<u32, u32>::new();
+        for &(metric, bucket) in &touched {
+            newest.entry(metric).and_modify(|newest| *newest = bucket.max(*newest)).or_insert(bucket);
+        }
         for (metric, bucket) in touched {
-            match merge_bucket(&self.kv, shard, metric, bucket).await {
+            let settled = newest.get(&metric).is_some_and(|&newest| bucket < newest);
+            if self.closing.is_cancelled() {
+                return;
+            }
+            match merge_bucket(&self.kv, shard, metric, bucket, settled).await {
                 Ok(true) => self.counters.merges.add(1),
                 Ok(false) => {}
                 Err(error) => tracing::warn!(metric, bucket, %error, "generations were not merged"),

@@ -3,7 +3,9 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use parking_lot::RwLock;
-use tidemark_model::{BoxFuture, PointBatch, PointSink, RefusalReason, WriteOutcome, WriteReceipt, WriteRefusal};
+use tidemark_model::{
+    BoxFuture, PointBatch, PointSink, RefusalReason, TimestampMs, WriteOutcome, WriteReceipt, WriteRefusal,
+};
 use tokio::sync::{mpsc::error::TrySendError, oneshot};
 
 use crate::{
@@ -11,6 +13,9 @@ use crate::{
     refusal::shutting_down,
     shard::{Flushed, PendingWrite, ShardMessage},
 };
+
+/// Largest timestamp: 13 digits of milliseconds. Buckets are numbered for timestamps from 1 to this one.
+const TIMESTAMP_MAX: TimestampMs = 9_999_999_999_999;
 
 impl PointSink for Store {
     fn write(&self, batch: PointBatch) -> BoxFuture<'_, WriteOutcome> {
@@ -22,6 +27,9 @@ impl Store {
     async fn write_batch(&self, batch: PointBatch) -> WriteOutcome {
         if self.inner.closing.is_cancelled() {
             return WriteOutcome::Refused(shutting_down());
+        }
+        if let Some(refusal) = check_timestamps(&batch) {
+            return WriteOutcome::Refused(refusal);
         }
         let mut targets = vec![Target::NONE; batch.series_count()];
         let missing = resolve(&self.inner.index, &batch, &mut targets);
@@ -64,6 +72,17 @@ impl Store {
         }
         together.unwrap_or(Flushed::Stored)
     }
+}
+
+/// The rim refuses such timestamps one by one; a batch that came from another process might still have some.
+fn check_timestamps(batch: &PointBatch) -> Option<WriteRefusal> {
+    let (point, timestamp) = batch
+        .columns()
+        .map(|(_, timestamp, ..)| timestamp)
+        .enumerate()
+        .find(|(_, timestamp)| !(1..=TIMESTAMP_MAX).contains(timestamp))?;
+    let message = format!("point {point} of the batch has timestamp {timestamp}, not 1 to {TIMESTAMP_MAX} ms");
+    Some(WriteRefusal::new(RefusalReason::Limit, message))
 }
 
 /// Points that may wait or be held, at most.

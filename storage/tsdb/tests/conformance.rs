@@ -8,9 +8,9 @@ use std::sync::Arc;
 use support::{START, Tags, batch, bits_of, open, open_with, read, read_metric, write};
 use tidemark_kv::{Kv, MemoryKv, RedbKv, RedbOptions};
 use tidemark_model::{
-    DocumentError, DocumentStore, ExpectedVersion, MetadataStore, MetricMetadata, NameKind, Point, PointSink, RateKind,
-    ReadError, ReadLimits, ReadRequest, RefusalReason, SeriesCatalog, SeriesReader, SeriesSelector, TagMatch,
-    TagPredicate, TimeRange, Value, WriteOutcome,
+    DocumentError, DocumentStore, ExpectedVersion, MetadataStore, MetricMetadata, NameKind, Point, PointBatch,
+    PointSink, RateKind, ReadError, ReadLimits, ReadRequest, RefusalReason, SeriesCatalog, SeriesReader,
+    SeriesSelector, TagMatch, TagPredicate, TimeRange, Value, WriteOutcome,
 };
 use tidemark_tsdb::{SealReason, StoreError, StoreOptions};
 
@@ -302,6 +302,24 @@ async fn a_batch_larger_than_a_commit_is_stored_whole(kv: Arc<dyn Kv>) {
     let read = read_metric(&store, "cpu", TimeRange::ALL).await;
     let expect: Vec<_> = (0..60_000_i64).map(|step| (START + step, (step * step).cast_unsigned(), false)).collect();
     assert_eq!(read["cpu{host=web1}"], expect);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn timestamps_that_have_no_bucket_are_refused() {
+    let store = open(Arc::new(MemoryKv::new())).await.unwrap();
+    for timestamp in [i64::MIN, -1, 0, 10_000_000_000_000, i64::MAX] {
+        let key = "cpu\0host\0web1".to_owned();
+        let ends = vec![u32::try_from(key.len()).unwrap()];
+        let batch = PointBatch::from_parts(key, ends, vec![0], vec![timestamp], vec![1], vec![false]);
+        let Ok(batch) = batch else { continue };
+        let outcome = store.write(batch).await;
+        assert!(matches!(&outcome, WriteOutcome::Refused(refusal) if refusal.reason == RefusalReason::Limit));
+    }
+    assert_eq!(store.figures().series, 0);
+    write(&store, &[("cpu", WEB1, 1, Value::Int(1)), ("cpu", WEB1, 9_999_999_999_999, Value::Int(2))]).await;
+    store.seal(SealReason::Requested).await.unwrap();
+    assert_eq!(read_metric(&store, "cpu", TimeRange::ALL).await["cpu{host=web1}"].len(), 2);
     store.close().await;
 }
 
