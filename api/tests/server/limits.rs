@@ -140,3 +140,48 @@ fn deep_json_and_many_parameters_are_no_danger() {
     let query = format!("/api/version?{}", "a&".repeat(1001));
     client.get(&query).expect_error(400, "more than 1000 parameters in the query string");
 }
+
+#[test]
+fn rude_clients_do_not_keep_others_from_being_served() {
+    let server = Started::with(|options| options.limits.head_timeout = Duration::from_secs(2));
+    let mut rude = Vec::new();
+    for number in 0..200 {
+        let mut client = server.client();
+        match number % 4 {
+            0 => {}
+            1 => client.send("GET /api/ver"),
+            2 => client.send("POST /api/put HTTP/1.1\r\nHost: test\r\nContent-Length: 1000\r\n\r\n["),
+            _ => client.send("put a 1 "),
+        }
+        rude.push(client);
+    }
+    server.wait_until("the connections", |server| server.state.counters.connections.get() == 200);
+    let mut honest = server.client();
+    (0..50).for_each(|_| assert_eq!(honest.get("/api/version").status, 200));
+    drop(rude);
+    server.wait_until("closing", |server| server.state.counters.connections.get() == 1);
+}
+
+#[test]
+fn junk_of_every_kind_leaves_the_server_standing() {
+    let server = Started::new();
+    let beginnings =
+        ["", "GET ", "POST /api/put HTTP/1.1\r\nContent-Length: 50\r\n\r\n", "put ", "GET /api/query?", "A"];
+    // A linear congruential generator: the same junk in every run.
+    let mut seed = 1_u64;
+    let mut byte = || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        seed.to_be_bytes()[0]
+    };
+    for round in 0..300 {
+        let mut client = server.client();
+        let junk: Vec<u8> = (0..200)
+            .map(|_| if round % 2 == 0 { byte() } else { b" \r\n{}[]\":,=put01"[usize::from(byte() % 16)] })
+            .collect();
+        client.try_send(beginnings[round % beginnings.len()]);
+        client.try_send(junk);
+    }
+    let mut client = server.client();
+    assert_eq!(client.get("/api/version").status, 200);
+    assert_eq!(server.store.len(), 0);
+}

@@ -165,3 +165,30 @@ fn a_client_that_goes_away_ends_its_query() {
     drop(leaving);
     server.wait_until("the end of the query", |server| server.state.counters.queries.get() == 0);
 }
+
+#[test]
+fn a_client_that_does_not_read_its_answer_is_given_up() {
+    let server = Started::with(|options| options.limits.response_timeout = Duration::from_millis(200));
+    let mut client = server.client();
+    put(&mut client, "large", "a", (0..60_000).map(|n| (START + n, json!(n))));
+    let query = json!({"metric": "large", "aggregator": "none"});
+    let query = body(json!({"end": START + 100_000, "queries": vec![query; 100]}));
+    let mut deaf = server.client();
+    deaf.send(format!("POST /api/query HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n\r\n{query}", query.len()));
+    deaf.read_until("\r\n\r\n");
+    server.wait_until("the end of the query", |server| server.state.counters.queries.get() == 0);
+    assert_eq!(client.get("/api/version").status, 200);
+}
+
+#[test]
+fn a_query_under_way_is_finished_when_the_server_stops() {
+    let (mut server, mut client) = with_points();
+    put(&mut client, "large", "a", (0..50_000).map(|n| (START + n, json!(n))));
+    let query = json!({"metric": "large", "aggregator": "none"});
+    let query = body(json!({"end": START + 100_000, "queries": vec![query; 10]}));
+    client.send(format!("POST /api/query HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n\r\n{query}", query.len()));
+    server.wait_until("the query", |server| server.state.counters.queries.get() == 1);
+    server.state.shutdown.cancel();
+    assert_eq!(client.answer().json().as_array().unwrap().len(), 10);
+    server.stop();
+}
