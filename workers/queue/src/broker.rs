@@ -16,6 +16,9 @@ pub type BrokerResult<'a, T> = BoxFuture<'a, Result<T, BrokerError>>;
 /// Largest result of a job in bytes; a larger one is not kept.
 pub const RESULT_BYTES_MAX: usize = 64 * 1024;
 
+/// Most jobs of one [`Broker::push`].
+pub const PUSH_JOBS_MAX: usize = 10_000;
+
 /// Longest reason, unique key or error text that is kept, in bytes.
 pub const TEXT_BYTES_MAX: usize = 1_024;
 

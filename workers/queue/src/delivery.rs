@@ -122,7 +122,8 @@ pub enum Outcome {
 /// How a settlement went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settled {
-    /// The job is now in this state.
+    /// The job is now in this state. [`JobState::Running`] means that the outcome is noted and will be recorded together
+    /// with those of the other jobs that travelled in its frame.
     Recorded(JobState),
     /// The lease was lost to somebody else, or the job is gone: nothing changed.
     Stale,

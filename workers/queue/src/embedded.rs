@@ -13,7 +13,6 @@
 //! own compaction and look-ups; and SQLite with an index per column, whose price grows with the backlog. The rows have
 //! no secondary index: order and look-ups are the table's. `docs/embedded-layout.md` describes the file.
 
-mod finished_codec;
 mod owner;
 mod store;
 

@@ -20,6 +20,7 @@ mod broker;
 mod delivery;
 mod embedded;
 mod error;
+mod finished_codec;
 mod job;
 mod job_id;
 mod job_kind;
@@ -28,13 +29,15 @@ mod options;
 mod payload;
 mod queue_name;
 mod record_codec;
+mod redis;
 mod schedule;
 mod table;
 mod table_broker;
 mod view;
 
+pub use crate::redis::{RedisBroker, RedisOptions};
 pub use backoff::Backoff;
-pub use broker::{Broker, BrokerResult, RESULT_BYTES_MAX, TEXT_BYTES_MAX};
+pub use broker::{Broker, BrokerResult, PUSH_JOBS_MAX, RESULT_BYTES_MAX, TEXT_BYTES_MAX};
 pub use delivery::{
     Cancelled, Completion, Delivery, FetchRequest, JobResult, LeaseState, Outcome, Pushed, Receipt, Settled,
     TickReport, WorkerId,

@@ -33,6 +33,7 @@ use tokio::sync::oneshot;
 
 pub(crate) use changes::{Change, Shelved};
 pub(crate) use entry::{Entry, view_of};
+pub(crate) use finish::shorten;
 pub(crate) use restore::StoredJob;
 pub(crate) use shelf::{Finished, ShelfKind};
 

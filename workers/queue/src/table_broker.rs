@@ -14,9 +14,9 @@ use tokio::sync::Notify;
 
 use crate::{
     Broker, BrokerError, BrokerHealth, BrokerOptions, BrokerResult, Cancelled, Completion, Delivery, FetchRequest,
-    JobFilter, JobId, JobIdSource, JobPage, JobView, Leadership, LeaseState, NewJob, Outcome, PAYLOAD_BYTES_MAX, Page,
-    Pushed, QueueName, QueueStats, Receipt, Schedule, ScheduleExpect, Settled, TEXT_BYTES_MAX, TickReport, WorkerId,
-    WorkerReport, WorkerView, record_codec,
+    JobFilter, JobId, JobIdSource, JobPage, JobView, Leadership, LeaseState, NewJob, Outcome, PAYLOAD_BYTES_MAX,
+    PUSH_JOBS_MAX, Page, Pushed, QueueName, QueueStats, Receipt, Schedule, ScheduleExpect, Settled, TEXT_BYTES_MAX,
+    TickReport, WorkerId, WorkerReport, WorkerView, record_codec,
     table::{JobTable, Now, PreparedJob},
 };
 
@@ -93,11 +93,10 @@ impl<R: TableRunner> TableBroker<R> {
         self.runner.call(call).await
     }
 
-    fn prepare(&self, job: NewJob) -> Result<PreparedJob, BrokerError> {
-        check_new_job(&job)?;
+    fn prepare(&self, job: NewJob) -> PreparedJob {
         let record = Arc::new(job.into_record(self.ids.next_id(), self.shared.clock.now_ms()));
         let body = if R::WRITES { record_codec::encode(&record) } else { Vec::new() };
-        Ok(PreparedJob { record, body })
+        PreparedJob { record, body }
     }
 
     async fn fetch_within(&self, request: FetchRequest) -> Result<Vec<Delivery>, BrokerError> {
@@ -141,7 +140,17 @@ impl<R: TableRunner> TableBroker<R> {
 }
 
 /// Checks what [`Broker::push`] promises to refuse.
-pub(crate) fn check_new_job(job: &NewJob) -> Result<(), BrokerError> {
+pub(crate) fn check_new_jobs(jobs: &[NewJob]) -> Result<(), BrokerError> {
+    if jobs.len() > PUSH_JOBS_MAX {
+        let count = jobs.len();
+        return Err(BrokerError::Invalid(format!(
+            "{count} jobs are too many for one push, at most {PUSH_JOBS_MAX} are"
+        )));
+    }
+    jobs.iter().try_for_each(check_new_job)
+}
+
+fn check_new_job(job: &NewJob) -> Result<(), BrokerError> {
     if job.payload.len() > PAYLOAD_BYTES_MAX {
         return Err(BrokerError::Invalid(format!(
             "payload of a {} job has {} bytes, at most {PAYLOAD_BYTES_MAX} are allowed",
@@ -174,7 +183,8 @@ pub(crate) fn check_schedule(schedule: &Schedule) -> Result<(), BrokerError> {
 impl<R: TableRunner> Broker for TableBroker<R> {
     fn push(&self, jobs: Vec<NewJob>) -> BrokerResult<'_, Vec<Pushed>> {
         Box::pin(async move {
-            let prepared = jobs.into_iter().map(|job| self.prepare(job)).collect::<Result<Vec<_>, _>>()?;
+            check_new_jobs(&jobs)?;
+            let prepared = jobs.into_iter().map(|job| self.prepare(job)).collect();
             self.call(move |access| access.table.push(access.now, prepared)).await?
         })
     }

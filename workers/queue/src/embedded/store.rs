@@ -4,9 +4,8 @@ use std::{path::Path, time::Duration};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 
-use super::finished_codec;
 use crate::{
-    BrokerError, BrokerOptions, JobId, Schedule, record_codec,
+    BrokerError, BrokerOptions, JobId, Schedule, finished_codec, record_codec,
     table::{Change, JobTable, Now, ShelfKind, StoredJob},
 };
 

@@ -1,0 +1,118 @@
+//! The calls of the seam.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use tidemark_model::BoxFuture;
+
+use super::RedisBroker;
+use crate::{
+    Broker, BrokerHealth, BrokerResult, Cancelled, Completion, Delivery, FetchRequest, JobFilter, JobId, JobPage,
+    JobView, Leadership, LeaseState, NewJob, Outcome, Page, Pushed, QueueName, QueueStats, Receipt, Schedule,
+    ScheduleExpect, Settled, TickReport, WorkerId, WorkerReport, WorkerView,
+};
+
+impl Broker for RedisBroker {
+    fn push(&self, jobs: Vec<NewJob>) -> BrokerResult<'_, Vec<Pushed>> {
+        Box::pin(self.push_all(jobs))
+    }
+
+    fn fetch(&self, request: FetchRequest) -> BrokerResult<'_, Vec<Delivery>> {
+        Box::pin(self.fetch_within(request))
+    }
+
+    fn settle(&self, settlements: Vec<(Receipt, Outcome)>) -> BrokerResult<'_, Vec<Settled>> {
+        Box::pin(self.settle_all(settlements))
+    }
+
+    fn extend<'a>(&'a self, receipts: &'a [Receipt]) -> BrokerResult<'a, Vec<LeaseState>> {
+        Box::pin(self.extend_all(receipts))
+    }
+
+    fn release(&self, receipts: Vec<Receipt>) -> BrokerResult<'_, ()> {
+        Box::pin(self.release_all(receipts))
+    }
+
+    fn tick(&self) -> BrokerResult<'_, TickReport> {
+        Box::pin(self.sweep())
+    }
+
+    fn lease(&self) -> Duration {
+        self.shared.options.lease
+    }
+
+    fn cancel(&self, job: JobId) -> BrokerResult<'_, Cancelled> {
+        Box::pin(self.cancel_job(job))
+    }
+
+    fn retry(&self, job: JobId) -> BrokerResult<'_, bool> {
+        Box::pin(self.retry_job(job))
+    }
+
+    fn pause<'a>(&'a self, queue: &'a QueueName) -> BrokerResult<'a, ()> {
+        Box::pin(self.set_paused(queue, true))
+    }
+
+    fn resume<'a>(&'a self, queue: &'a QueueName) -> BrokerResult<'a, ()> {
+        Box::pin(self.set_paused(queue, false))
+    }
+
+    fn queues(&self) -> BrokerResult<'_, Vec<QueueStats>> {
+        Box::pin(self.queue_stats())
+    }
+
+    fn jobs(&self, filter: JobFilter, page: Page) -> BrokerResult<'_, JobPage> {
+        Box::pin(self.list_jobs(filter, page))
+    }
+
+    fn job(&self, job: JobId) -> BrokerResult<'_, Option<JobView>> {
+        Box::pin(self.view_job(job))
+    }
+
+    fn completion(&self, job: JobId, wait: Duration) -> BrokerResult<'_, Completion> {
+        Box::pin(self.completion_within(job, wait))
+    }
+
+    fn heartbeat(&self, report: WorkerReport) -> BrokerResult<'_, ()> {
+        Box::pin(self.report_worker(report))
+    }
+
+    fn farewell<'a>(&'a self, worker: &'a WorkerId) -> BrokerResult<'a, ()> {
+        Box::pin(self.forget_worker(worker.as_str()))
+    }
+
+    fn workers(&self) -> BrokerResult<'_, Vec<WorkerView>> {
+        Box::pin(self.list_workers())
+    }
+
+    fn schedules(&self) -> BrokerResult<'_, Vec<Schedule>> {
+        Box::pin(self.list_schedules())
+    }
+
+    fn schedule<'a>(&'a self, name: &'a str) -> BrokerResult<'a, Option<Schedule>> {
+        Box::pin(self.find_schedule(name))
+    }
+
+    fn put_schedule(&self, schedule: Schedule, expect: ScheduleExpect) -> BrokerResult<'_, Option<u64>> {
+        Box::pin(self.write_schedule(schedule, expect))
+    }
+
+    fn delete_schedule<'a>(&'a self, name: &'a str) -> BrokerResult<'a, bool> {
+        Box::pin(self.remove_schedule(name))
+    }
+
+    fn try_lead<'a>(&'a self, name: &'a str, owner: &'a str, ttl: Duration) -> BrokerResult<'a, Option<Leadership>> {
+        Box::pin(self.lead(name, owner, ttl))
+    }
+
+    fn resign<'a>(&'a self, name: &'a str, owner: &'a str) -> BrokerResult<'a, ()> {
+        Box::pin(self.give_up_lead(name, owner))
+    }
+
+    fn health(&self) -> BoxFuture<'_, BrokerHealth> {
+        Box::pin(self.check_health())
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async { self.shared.closed.store(true, Ordering::Release) })
+    }
+}

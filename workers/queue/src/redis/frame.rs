@@ -1,0 +1,150 @@
+//! Frames: what an entry of a stream holds. `docs/redis-layout.md` has the byte map.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tidemark_model::TimestampMs;
+
+use crate::{JobId, JobRecord, JobState, record_codec};
+
+/// Most jobs of a frame.
+pub(super) const FRAME_JOBS_MAX: usize = 64;
+/// A frame that has reached this many bytes takes no further job.
+pub(super) const FRAME_BYTES_MAX: usize = 64 * 1024;
+
+/// A job and what its attempts left behind.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Item {
+    pub(super) record: Arc<JobRecord>,
+    /// Attempts that ended in failure.
+    pub(super) attempts: u32,
+    pub(super) rescues: u32,
+    /// Since when it could start, or when it starts.
+    pub(super) available_ms: TimestampMs,
+    pub(super) error: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireItem<'a> {
+    #[serde(with = "serde_bytes")]
+    record: &'a [u8],
+    attempts: u32,
+    rescues: u32,
+    available_ms: i64,
+    error: Option<&'a str>,
+}
+
+impl Item {
+    pub(super) fn new(record: JobRecord) -> Self {
+        let available_ms = record.not_before_ms.unwrap_or(record.created_ms);
+        Self { record: Arc::new(record), attempts: 0, rescues: 0, available_ms, error: None }
+    }
+
+    pub(super) fn id(&self) -> JobId {
+        self.record.id
+    }
+
+    pub(super) fn payload_bytes(&self) -> usize {
+        self.record.payload.len()
+    }
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let record = record_codec::encode(&self.record);
+        let wire = WireItem {
+            record: &record,
+            attempts: self.attempts,
+            rescues: self.rescues,
+            available_ms: self.available_ms,
+            error: self.error.as_deref(),
+        };
+        // A vector takes every byte, and the structure has nothing that MessagePack cannot express.
+        rmp_serde::to_vec(&wire).unwrap_or_default()
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, String> {
+        let wire: WireItem<'_> = rmp_serde::from_slice(bytes).map_err(|error| error.to_string())?;
+        Ok(Self {
+            record: Arc::new(record_codec::decode(wire.record)?),
+            attempts: wire.attempts,
+            rescues: wire.rescues,
+            available_ms: wire.available_ms,
+            error: wire.error.map(ToOwned::to_owned),
+        })
+    }
+
+    /// The item as it waits for its time: level, scheduled or retryable, item.
+    pub(super) fn encode_delayed(&self, state: JobState) -> Vec<u8> {
+        let level = b'0' + u8::try_from(self.record.priority.level()).unwrap_or(1);
+        let mut bytes = vec![level, if state == JobState::Retryable { b'r' } else { b's' }];
+        bytes.extend(self.encode());
+        bytes
+    }
+
+    pub(super) fn decode_delayed(bytes: &[u8]) -> Result<(JobState, Self), String> {
+        match bytes {
+            [_level, b'r', item @ ..] => Ok((JobState::Retryable, Self::decode(item)?)),
+            [_level, b's', item @ ..] => Ok((JobState::Scheduled, Self::decode(item)?)),
+            _ => Err("a delayed job begins with its level and its state".to_owned()),
+        }
+    }
+}
+
+/// Adds an item to a frame.
+pub(super) fn append(frame: &mut Vec<u8>, item: &Item) {
+    let bytes = item.encode();
+    frame.extend(u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes());
+    frame.extend(bytes);
+}
+
+/// The items of a frame.
+pub(super) fn split(mut frame: &[u8]) -> Result<Vec<Item>, String> {
+    let mut items = Vec::new();
+    while let Some((length, rest)) = frame.split_first_chunk() {
+        let length = u32::from_le_bytes(*length) as usize;
+        let (item, rest) = rest.split_at_checked(length).ok_or("a frame ends in the middle of a job")?;
+        items.push(Item::decode(item)?);
+        frame = rest;
+    }
+    if !frame.is_empty() || items.is_empty() {
+        return Err(format!("{} bytes are left over in a frame of {} jobs", frame.len(), items.len()));
+    }
+    Ok(items)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{JobIdSource, JobKind, NewJob};
+
+    fn item(payload: Vec<u8>, attempts: u32, error: Option<String>) -> Item {
+        let clock = Arc::new(tidemark_model::ManualClock::new(1_764_000_000_000));
+        let id = JobIdSource::new(clock, u64::from(attempts)).next_id();
+        let record = NewJob::from_bytes(JobKind::Write, payload.into()).into_record(id, 5);
+        Item { attempts, error, ..Item::new(record) }
+    }
+
+    proptest! {
+        #[test]
+        fn jobs_survive_their_frame(jobs in proptest::collection::vec((proptest::collection::vec(any::<u8>(), 0..50), any::<u32>(), proptest::option::of(".{0,20}")), 1..70)) {
+            let items: Vec<Item> = jobs.into_iter().map(|(payload, attempts, error)| item(payload, attempts, error)).collect();
+            let mut frame = Vec::new();
+            items.iter().for_each(|item| append(&mut frame, item));
+            prop_assert_eq!(split(&frame), Ok(items));
+        }
+
+        #[test]
+        fn no_bytes_make_the_frame_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _outcome = split(&bytes);
+            let _outcome = Item::decode_delayed(&bytes);
+        }
+    }
+
+    #[test]
+    fn a_delayed_job_keeps_its_state() {
+        let item = item(b"x".to_vec(), 3, None);
+        let bytes = item.encode_delayed(JobState::Retryable);
+        assert_eq!(Item::decode_delayed(&bytes), Ok((JobState::Retryable, item)));
+    }
+}

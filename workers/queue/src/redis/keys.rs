@@ -1,0 +1,82 @@
+//! The names of the keys: `docs/redis-layout.md`.
+
+use crate::{JobId, QueueName};
+
+/// Names keys. All keys of a queue have its name as their hash tag, so that one script can touch them in a cluster.
+#[derive(Clone, Debug)]
+pub(super) struct Keys {
+    prefix: String,
+}
+
+/// The keys of one queue.
+#[derive(Clone, Debug)]
+pub(super) struct QueueKeys {
+    base: String,
+    pub(super) streams: [String; 3],
+    pub(super) delayed: String,
+    pub(super) delayed_items: String,
+    pub(super) counters: String,
+    pub(super) signal: String,
+    pub(super) running: String,
+    pub(super) cancelled: String,
+    pub(super) discarded: String,
+    pub(super) discarded_items: String,
+    pub(super) history: String,
+    /// Frames that nobody could read.
+    pub(super) unreadable: String,
+}
+
+impl Keys {
+    pub(super) fn new(prefix: &str) -> Self {
+        Self { prefix: prefix.to_owned() }
+    }
+
+    pub(super) fn queue(&self, queue: &QueueName) -> QueueKeys {
+        let base = format!("{}:{{{queue}}}:", self.prefix);
+        let key = |name: &str| format!("{base}{name}");
+        QueueKeys {
+            streams: [key("s0"), key("s1"), key("s2")],
+            delayed: key("z"),
+            delayed_items: key("zb"),
+            counters: key("n"),
+            signal: key("sig"),
+            running: key("run"),
+            cancelled: key("x"),
+            discarded: key("d"),
+            discarded_items: key("db"),
+            history: key("h"),
+            unreadable: key("bad"),
+            base,
+        }
+    }
+
+    pub(super) fn layout(&self) -> String {
+        format!("{}:layout", self.prefix)
+    }
+
+    pub(super) fn queues(&self) -> String {
+        format!("{}:queues", self.prefix)
+    }
+
+    pub(super) fn workers(&self) -> [String; 2] {
+        [format!("{}:{{workers}}:w", self.prefix), format!("{}:{{workers}}:t", self.prefix)]
+    }
+
+    pub(super) fn schedules(&self) -> [String; 2] {
+        [format!("{}:{{schedules}}:s", self.prefix), format!("{}:{{schedules}}:v", self.prefix)]
+    }
+
+    pub(super) fn leader(&self, name: &str) -> [String; 2] {
+        [format!("{}:{{lead:{name}}}:owner", self.prefix), format!("{}:{{lead:{name}}}:token", self.prefix)]
+    }
+}
+
+impl QueueKeys {
+    pub(super) fn unique(&self, key: &str) -> String {
+        format!("{}u:{key}", self.base)
+    }
+
+    pub(super) fn result(&self, job: JobId) -> String {
+        format!("{}r:{job}", self.base)
+    }
+}

@@ -1,0 +1,52 @@
+-- Queues jobs of one queue, all or none.
+-- KEYS: 1-3 streams, 4 delayed (sorted set), 5 delayed (hash), 6 counters, 7 signal, 8.. unique keys
+-- ARGV: jobs allowed, bytes allowed, jobs, bytes, then nine per part:
+--   'f' (frame) | 'd' (delayed), level, jobs, bytes, due ms, id, number of its unique key or 0, ms of the key or 0, blob
+-- Returns {'full', waiting, unit}, or {'ok', for each part '' or the id that holds its key}.
+local jobs, bytes = tonumber(ARGV[3]), tonumber(ARGV[4])
+local now = redis.call('HMGET', KEYS[6], 'live', 'bytes')
+local live = tonumber(now[1] or 0) + redis.call('ZCARD', KEYS[4])
+if live + jobs > tonumber(ARGV[1]) then return {'full', live, 'jobs'} end
+local held = tonumber(now[2] or 0)
+if held + bytes > tonumber(ARGV[2]) then return {'full', held, 'bytes'} end
+local answers = {'ok'}
+local added, added_live, added_bytes, duplicates, frames = 0, 0, 0, 0, 0
+for at = 5, #ARGV, 9 do
+  local holder = false
+  local key = tonumber(ARGV[at + 6])
+  if key > 0 then
+    local name = KEYS[7 + key]
+    holder = redis.call('GET', name)
+    if not holder then
+      local period = tonumber(ARGV[at + 7])
+      if period > 0 then redis.call('SET', name, ARGV[at + 5], 'PX', ARGV[at + 7])
+      else redis.call('SET', name, ARGV[at + 5]) end
+    end
+  end
+  if holder then
+    duplicates = duplicates + 1
+    answers[#answers + 1] = holder
+  else
+    local n = tonumber(ARGV[at + 2])
+    added = added + n
+    added_bytes = added_bytes + tonumber(ARGV[at + 3])
+    if ARGV[at] == 'f' then
+      redis.call('XADD', KEYS[1 + ARGV[at + 1]], '*', 'n', ARGV[at + 2], 'f', ARGV[at + 8])
+      added_live = added_live + n
+      frames = frames + 1
+    else
+      redis.call('ZADD', KEYS[4], ARGV[at + 4], ARGV[at + 5])
+      redis.call('HSET', KEYS[5], ARGV[at + 5], ARGV[at + 8])
+    end
+    answers[#answers + 1] = ''
+  end
+end
+if added > 0 then
+  redis.call('HINCRBY', KEYS[6], 'pushed', added)
+  redis.call('HINCRBY', KEYS[6], 'bytes', added_bytes)
+end
+if added_live > 0 then redis.call('HINCRBY', KEYS[6], 'live', added_live) end
+if duplicates > 0 then redis.call('HINCRBY', KEYS[6], 'duplicates', duplicates) end
+for _ = 1, math.min(frames, 16) do redis.call('LPUSH', KEYS[7], '') end
+if frames > 0 then redis.call('LTRIM', KEYS[7], 0, 63) end
+return answers

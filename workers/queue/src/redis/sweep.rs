@@ -1,0 +1,150 @@
+//! What has to be done now and then: making delayed jobs ready, taking frames of lost workers over.
+
+use redis::Value;
+
+use super::{
+    RedisBroker,
+    frame::{self, Item},
+    transition::{End, Source, Transition},
+};
+use crate::{BrokerError, JobState, QueueName, TickReport, record_codec::millis};
+
+/// Most delayed jobs of one call; the script holds the server up for about a microsecond each.
+const PROMOTE_MAX: usize = 256;
+/// Calls for one queue and sweep.
+const PROMOTE_CALLS_MAX: usize = 64;
+/// Most frames taken over in one sweep of one stream.
+const RESCUE_MAX: usize = 128;
+
+impl RedisBroker {
+    pub(super) async fn sweep(&self) -> Result<TickReport, BrokerError> {
+        let mut report = TickReport::default();
+        for queue in self.shared.queue_names().await? {
+            report.promoted += self.promote(&queue).await?;
+            for level in 0..3 {
+                let (rescued, poisoned) = self.rescue(&queue, level).await?;
+                report.rescued += rescued;
+                report.poisoned += poisoned;
+            }
+        }
+        Ok(report)
+    }
+
+    async fn promote(&self, queue: &QueueName) -> Result<u64, BrokerError> {
+        let keys = self.shared.keys.queue(queue);
+        let mut promoted = 0;
+        for _ in 0..PROMOTE_CALLS_MAX {
+            let mut call = self.shared.scripts.promote.prepare_invoke();
+            keys.streams.iter().for_each(|stream| {
+                call.key(stream);
+            });
+            call.key(&keys.delayed).key(&keys.delayed_items).key(&keys.counters).key(&keys.signal).arg(PROMOTE_MAX);
+            let moved: u64 = self.shared.run(&call).await?;
+            promoted += moved;
+            if moved < PROMOTE_MAX as u64 {
+                break;
+            }
+        }
+        Ok(promoted)
+    }
+
+    /// Takes frames over whose lease ran out: how many jobs were rescued, how many discarded as poison.
+    async fn rescue(&self, queue: &QueueName, level: u8) -> Result<(u64, u64), BrokerError> {
+        let idle = self.idle_frames(queue, level).await?;
+        let (mut rescued, mut poisoned) = (0, 0);
+        for (entry, worker) in idle {
+            let Some(frame) = self.frame_at(queue, level, entry).await? else { continue };
+            let mut transition = Transition::new(self, queue);
+            let counts = match frame::split(&frame) {
+                Ok(items) => self.add_rescues(&mut transition, level, entry, &items, &worker),
+                Err(reason) => {
+                    self.set_aside(queue, level, entry, &frame, &reason).await?;
+                    continue;
+                }
+            };
+            if transition.commit().await?.first() == Some(&true) {
+                rescued += counts.0;
+                poisoned += counts.1;
+            }
+        }
+        Ok((rescued, poisoned))
+    }
+
+    fn add_rescues(
+        &self,
+        transition: &mut Transition<'_>,
+        level: u8,
+        entry: (u64, u64),
+        items: &[Item],
+        worker: &str,
+    ) -> (u64, u64) {
+        let min_idle_ms = millis(self.shared.options.lease).max(1);
+        transition.take(&Source::Pending { level, entry, jobs: items.len(), min_idle_ms });
+        let (mut rescued, mut poisoned, mut bytes) = (0, 0, 0);
+        for item in items {
+            bytes += i64::try_from(item.payload_bytes()).unwrap_or(0);
+            let rescues = item.rescues + 1;
+            let next = Item { rescues, error: Some(format!("lease of {worker} ran out")), ..item.clone() };
+            if rescues >= self.shared.options.rescues_max {
+                let reason = format!("poison: {rescues} workers were lost while they held it, the last was {worker}");
+                transition.finish(&next, &End { ran: true, ..End::unstarted(JobState::Discarded, &reason) });
+                poisoned += 1;
+            } else {
+                transition.requeue(&next);
+                rescued += 1;
+            }
+        }
+        transition.count("rescued", rescued + poisoned);
+        transition.count("discarded", poisoned);
+        transition.count("bytes", -bytes);
+        (rescued.unsigned_abs(), poisoned.unsigned_abs())
+    }
+
+    /// Entries whose lease ran out, and who had them.
+    async fn idle_frames(&self, queue: &QueueName, level: u8) -> Result<Vec<((u64, u64), String)>, BrokerError> {
+        let keys = self.shared.keys.queue(queue);
+        let Some(stream) = keys.streams.get(usize::from(level)) else { return Ok(Vec::new()) };
+        let mut command = redis::cmd("XPENDING");
+        command.arg(stream).arg("workers").arg("IDLE").arg(millis(self.shared.options.lease).max(1));
+        command.arg("-").arg("+").arg(RESCUE_MAX);
+        let pending: Vec<(String, String, u64, u64)> = match self.shared.run(&command).await {
+            // No job was ever fetched from it.
+            Err(BrokerError::Unavailable(reason) | BrokerError::Corrupt(reason)) if reason.contains("NOGROUP") => {
+                return Ok(Vec::new());
+            }
+            pending => pending?,
+        };
+        let read = |(entry, worker, ..): (String, String, u64, u64)| Some((parse_entry(&entry)?, worker));
+        Ok(pending.into_iter().filter_map(read).collect())
+    }
+
+    pub(super) async fn frame_at(
+        &self,
+        queue: &QueueName,
+        level: u8,
+        entry: (u64, u64),
+    ) -> Result<Option<Vec<u8>>, BrokerError> {
+        let keys = self.shared.keys.queue(queue);
+        let Some(stream) = keys.streams.get(usize::from(level)) else { return Ok(None) };
+        let id = super::transition::entry_text(entry);
+        let found: Vec<(String, Vec<Value>)> =
+            self.shared.run(redis::cmd("XRANGE").arg(stream).arg(&id).arg(&id)).await?;
+        Ok(found.into_iter().next().and_then(|(_, fields)| frame_of(fields)))
+    }
+}
+
+/// The frame among the fields of an entry.
+pub(super) fn frame_of(fields: Vec<Value>) -> Option<Vec<u8>> {
+    let mut fields = fields.into_iter();
+    while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
+        if redis::from_redis_value::<String>(name).is_ok_and(|name| name == "f") {
+            return redis::from_redis_value(value).ok();
+        }
+    }
+    None
+}
+
+pub(super) fn parse_entry(text: &str) -> Option<(u64, u64)> {
+    let (millis, number) = text.split_once('-')?;
+    Some((millis.parse().ok()?, number.parse().ok()?))
+}

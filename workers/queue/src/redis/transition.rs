@@ -1,0 +1,274 @@
+//! Calls of `transition.lua`: where jobs leave, and what follows from it.
+
+use bytes::Bytes;
+
+use super::{
+    Fate, HeldFrame, RedisBroker,
+    frame::{self, Item},
+    keys::QueueKeys,
+};
+use crate::{
+    BrokerError, JobId, JobRecord, JobState, Outcome, QueueName, RESULT_BYTES_MAX, WorkerId, finished_codec,
+    record_codec::millis,
+    table::{Finished, shorten, view_of},
+};
+
+/// Where jobs are taken from.
+#[derive(Clone, Debug)]
+pub(super) enum Source {
+    /// A pending frame, idle for at least so long if that is not 0.
+    Pending { level: u8, entry: (u64, u64), jobs: usize, min_idle_ms: u64 },
+    /// A frame that nobody has.
+    Queued { level: u8, entry: (u64, u64), jobs: usize },
+    /// A delayed job.
+    Delayed { id: JobId, state: JobState },
+    /// A discarded job.
+    Discarded { id: JobId },
+}
+
+/// Gathers moves for one call.
+pub(super) struct Transition<'a> {
+    broker: &'a RedisBroker,
+    keys: QueueKeys,
+    extra_keys: Vec<String>,
+    moves: Vec<Move>,
+}
+
+struct Move {
+    source: [Vec<u8>; 5],
+    effects: Vec<[Vec<u8>; 5]>,
+}
+
+fn text(value: impl ToString) -> Vec<u8> {
+    value.to_string().into_bytes()
+}
+
+pub(super) fn entry_text(entry: (u64, u64)) -> String {
+    format!("{}-{}", entry.0, entry.1)
+}
+
+impl<'a> Transition<'a> {
+    pub(super) fn new(broker: &'a RedisBroker, queue: &QueueName) -> Self {
+        Self { broker, keys: broker.shared.keys.queue(queue), extra_keys: Vec::new(), moves: Vec::new() }
+    }
+
+    /// Begins a move; the effects that follow happen if it is made.
+    pub(super) fn take(&mut self, source: &Source) {
+        let source = match source {
+            Source::Pending { level, entry, jobs, min_idle_ms } => {
+                [text("p"), text(level), text(entry_text(*entry)), text(jobs), text(min_idle_ms)]
+            }
+            Source::Queued { level, entry, jobs } => {
+                [text("q"), text(level), text(entry_text(*entry)), text(jobs), text(0)]
+            }
+            Source::Delayed { id, state } => {
+                let retryable = u8::from(*state == JobState::Retryable);
+                [text("z"), id.as_bytes().to_vec(), text(retryable), text(0), text(0)]
+            }
+            Source::Discarded { id } => [text("d"), id.as_bytes().to_vec(), text(0), text(0), text(0)],
+        };
+        self.moves.push(Move { source, effects: Vec::new() });
+    }
+
+    fn effect(&mut self, kind: &str, arguments: [Vec<u8>; 4]) {
+        let [a, b, c, d] = arguments;
+        if let Some(last) = self.moves.last_mut() {
+            last.effects.push([text(kind), a, b, c, d]);
+        }
+    }
+
+    fn extra_key(&mut self, key: String) -> Vec<u8> {
+        self.extra_keys.push(key);
+        text(self.extra_keys.len())
+    }
+
+    pub(super) fn count(&mut self, counter: &str, by: i64) {
+        if by != 0 {
+            self.effect("c", [text(counter), text(by), Vec::new(), Vec::new()]);
+        }
+    }
+
+    /// Lines a job up at the front level: it has waited before.
+    pub(super) fn requeue(&mut self, item: &Item) {
+        let mut frame = Vec::new();
+        frame::append(&mut frame, item);
+        self.effect("a", [text(0), text(1), frame, Vec::new()]);
+        self.count("bytes", i64::try_from(item.payload_bytes()).unwrap_or(0));
+    }
+
+    pub(super) fn delay(&mut self, item: &Item, state: JobState) {
+        let retryable = u8::from(state == JobState::Retryable);
+        let id = item.id().as_bytes().to_vec();
+        self.effect("z", [id, text(item.available_ms), text(retryable), item.encode_delayed(state)]);
+        self.count("bytes", i64::try_from(item.payload_bytes()).unwrap_or(0));
+    }
+
+    pub(super) fn claim_key(&mut self, record: &JobRecord) {
+        use crate::UniqueMode;
+        let Some(unique) = &record.unique else { return };
+        let period_ms = match unique.mode {
+            UniqueMode::UntilDone => 0,
+            UniqueMode::For(period) => millis(period).max(1),
+        };
+        let key = self.extra_key(self.keys.unique(&unique.key));
+        self.effect("k", [key, record.id.as_bytes().to_vec(), text(period_ms), Vec::new()]);
+    }
+
+    /// Ends a job.
+    pub(super) fn finish(&mut self, item: &Item, end: &End) {
+        let record = &item.record;
+        if let Some(unique) = &record.unique {
+            let key = self.extra_key(self.keys.unique(&unique.key));
+            self.effect("u", [key, record.id.as_bytes().to_vec(), Vec::new(), Vec::new()]);
+        }
+        let result = end.result.as_ref().filter(|result| result.len() <= RESULT_BYTES_MAX);
+        let result = result.filter(|_| record.result_ttl.is_some()).cloned();
+        let asked_for = record.result_ttl.is_some() || end.state != JobState::Completed || item.attempts > 0;
+        if asked_for || self.broker.history_allowed() {
+            self.keep(item, end, result);
+        }
+    }
+
+    fn keep(&mut self, item: &Item, end: &End, result: Option<Bytes>) {
+        let record = match end.state {
+            JobState::Completed => JobRecord { payload: Bytes::new(), ..(*item.record).clone() },
+            _ => (*item.record).clone(),
+        };
+        let mut view = view_of(&item.record, end.state, item.attempts + u32::from(end.ran));
+        view.rescues = item.rescues;
+        view.worker.clone_from(&end.worker);
+        view.started_ms = end.started_ms;
+        view.finished_ms = Some(self.broker.shared.clock.now_ms());
+        view.error = end.error.clone().map(shorten).or_else(|| item.error.clone());
+        view.result = result;
+        let blob = finished_codec::encode(&Finished { view, record: record.into() });
+        let id = item.id();
+        if let Some(ttl) = item.record.result_ttl {
+            let key = self.extra_key(self.keys.result(id));
+            self.effect("r", [key, text(millis(ttl).max(1)), blob.clone(), Vec::new()]);
+        }
+        if end.state == JobState::Discarded {
+            self.effect("d", [id.as_bytes().to_vec(), blob, Vec::new(), Vec::new()]);
+        } else {
+            self.effect("h", [blob, Vec::new(), Vec::new(), Vec::new()]);
+        }
+    }
+
+    pub(super) fn forget_cancel(&mut self, id: JobId) {
+        self.effect("x", [id.as_bytes().to_vec(), Vec::new(), Vec::new(), Vec::new()]);
+    }
+
+    /// Makes the moves; which of them were made.
+    pub(super) async fn commit(self) -> Result<Vec<bool>, BrokerError> {
+        if self.moves.is_empty() {
+            return Ok(Vec::new());
+        }
+        let shared = &self.broker.shared;
+        let mut call = shared.scripts.transition.prepare_invoke();
+        let keys = &self.keys;
+        keys.streams.iter().for_each(|stream| {
+            call.key(stream);
+        });
+        call.key(&keys.delayed).key(&keys.delayed_items).key(&keys.counters).key(&keys.signal).key(&keys.running);
+        call.key(&keys.cancelled).key(&keys.discarded).key(&keys.discarded_items).key(&keys.history);
+        self.extra_keys.iter().for_each(|key| {
+            call.key(key);
+        });
+        call.arg(shared.options.discarded_jobs_max.max(1)).arg(shared.options.history_jobs_max.max(1));
+        for one in &self.moves {
+            one.source.iter().for_each(|argument| {
+                call.arg(argument);
+            });
+            call.arg(one.effects.len());
+            one.effects.iter().flatten().for_each(|argument| {
+                call.arg(argument);
+            });
+        }
+        let made: Vec<u8> = shared.run::<Vec<i64>>(&call).await?.into_iter().map(|made| u8::from(made == 1)).collect();
+        Ok(made.into_iter().map(|made| made == 1).collect())
+    }
+}
+
+/// How a job ended.
+#[derive(Clone, Debug)]
+pub(super) struct End {
+    pub(super) state: JobState,
+    pub(super) result: Option<Bytes>,
+    pub(super) error: Option<String>,
+    pub(super) worker: Option<WorkerId>,
+    pub(super) started_ms: Option<i64>,
+    /// Whether the attempt that ended is to be counted beside those that failed before.
+    pub(super) ran: bool,
+}
+
+impl End {
+    /// The end of a job that did not run.
+    pub(super) fn unstarted(state: JobState, error: &str) -> Self {
+        Self { state, result: None, error: Some(error.to_owned()), worker: None, started_ms: None, ran: false }
+    }
+}
+
+impl HeldFrame {
+    /// Adds what became of the frame's jobs to a transition; the state in which each of them is then.
+    pub(super) fn add_to(&self, transition: &mut Transition<'_>, now_ms: i64) -> Vec<JobState> {
+        let (mut completed, mut retried, mut discarded, mut cancelled, mut bytes) = (0, 0, 0, 0, 0);
+        let mut states = Vec::with_capacity(self.items.len());
+        for (item, fate) in self.items.iter().zip(&self.outcomes) {
+            bytes += i64::try_from(item.payload_bytes()).unwrap_or(0);
+            let state = self.add_one(transition, item, fate.as_ref(), now_ms);
+            match state {
+                JobState::Completed => completed += 1,
+                JobState::Retryable => retried += 1,
+                JobState::Discarded => discarded += 1,
+                JobState::Cancelled => cancelled += 1,
+                _ => {}
+            }
+            states.push(state);
+        }
+        transition.count("completed", completed);
+        transition.count("retried", retried);
+        transition.count("discarded", discarded);
+        transition.count("cancelled", cancelled);
+        transition.count("bytes", -bytes);
+        states
+    }
+
+    fn add_one(&self, transition: &mut Transition<'_>, item: &Item, fate: Option<&Fate>, now_ms: i64) -> JobState {
+        let end = |state, result, error| End {
+            state,
+            result,
+            error,
+            worker: Some(self.worker.clone()),
+            started_ms: Some(self.started_ms),
+            ran: true,
+        };
+        let later = |delay| now_ms.saturating_add(i64::try_from(millis(delay)).unwrap_or(i64::MAX));
+        let (state, result, error) = match fate {
+            Some(Fate::Settled(Outcome::Completed { result })) => (JobState::Completed, result.clone(), None),
+            Some(Fate::Settled(Outcome::Discard { reason })) => (JobState::Discarded, None, Some(reason.clone())),
+            Some(Fate::Settled(Outcome::Cancelled { reason })) => {
+                transition.forget_cancel(item.id());
+                (JobState::Cancelled, None, Some(reason.clone()))
+            }
+            Some(Fate::Settled(Outcome::Retry { reason, .. })) if item.attempts + 1 >= item.record.attempts_max => {
+                (JobState::Discarded, None, Some(reason.clone()))
+            }
+            Some(Fate::Settled(Outcome::Retry { reason, delay })) => {
+                let error = Some(shorten(reason.clone()));
+                let next = Item { attempts: item.attempts + 1, available_ms: later(*delay), error, ..item.clone() };
+                transition.delay(&next, JobState::Retryable);
+                return JobState::Retryable;
+            }
+            Some(Fate::Settled(Outcome::Snooze { delay })) => {
+                transition.delay(&Item { available_ms: later(*delay), ..item.clone() }, JobState::Scheduled);
+                return JobState::Scheduled;
+            }
+            Some(Fate::Released) | None => {
+                transition.requeue(item);
+                return JobState::Available;
+            }
+        };
+        transition.finish(item, &end(state, result, error));
+        state
+    }
+}

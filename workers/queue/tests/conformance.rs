@@ -1,0 +1,563 @@
+//! What every broker has to do, on all three of them.
+
+mod support;
+
+use std::time::Duration;
+
+use support::{Harness, Kind, LEASE, job, options, request, text_of};
+use tidemark_queue::{
+    Broker, BrokerError, BrokerOptions, Cancelled, CatchUp, Completion, JobFilter, JobKind, JobState, JobTemplate,
+    LeaseState, NewJob, Outcome, PAYLOAD_BYTES_MAX, Page, Priority, Pushed, Schedule, ScheduleExpect, Settled, Timing,
+    WorkerId, WorkerReport,
+};
+
+macro_rules! on_every_broker {
+    ($($case:ident,)*) => {
+        mod memory { $(#[tokio::test] async fn $case() { super::run(super::Kind::Memory, super::$case).await; })* }
+        mod embedded { $(#[tokio::test] async fn $case() { super::run(super::Kind::Embedded, super::$case).await; })* }
+        mod redis { $(#[tokio::test] async fn $case() { super::run(super::Kind::Redis, super::$case).await; })* }
+    };
+}
+
+on_every_broker! {
+    jobs_come_in_order_and_leave_when_they_are_completed,
+    urgent_jobs_go_first,
+    a_job_waits_for_its_time,
+    a_failed_job_is_tried_again_and_discarded_after_its_last_attempt,
+    a_job_that_is_put_off_keeps_its_attempt_number,
+    a_discarded_job_can_be_retried_by_hand,
+    a_job_that_waits_for_its_next_attempt_can_be_retried_at_once,
+    a_unique_key_keeps_others_away_until_the_job_is_done,
+    a_unique_key_with_a_period_outlives_its_job,
+    a_rescued_job_keeps_its_attempt_number_and_the_lost_worker_cannot_settle_it,
+    an_extended_lease_does_not_run_out,
+    a_job_whose_workers_are_lost_three_times_is_poison,
+    a_released_job_keeps_its_attempt_number,
+    a_waiting_job_can_be_called_off,
+    a_running_job_can_be_called_off_through_its_lease,
+    a_paused_queue_gives_nothing_and_takes_everything,
+    a_full_queue_refuses_and_says_its_limit,
+    an_expired_job_is_discarded,
+    the_end_of_a_job_can_be_awaited,
+    a_fetch_waits_for_a_job,
+    lists_are_filtered_and_come_in_pages,
+    workers_are_listed_until_they_say_goodbye,
+    schedules_are_written_by_compare_and_set,
+    only_one_leads_at_a_time_and_tokens_grow,
+    many_small_jobs_come_once_each,
+    a_payload_or_a_push_that_is_too_large_is_refused,
+    a_closed_broker_says_so,
+}
+
+async fn run<F: Future<Output = ()>>(kind: Kind, case: impl FnOnce(Start) -> F) {
+    case(Start(kind)).await;
+}
+
+/// Starts the broker that a case is to run on.
+#[derive(Clone, Copy)]
+struct Start(Kind);
+
+macro_rules! start {
+    ($start:expr) => {
+        start!($start, options())
+    };
+    ($start:expr, $options:expr) => {
+        match Harness::start($start.0, $options).await {
+            Some(harness) => harness,
+            None => return,
+        }
+    };
+}
+
+fn completed() -> Outcome {
+    Outcome::Completed { result: None }
+}
+
+fn retry(delay: Duration) -> Outcome {
+    Outcome::Retry { reason: "no luck".to_owned(), delay }
+}
+
+async fn state_of(harness: &Harness, id: tidemark_queue::JobId) -> Option<JobState> {
+    harness.broker.job(id).await.unwrap().map(|view| view.state)
+}
+
+async fn jobs_come_in_order_and_leave_when_they_are_completed(start: Start) {
+    let harness = start!(start);
+    let pushed = harness.push((0..20).map(|number| job(&format!("{number:02}"))).collect()).await;
+    assert!(pushed.iter().all(|pushed| matches!(pushed, Pushed::Queued(_))));
+    assert_eq!(harness.stats().await.ready, 20);
+    let mut deliveries = harness.fetch(12).await;
+    assert_eq!(deliveries.len(), 12);
+    let stats = harness.stats().await;
+    assert_eq!((stats.ready, stats.running), (8, 12));
+    assert_eq!(state_of(&harness, pushed[3].id()).await, Some(JobState::Running));
+    assert_eq!(state_of(&harness, pushed[15].id()).await, Some(JobState::Available));
+    deliveries.extend(harness.fetch(20).await);
+    let texts: Vec<String> = deliveries.iter().map(text_of).collect();
+    assert_eq!(texts, (0..20).map(|number| format!("{number:02}")).collect::<Vec<_>>());
+    assert!(deliveries.iter().all(|delivery| delivery.attempt == 1 && delivery.rescues == 0));
+    let settlements = deliveries.iter().map(|delivery| (delivery.receipt.clone(), completed())).collect();
+    let settled = harness.broker.settle(settlements).await.unwrap();
+    assert_eq!(settled, vec![Settled::Recorded(JobState::Completed); 20]);
+    let again = harness.broker.settle(vec![(deliveries[0].receipt.clone(), completed())]).await.unwrap();
+    assert_eq!(again, [Settled::Stale]);
+    let stats = harness.stats().await;
+    assert_eq!((stats.ready, stats.running, stats.totals.completed, stats.totals.pushed), (0, 0, 20, 20));
+    assert_eq!(state_of(&harness, pushed[3].id()).await, Some(JobState::Completed));
+}
+
+async fn urgent_jobs_go_first(start: Start) {
+    let harness = start!(start);
+    let of = |priority: Priority| job(priority.name()).with_priority(priority);
+    harness.push(vec![of(Priority::Low), of(Priority::Normal), of(Priority::High)]).await;
+    let mut order = Vec::new();
+    for _ in 0..3 {
+        order.push(text_of(&harness.fetch(1).await[0]));
+    }
+    assert_eq!(order, ["high", "normal", "low"]);
+    // A flood of urgent jobs does not starve the others.
+    harness.push((0..32).map(|_| of(Priority::High)).collect()).await;
+    harness.push(vec![of(Priority::Low)]).await;
+    let mut seen = Vec::new();
+    for _ in 0..20 {
+        seen.push(text_of(&harness.fetch(1).await[0]));
+    }
+    assert!(seen.contains(&"low".to_owned()), "{seen:?}");
+}
+
+async fn a_job_waits_for_its_time(start: Start) {
+    let harness = start!(start);
+    let due_ms = harness.now_ms() + 200;
+    let id = harness.push(vec![job("later").not_before(due_ms)]).await[0].id();
+    let stats = harness.stats().await;
+    assert_eq!((stats.scheduled, stats.ready, stats.retryable), (1, 0, 0));
+    assert_eq!(state_of(&harness, id).await, Some(JobState::Scheduled));
+    assert!(harness.fetch(1).await.is_empty());
+    let delivery = harness.fetch_one().await;
+    assert!(harness.now_ms() >= due_ms);
+    assert_eq!((text_of(&delivery), delivery.attempt), ("later".to_owned(), 1));
+    assert_eq!(harness.stats().await.scheduled, 0);
+}
+
+async fn a_failed_job_is_tried_again_and_discarded_after_its_last_attempt(start: Start) {
+    let harness = start!(start);
+    let id = harness.push(vec![NewJob { attempts_max: 2, ..job("bad") }]).await[0].id();
+    let first = harness.fetch_one().await;
+    let settled = harness.broker.settle(vec![(first.receipt, retry(Duration::from_millis(50)))]).await.unwrap();
+    assert_eq!(settled, [Settled::Recorded(JobState::Retryable)]);
+    let stats = harness.stats().await;
+    assert_eq!((stats.retryable, stats.scheduled, stats.totals.retried), (1, 0, 1));
+    let view = harness.broker.job(id).await.unwrap().unwrap();
+    assert_eq!((view.state, view.attempt, view.error.as_deref()), (JobState::Retryable, 1, Some("no luck")));
+    let second = harness.fetch_one().await;
+    assert_eq!(second.attempt, 2);
+    let settled = harness.broker.settle(vec![(second.receipt, retry(Duration::ZERO))]).await.unwrap();
+    assert_eq!(settled, [Settled::Recorded(JobState::Discarded)]);
+    let view = harness.broker.job(id).await.unwrap().unwrap();
+    assert_eq!((view.state, view.attempt, &view.payload[..]), (JobState::Discarded, 2, &b"bad"[..]));
+    let stats = harness.stats().await;
+    assert_eq!((stats.discarded, stats.retryable, stats.totals.discarded), (1, 0, 1));
+}
+
+async fn a_job_that_is_put_off_keeps_its_attempt_number(start: Start) {
+    let harness = start!(start);
+    harness.push(vec![NewJob { attempts_max: 1, ..job("early") }]).await;
+    let first = harness.fetch_one().await;
+    let snooze = Outcome::Snooze { delay: Duration::from_millis(20) };
+    assert_eq!(
+        harness.broker.settle(vec![(first.receipt, snooze)]).await.unwrap(),
+        [Settled::Recorded(JobState::Scheduled)]
+    );
+    assert_eq!(harness.fetch_one().await.attempt, 1);
+}
+
+async fn a_discarded_job_can_be_retried_by_hand(start: Start) {
+    let harness = start!(start);
+    let id = harness.push(vec![job("hopeless").unique_until_done("k")]).await[0].id();
+    let first = harness.fetch_one().await;
+    let discard = Outcome::Discard { reason: "no use".to_owned() };
+    harness.broker.settle(vec![(first.receipt, discard)]).await.unwrap();
+    assert!(!harness.broker.retry(job_id_of_nobody()).await.unwrap());
+    assert!(harness.broker.retry(id).await.unwrap());
+    assert_eq!(harness.stats().await.discarded, 0);
+    assert_eq!(harness.push(vec![job("other").unique_until_done("k")]).await, [Pushed::Duplicate(id)]);
+    let again = harness.fetch_one().await;
+    assert_eq!((again.job.id, again.attempt), (id, 1));
+    harness.broker.settle(vec![(again.receipt, completed())]).await.unwrap();
+    assert!(!harness.broker.retry(id).await.unwrap());
+}
+
+async fn a_job_that_waits_for_its_next_attempt_can_be_retried_at_once(start: Start) {
+    let harness = start!(start);
+    let id = harness.push(vec![job("slow")]).await[0].id();
+    let first = harness.fetch_one().await;
+    harness.broker.settle(vec![(first.receipt, retry(Duration::from_secs(3_600)))]).await.unwrap();
+    assert!(harness.fetch(1).await.is_empty());
+    assert!(harness.broker.retry(id).await.unwrap());
+    assert_eq!(harness.fetch(1).await[0].attempt, 1);
+    assert_eq!(harness.stats().await.retryable, 0);
+}
+
+async fn a_unique_key_keeps_others_away_until_the_job_is_done(start: Start) {
+    let harness = start!(start);
+    let unique = || job("once").unique_until_done("target-7");
+    let pushed = harness.push(vec![unique(), unique(), job("free")]).await;
+    let id = pushed[0].id();
+    assert_eq!(pushed[1], Pushed::Duplicate(id));
+    assert!(matches!(pushed[2], Pushed::Queued(_)));
+    let first = harness.fetch_one().await;
+    assert_eq!(harness.push(vec![unique()]).await, [Pushed::Duplicate(id)]);
+    harness.broker.settle(vec![(first.receipt, completed())]).await.unwrap();
+    assert!(matches!(harness.push(vec![unique()]).await[0], Pushed::Queued(_)));
+    assert_eq!(harness.stats().await.totals.duplicates, 2);
+}
+
+async fn a_unique_key_with_a_period_outlives_its_job(start: Start) {
+    let harness = start!(start);
+    let unique = || job("slot").unique_for("every@1", Duration::from_millis(300));
+    let id = harness.push(vec![unique()]).await[0].id();
+    let first = harness.fetch_one().await;
+    harness.broker.settle(vec![(first.receipt, completed())]).await.unwrap();
+    assert_eq!(harness.push(vec![unique()]).await, [Pushed::Duplicate(id)]);
+    harness
+        .eventually("the period is over", || async {
+            matches!(harness.push(vec![unique()]).await[0], Pushed::Queued(_))
+        })
+        .await;
+}
+
+async fn a_rescued_job_keeps_its_attempt_number_and_the_lost_worker_cannot_settle_it(start: Start) {
+    let harness = start!(start);
+    harness.push(vec![job("held")]).await;
+    let lost = harness.fetch_as("lost", 1).await.remove(0);
+    let rescued = harness.fetch_one().await;
+    assert_eq!((rescued.job.id, rescued.attempt, rescued.rescues), (lost.job.id, 1, 1));
+    assert_eq!(harness.broker.extend(&[lost.receipt.clone()]).await.unwrap(), [LeaseState::Lost]);
+    assert_eq!(harness.broker.settle(vec![(lost.receipt, completed())]).await.unwrap(), [Settled::Stale]);
+    assert_eq!(
+        harness.broker.settle(vec![(rescued.receipt, completed())]).await.unwrap(),
+        [Settled::Recorded(JobState::Completed)]
+    );
+    let stats = harness.stats().await;
+    assert_eq!((stats.totals.rescued, stats.totals.completed, stats.ready, stats.running), (1, 1, 0, 0));
+}
+
+async fn an_extended_lease_does_not_run_out(start: Start) {
+    let harness = start!(start);
+    harness.push(vec![job("long")]).await;
+    let delivery = harness.fetch_one().await;
+    let until_ms = harness.now_ms() + 3 * i64::try_from(LEASE.as_millis()).unwrap();
+    harness
+        .eventually("three leases are over", || async {
+            let leases = harness.broker.extend(&[delivery.receipt.clone()]).await.unwrap();
+            assert_eq!(leases, [LeaseState::Held]);
+            harness.now_ms() > until_ms
+        })
+        .await;
+    assert_eq!(
+        harness.broker.settle(vec![(delivery.receipt, completed())]).await.unwrap(),
+        [Settled::Recorded(JobState::Completed)]
+    );
+    assert_eq!(harness.stats().await.totals.rescued, 0);
+}
+
+async fn a_job_whose_workers_are_lost_three_times_is_poison(start: Start) {
+    let harness = start!(start, BrokerOptions { lease: Duration::from_millis(60), ..options() });
+    let id = harness.push(vec![job("bomb")]).await[0].id();
+    for rescues in 0..3 {
+        assert_eq!(harness.fetch_one().await.rescues, rescues);
+    }
+    harness.eventually("discarded", || async { state_of(&harness, id).await == Some(JobState::Discarded) }).await;
+    let error = harness.broker.job(id).await.unwrap().unwrap().error.unwrap();
+    assert_eq!(error, "poison: 3 workers were lost while they held it, the last was w1");
+    assert!(harness.fetch(1).await.is_empty());
+    assert_eq!(harness.stats().await.discarded, 1);
+}
+
+async fn a_released_job_keeps_its_attempt_number(start: Start) {
+    let harness = start!(start);
+    harness.push(vec![job("back"), job("next")]).await;
+    let first = harness.fetch(1).await.remove(0);
+    harness.broker.release(vec![first.receipt.clone()]).await.unwrap();
+    let again = harness.fetch(1).await.remove(0);
+    assert_eq!((text_of(&again), again.attempt, again.rescues), ("back".to_owned(), 1, 0));
+    assert_eq!(harness.broker.settle(vec![(first.receipt, completed())]).await.unwrap(), [Settled::Stale]);
+}
+
+async fn a_waiting_job_can_be_called_off(start: Start) {
+    let harness = start!(start);
+    let later = job("later").not_before(harness.now_ms() + 60_000);
+    let pushed = harness.push(vec![job("now").unique_until_done("k"), later, job("kept")]).await;
+    assert_eq!(harness.broker.cancel(pushed[0].id()).await.unwrap(), Cancelled::Now);
+    assert_eq!(harness.broker.cancel(pushed[1].id()).await.unwrap(), Cancelled::Now);
+    assert_eq!(harness.broker.cancel(job_id_of_nobody()).await.unwrap(), Cancelled::Unknown);
+    assert_eq!(state_of(&harness, pushed[0].id()).await, Some(JobState::Cancelled));
+    let left: Vec<String> = harness.fetch(10).await.iter().map(text_of).collect();
+    assert_eq!(left, ["kept"]);
+    assert!(matches!(harness.push(vec![job("new").unique_until_done("k")]).await[0], Pushed::Queued(_)));
+    assert_eq!(harness.broker.cancel(pushed[0].id()).await.unwrap(), Cancelled::TooLate(JobState::Cancelled));
+    let stats = harness.stats().await;
+    assert_eq!((stats.scheduled, stats.totals.cancelled), (0, 2));
+}
+
+async fn a_running_job_can_be_called_off_through_its_lease(start: Start) {
+    let harness = start!(start);
+    let id = harness.push(vec![job("endless")]).await[0].id();
+    let delivery = harness.fetch_one().await;
+    assert_eq!(harness.broker.cancel(id).await.unwrap(), Cancelled::Requested);
+    let leases = harness.broker.extend(&[delivery.receipt.clone()]).await.unwrap();
+    assert_eq!(leases, [LeaseState::CancelRequested]);
+    let outcome = Outcome::Cancelled { reason: "as asked".to_owned() };
+    let settled = harness.broker.settle(vec![(delivery.receipt, outcome)]).await.unwrap();
+    assert_eq!(settled, [Settled::Recorded(JobState::Cancelled)]);
+    assert_eq!(harness.broker.cancel(id).await.unwrap(), Cancelled::TooLate(JobState::Cancelled));
+}
+
+async fn a_paused_queue_gives_nothing_and_takes_everything(start: Start) {
+    let harness = start!(start);
+    let queue = JobKind::Notify.default_queue();
+    harness.broker.pause(&queue).await.unwrap();
+    harness.push(vec![job("patient")]).await;
+    assert!(harness.fetch(1).await.is_empty());
+    assert!(harness.stats().await.paused);
+    harness.broker.resume(&queue).await.unwrap();
+    assert_eq!(harness.fetch(1).await.len(), 1);
+    assert!(!harness.stats().await.paused);
+}
+
+async fn a_full_queue_refuses_and_says_its_limit(start: Start) {
+    let harness = start!(start, BrokerOptions { queue_jobs_max: 3, queue_bytes_max: 100, ..options() });
+    harness.push(vec![job("1"), job("2")]).await;
+    let error = harness.broker.push(vec![job("3"), job("4")]).await.unwrap_err();
+    let text = error.to_string();
+    assert_eq!(text, "queue `notify` is full: 2 jobs wait, at most 3 are allowed; see `queue.jobs_max`");
+    assert_eq!(harness.stats().await.ready, 2);
+    let error = harness.broker.push(vec![job(&"x".repeat(99))]).await.unwrap_err();
+    assert!(matches!(error, BrokerError::Full { unit: "payload bytes", limit: 100, .. }), "{error}");
+    harness.push(vec![job("3")]).await;
+    let settlements = harness.fetch(3).await.into_iter().map(|delivery| (delivery.receipt, completed())).collect();
+    harness.broker.settle(settlements).await.unwrap();
+    harness.push(vec![job(&"x".repeat(100))]).await;
+}
+
+async fn an_expired_job_is_discarded(start: Start) {
+    let harness = start!(start);
+    let id = harness.push(vec![job("stale news").expires(harness.now_ms() + 50)]).await[0].id();
+    harness
+        .eventually("its time is over", || {
+            let now_ms = harness.now_ms();
+            async move { now_ms > 0 }
+        })
+        .await;
+    let until_ms = harness.now_ms() + 60;
+    harness
+        .eventually("it has expired", || {
+            let is_over = harness.now_ms() > until_ms;
+            async move { is_over }
+        })
+        .await;
+    assert!(harness.fetch(1).await.is_empty());
+    let view = harness.broker.job(id).await.unwrap().unwrap();
+    assert_eq!((view.state, view.error.as_deref()), (JobState::Discarded, Some("expired before it could start")));
+}
+
+async fn the_end_of_a_job_can_be_awaited(start: Start) {
+    let harness = start!(start);
+    let minute = Duration::from_secs(60);
+    let id = harness.push(vec![job("asked").with_result(minute)]).await[0].id();
+    assert_eq!(harness.broker.completion(id, Duration::from_millis(10)).await.unwrap(), Completion::Pending);
+    assert_eq!(harness.broker.completion(job_id_of_nobody(), Duration::ZERO).await.unwrap(), Completion::Unknown);
+    let (completion, ()) = tokio::join!(harness.broker.completion(id, minute), async {
+        let delivery = harness.fetch(1).await.remove(0);
+        let outcome = Outcome::Completed { result: Some("42".into()) };
+        harness.broker.settle(vec![(delivery.receipt, outcome)]).await.unwrap();
+    });
+    let Completion::Ended(ended) = completion.unwrap() else { panic!("not ended") };
+    assert_eq!((ended.state, ended.result.as_deref()), (JobState::Completed, Some(&b"42"[..])));
+    let Completion::Ended(again) = harness.broker.completion(id, Duration::ZERO).await.unwrap() else { panic!() };
+    assert_eq!(again, ended);
+}
+
+async fn a_fetch_waits_for_a_job(start: Start) {
+    let harness = start!(start);
+    harness.push(vec![job("first")]).await;
+    assert_eq!(harness.fetch(1).await.len(), 1);
+    let (deliveries, _) = tokio::join!(
+        harness.broker.fetch(request("w1", 1, Duration::from_secs(20))),
+        // The fetch is polled first, and finds nothing.
+        async { harness.push(vec![job("awaited")]).await },
+    );
+    assert_eq!(text_of(&deliveries.unwrap()[0]), "awaited");
+}
+
+async fn lists_are_filtered_and_come_in_pages(start: Start) {
+    let harness = start!(start);
+    for number in 0..7 {
+        let key = format!("host-{}", number % 2);
+        harness.push(vec![job(&number.to_string()).unique_until_done(format!("{key}-{number}"))]).await;
+    }
+    harness.push(vec![NewJob::from_bytes(JobKind::Export, "x".into())]).await;
+    let delivery = harness.fetch(1).await.remove(0);
+    harness.broker.settle(vec![(delivery.receipt, completed())]).await.unwrap();
+    let list = |filter: JobFilter, page: Page| harness.broker.jobs(filter, page);
+    let all = list(JobFilter::default(), Page::first(100)).await.unwrap();
+    assert_eq!((all.jobs.len(), all.next), (8, None));
+    let ids: Vec<_> = all.jobs.iter().map(|job| job.id).collect();
+    assert!(ids.is_sorted_by(|left, right| left > right));
+    let first = list(JobFilter::default(), Page::first(5)).await.unwrap();
+    let second = list(JobFilter::default(), Page { before: first.next, limit: 5 }).await.unwrap();
+    let in_pages: Vec<_> = first.jobs.iter().chain(&second.jobs).map(|job| job.id).collect();
+    assert_eq!(in_pages, ids);
+    let count = async |filter: JobFilter| list(filter, Page::first(100)).await.unwrap().jobs.len();
+    assert_eq!(count(JobFilter { kind: Some(JobKind::Export), ..JobFilter::default() }).await, 1);
+    assert_eq!(count(JobFilter { state: Some(JobState::Completed), ..JobFilter::default() }).await, 1);
+    assert_eq!(count(JobFilter { state: Some(JobState::Available), ..JobFilter::default() }).await, 7);
+    assert_eq!(count(JobFilter { key: Some("host-1".to_owned()), ..JobFilter::default() }).await, 3);
+    assert_eq!(count(JobFilter { queue: Some("export".parse().unwrap()), ..JobFilter::default() }).await, 1);
+    assert_eq!(count(JobFilter { until_ms: Some(1), ..JobFilter::default() }).await, 0);
+}
+
+async fn workers_are_listed_until_they_say_goodbye(start: Start) {
+    let harness = start!(start);
+    let report = WorkerReport {
+        worker: "ams1-w1".to_owned(),
+        version: "0.1.0".to_owned(),
+        host: "ams1".to_owned(),
+        queues: vec![("write".to_owned(), 8)],
+        running: 3,
+        attempts: 17,
+        started_ms: 5,
+    };
+    harness.broker.heartbeat(report.clone()).await.unwrap();
+    let workers = harness.broker.workers().await.unwrap();
+    assert_eq!(workers.len(), 1);
+    assert_eq!(workers[0].report, report);
+    assert!(workers[0].silent_for < Duration::from_secs(10));
+    harness.broker.farewell(&WorkerId::new("ams1-w1")).await.unwrap();
+    assert!(harness.broker.workers().await.unwrap().is_empty());
+}
+
+fn schedule(name: &str) -> Schedule {
+    Schedule {
+        name: name.to_owned(),
+        timing: Timing::Cron { line: "*/5 * * * *".to_owned(), zone: "Europe/Amsterdam".to_owned() },
+        job: JobTemplate {
+            kind: JobKind::Rollup,
+            queue: None,
+            priority: Priority::Low,
+            payload: vec![1, 2, 3],
+            time_limit: None,
+            expires_after: Some(Duration::from_secs(60)),
+        },
+        catch_up: CatchUp::One,
+        paused: false,
+        splay: Duration::from_secs(3),
+        last_due_ms: None,
+        version: 0,
+    }
+}
+
+async fn schedules_are_written_by_compare_and_set(start: Start) {
+    let harness = start!(start);
+    let broker = &harness.broker;
+    assert_eq!(broker.put_schedule(schedule("b"), ScheduleExpect::Absent).await.unwrap(), Some(1));
+    assert_eq!(broker.put_schedule(schedule("b"), ScheduleExpect::Absent).await.unwrap(), None);
+    assert_eq!(broker.put_schedule(schedule("a"), ScheduleExpect::Any).await.unwrap(), Some(1));
+    let moved = Schedule { last_due_ms: Some(300_000), ..schedule("b") };
+    assert_eq!(broker.put_schedule(moved.clone(), ScheduleExpect::Version(1)).await.unwrap(), Some(2));
+    assert_eq!(broker.put_schedule(moved.clone(), ScheduleExpect::Version(1)).await.unwrap(), None);
+    assert_eq!(broker.schedule("b").await.unwrap(), Some(Schedule { version: 2, ..moved }));
+    let names: Vec<String> = broker.schedules().await.unwrap().into_iter().map(|schedule| schedule.name).collect();
+    assert_eq!(names, ["a", "b"]);
+    assert!(broker.delete_schedule("a").await.unwrap());
+    assert!(!broker.delete_schedule("a").await.unwrap());
+    assert_eq!(broker.schedule("a").await.unwrap(), None);
+    assert!(matches!(
+        broker.put_schedule(schedule("bad\nname"), ScheduleExpect::Any).await,
+        Err(BrokerError::Invalid(_))
+    ));
+}
+
+async fn only_one_leads_at_a_time_and_tokens_grow(start: Start) {
+    let harness = start!(start);
+    let ttl = Duration::from_millis(150);
+    let first = harness.broker.try_lead("scheduler", "a", ttl).await.unwrap().unwrap();
+    assert_eq!(harness.broker.try_lead("scheduler", "b", ttl).await.unwrap(), None);
+    assert_eq!(harness.broker.try_lead("scheduler", "a", ttl).await.unwrap().unwrap().token, first.token);
+    assert!(harness.broker.try_lead("other", "b", ttl).await.unwrap().is_some());
+    let second = std::cell::Cell::new(0);
+    harness
+        .eventually("the lease is over", || async {
+            let lead = harness.broker.try_lead("scheduler", "b", ttl).await.unwrap();
+            second.set(lead.as_ref().map_or(0, |lead| lead.token));
+            lead.is_some()
+        })
+        .await;
+    assert!(second.get() > first.token);
+    harness.broker.resign("scheduler", "a").await.unwrap();
+    assert_eq!(harness.broker.try_lead("scheduler", "a", ttl).await.unwrap(), None);
+    harness.broker.resign("scheduler", "b").await.unwrap();
+    let third = harness.broker.try_lead("scheduler", "a", ttl).await.unwrap().unwrap();
+    assert!(third.token > second.get());
+}
+
+async fn many_small_jobs_come_once_each(start: Start) {
+    let harness = start!(start);
+    let small = |number: u32| NewJob::from_bytes(JobKind::Write, number.to_le_bytes().to_vec().into());
+    let pushed = harness.push((0..1_000).map(small).collect()).await;
+    assert_eq!(pushed.len(), 1_000);
+    let fetch = |max| {
+        let queues = vec![JobKind::Write.default_queue()];
+        let worker = WorkerId::new("w1");
+        harness.broker.fetch(tidemark_queue::FetchRequest { worker, queues, max, wait: Duration::ZERO })
+    };
+    let mut seen = std::collections::BTreeSet::new();
+    loop {
+        let deliveries = fetch(100).await.unwrap();
+        if deliveries.is_empty() {
+            break;
+        }
+        assert!(deliveries.len() <= 100 + 63, "{}", deliveries.len());
+        // One of them fails, so its frame, if it has one, is filed in parts.
+        let settle = deliveries.into_iter().map(|delivery| {
+            let number = u32::from_le_bytes(delivery.job.payload[..].try_into().unwrap());
+            let fails = number == 500 && delivery.attempt == 1;
+            if !fails {
+                assert!(seen.insert(number), "{number} came twice");
+            }
+            (delivery.receipt, if fails { retry(Duration::ZERO) } else { completed() })
+        });
+        let settle: Vec<_> = settle.collect();
+        let (first, second) = settle.split_at(settle.len() / 2);
+        harness.broker.settle(first.to_vec()).await.unwrap();
+        let settled = harness.broker.settle(second.to_vec()).await.unwrap();
+        assert!(settled.iter().all(|settled| *settled != Settled::Stale));
+        harness.broker.tick().await.unwrap();
+    }
+    assert_eq!(seen.len(), 1_000);
+    let stats = &harness.broker.queues().await.unwrap()[0];
+    assert_eq!((stats.totals.completed, stats.totals.retried, stats.ready, stats.running), (1_000, 1, 0, 0));
+}
+
+async fn a_payload_or_a_push_that_is_too_large_is_refused(start: Start) {
+    let harness = start!(start);
+    let large = NewJob::from_bytes(JobKind::Notify, vec![0; PAYLOAD_BYTES_MAX + 1].into());
+    assert!(matches!(harness.broker.push(vec![job("small"), large]).await, Err(BrokerError::Invalid(_))));
+    let key = job("key").unique_until_done("x".repeat(2_000));
+    assert!(matches!(harness.broker.push(vec![key]).await, Err(BrokerError::Invalid(_))));
+    let many = vec![job("x"); tidemark_queue::PUSH_JOBS_MAX + 1];
+    assert!(matches!(harness.broker.push(many).await, Err(BrokerError::Invalid(_))));
+    assert!(harness.broker.queues().await.unwrap().is_empty());
+}
+
+async fn a_closed_broker_says_so(start: Start) {
+    let harness = start!(start);
+    harness.push(vec![job("x")]).await;
+    harness.broker.close().await;
+    assert_eq!(harness.broker.push(vec![job("y")]).await, Err(BrokerError::Closed));
+    assert!(matches!(harness.broker.fetch(request("w1", 1, Duration::from_secs(5))).await, Err(BrokerError::Closed)));
+}
+
+fn job_id_of_nobody() -> tidemark_queue::JobId {
+    "01939b5e-8e4f-7000-8000-000000000000".parse().unwrap()
+}

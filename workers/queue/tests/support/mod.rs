@@ -1,0 +1,195 @@
+//! The three brokers as the conformance suite sees them.
+
+use std::{
+    net::TcpListener,
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use tidemark_model::{Clock, ManualClock, SystemClock};
+use tidemark_queue::{
+    Broker, BrokerOptions, Delivery, EmbeddedBroker, FetchRequest, JobKind, MemoryBroker, NewJob, QueueStats,
+    RedisBroker, RedisOptions, WorkerId,
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Memory,
+    Embedded,
+    Redis,
+}
+
+/// A broker, and time for it.
+pub(crate) struct Harness {
+    pub(crate) broker: Arc<dyn Broker>,
+    /// Of brokers that believe us about the time.
+    clock: Option<Arc<ManualClock>>,
+    _folder: Option<tempfile::TempDir>,
+    pub(crate) server: Option<RedisServer>,
+}
+
+pub(crate) const LEASE: Duration = Duration::from_millis(250);
+
+pub(crate) fn options() -> BrokerOptions {
+    BrokerOptions { lease: LEASE, ..BrokerOptions::default() }
+}
+
+impl Harness {
+    /// `None` when Redis is asked for and not installed, which is said loudly.
+    pub(crate) async fn start(kind: Kind, options: BrokerOptions) -> Option<Self> {
+        let now_ms = SystemClock::new().now_ms();
+        let manual = Arc::new(ManualClock::new(now_ms));
+        let harness = match kind {
+            Kind::Memory => Self {
+                broker: Arc::new(MemoryBroker::new(options, manual.clone(), 1)),
+                clock: Some(manual),
+                _folder: None,
+                server: None,
+            },
+            Kind::Embedded => {
+                let folder = tempfile::tempdir().unwrap();
+                let broker = EmbeddedBroker::open(folder.path(), options, manual.clone()).unwrap();
+                Self { broker: Arc::new(broker), clock: Some(manual), _folder: Some(folder), server: None }
+            }
+            Kind::Redis => {
+                let server = RedisServer::start().await?;
+                let broker = server.broker(options);
+                Self { broker: Arc::new(broker), clock: None, _folder: None, server: Some(server) }
+            }
+        };
+        Some(harness)
+    }
+
+    /// What time it is for the broker.
+    pub(crate) fn now_ms(&self) -> i64 {
+        match &self.clock {
+            Some(clock) => clock.now_ms(),
+            None => SystemClock::new().now_ms(),
+        }
+    }
+
+    /// Waits for a condition for at most ten seconds, sweeping. Time passes, by the broker's clock.
+    pub(crate) async fn eventually<F: Future<Output = bool>>(&self, what: &str, mut is_so: impl FnMut() -> F) {
+        for _ in 0..2_000 {
+            if is_so().await {
+                return;
+            }
+            match &self.clock {
+                Some(clock) => clock.advance(Duration::from_millis(5)),
+                None => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+            self.broker.tick().await.unwrap();
+        }
+        panic!("waited in vain for: {what}");
+    }
+
+    pub(crate) async fn push(&self, jobs: Vec<NewJob>) -> Vec<tidemark_queue::Pushed> {
+        self.broker.push(jobs).await.unwrap()
+    }
+
+    /// What is there now.
+    pub(crate) async fn fetch(&self, max: usize) -> Vec<Delivery> {
+        self.fetch_as("w1", max).await
+    }
+
+    pub(crate) async fn fetch_as(&self, worker: &str, max: usize) -> Vec<Delivery> {
+        self.broker.fetch(request(worker, max, Duration::ZERO)).await.unwrap()
+    }
+
+    /// The next job, once there is one.
+    pub(crate) async fn fetch_one(&self) -> Delivery {
+        let found = std::cell::RefCell::new(Vec::new());
+        self.eventually("a job", || async {
+            found.borrow_mut().extend(self.fetch(1).await);
+            !found.borrow().is_empty()
+        })
+        .await;
+        found.into_inner().remove(0)
+    }
+
+    pub(crate) async fn stats(&self) -> QueueStats {
+        let stats = self.broker.queues().await.unwrap();
+        stats.into_iter().find(|stats| stats.queue.as_str() == "notify").unwrap()
+    }
+}
+
+pub(crate) fn request(worker: &str, max: usize, wait: Duration) -> FetchRequest {
+    let queues = vec![JobKind::Notify.default_queue()];
+    FetchRequest { worker: WorkerId::new(worker), queues, max, wait }
+}
+
+pub(crate) fn job(text: &str) -> NewJob {
+    NewJob::from_bytes(JobKind::Notify, text.as_bytes().to_vec().into())
+}
+
+pub(crate) fn text_of(delivery: &Delivery) -> String {
+    String::from_utf8_lossy(&delivery.job.payload).into_owned()
+}
+
+/// A server of our own, ended when it is dropped.
+pub(crate) struct RedisServer {
+    child: Child,
+    port: u16,
+    folder: tempfile::TempDir,
+}
+
+impl RedisServer {
+    pub(crate) async fn start() -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let Some(child) = spawn(port, folder.path()) else {
+            eprintln!("SKIPPED: redis-server is not installed, so nothing was tested on Redis");
+            return None;
+        };
+        let server = Self { child, port, folder };
+        server.wait_until_up().await;
+        Some(server)
+    }
+
+    pub(crate) fn broker(&self, options: BrokerOptions) -> RedisBroker {
+        let redis = RedisOptions::new(&format!("redis://127.0.0.1:{}", self.port));
+        RedisBroker::new(redis, options, Arc::new(SystemClock::new())).unwrap()
+    }
+
+    async fn wait_until_up(&self) {
+        let broker = self.broker(BrokerOptions::default());
+        for _ in 0..1_000 {
+            if broker.health().await.reachable {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("redis-server does not answer on port {}", self.port);
+    }
+
+    /// Ends the server as a crash does.
+    #[allow(dead_code, reason = "not every test file crashes its server")]
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it again on the same port with the data it had.
+    #[allow(dead_code, reason = "not every test file crashes its server")]
+    pub(crate) async fn restart(&mut self) {
+        self.child = spawn(self.port, self.folder.path()).unwrap();
+        self.wait_until_up().await;
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        // It may have ended already.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn spawn(port: u16, folder: &std::path::Path) -> Option<Child> {
+    let mut command = Command::new("redis-server");
+    command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--appendfsync", "everysec"]);
+    command.arg("--port").arg(port.to_string()).arg("--dir").arg(folder);
+    command.args(["--maxmemory-policy", "noeviction"]).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().ok()
+}
