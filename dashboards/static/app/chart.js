@@ -239,6 +239,7 @@ export class Chart {
     this.figure.append(this.spoken);
     this.figure.setAttribute("role", "figure");
     this.plot.tabIndex = 0;
+    this.plot.setAttribute("role", "group");
     this.plot.setAttribute("aria-label", "Arrow keys move along the graph");
     this.plot.addEventListener("keydown", (event) => this.#walk(event));
   }
