@@ -38,20 +38,33 @@ pub fn auto_interval_ms(range_ms: i64, pixels: u32) -> i64 {
 /// `m` without `auto` comes back as it is. The browser does the same in `static/app/query_text.js`.
 #[must_use]
 pub fn resolve_auto_downsample(m: &str, range_ms: i64, pixels: u32) -> String {
-    // Only what stands before the metric and its filters is ours to read: a tag value may well be `auto-x`.
-    let head_end = m.find('{').unwrap_or(m.len());
-    let (head, filters) = m.split_at(head_end);
     let (_, interval) = pick(range_ms, pixels);
-    let last = head.matches(':').count();
-    let parts: Vec<String> = head
-        .split(':')
+    let parts = split_outside_braces(m);
+    let last = parts.len() - 1;
+    let resolved: Vec<String> = parts
+        .into_iter()
         .enumerate()
         .map(|(position, part)| match part.strip_prefix("auto-") {
             Some(function) if position > 0 && position < last => format!("{interval}-{function}"),
             _ => part.to_owned(),
         })
         .collect();
-    format!("{}{filters}", parts.join(":"))
+    resolved.join(":")
+}
+
+/// The parts between the colons that are not inside braces, where options and filters are: a tag value may well be
+/// `a:auto-b`. Never empty.
+fn split_outside_braces(m: &str) -> Vec<&str> {
+    let mut depth = 0u32;
+    m.split(|character| {
+        match character {
+            '{' => depth = depth.saturating_add(1),
+            '}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        character == ':' && depth == 0
+    })
+    .collect()
 }
 
 fn pick(range_ms: i64, pixels: u32) -> (i64, &'static str) {
@@ -80,11 +93,13 @@ mod tests {
         let resolve = |m| resolve_auto_downsample(m, HOUR_MS, 800);
         assert_eq!(resolve("sum:auto-avg:os.cpu"), "sum:10s-avg:os.cpu");
         assert_eq!(resolve("sum:auto-max-zero:rate:os.cpu{host=*}"), "sum:10s-max-zero:rate:os.cpu{host=*}");
+        assert_eq!(resolve("sum:rate{counter}:auto-avg:os.cpu"), "sum:rate{counter}:10s-avg:os.cpu");
     }
 
     #[test]
     fn auto_elsewhere_stays() {
-        let unchanged = ["sum:1m-avg:os.cpu", "sum:auto-queue", "sum:os.cpu{host=a:auto-b:c}", "auto-avg:x:y", ""];
+        let unchanged =
+            ["sum:1m-avg:os.cpu", "sum:auto-queue", "sum:os.cpu{host=a:auto-b:c}", "auto-avg:x:y", "", "}{:auto-"];
         for m in unchanged {
             assert_eq!(resolve_auto_downsample(m, HOUR_MS, 800), m);
         }

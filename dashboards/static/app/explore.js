@@ -44,9 +44,7 @@ class QueryRow {
     const query = parseQuery(this.text.value);
     this.builder.hidden = !query;
     if (!query) return;
-    for (const name of ["aggregator", "metric", "downsampler", "interval", "fill"]) this.set(name, query[name]);
-    this.part("rate").checked = query.rate;
-    this.part("counter").checked = query.counter;
+    for (const name of ["aggregator", "metric", "downsampler", "interval", "fill", "rate"]) this.set(name, query[name]);
     this.filters.replaceChildren();
     for (const filter of query.filters) this.addFilter(filter);
     this.enable();
@@ -69,16 +67,14 @@ class QueryRow {
       group: this.part("group", filter).checked,
     }));
     const value = (name) => this.part(name).value.trim();
-    const [rate, counter] = [this.part("rate").checked, this.part("counter").checked];
     this.text.value = buildQuery({
       aggregator: value("aggregator"), metric: value("metric"), interval: value("interval"),
-      downsampler: value("downsampler"), fill: value("fill"), rate, counter, filters,
+      downsampler: value("downsampler"), fill: value("fill"), rate: value("rate"), filters,
     });
     this.enable();
   }
 
   enable() {
-    this.part("counter").disabled = !this.part("rate").checked;
     this.part("downsampler").disabled = this.part("fill").disabled = !this.part("interval").value;
   }
 

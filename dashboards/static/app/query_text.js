@@ -9,18 +9,17 @@ const PIXELS_PER_BUCKET = 2;
 const DOWNSAMPLER = /^(auto|\d+(?:ms|[smhdwny])c?)-([a-z0-9]+)(?:-(none|nan|null|zero))?$/;
 
 /**
- * The parts of a query: `{ aggregator, metric, interval, downsampler, fill, rate, counter, filters: [{ key, value, group }] }`,
- * or null when the text has something that these parts cannot hold.
+ * The parts of a query: `{ aggregator, metric, interval, downsampler, fill, rate, filters: [{ key, value, group }] }`,
+ * where `rate` is empty, `rate`, or `rate{…}` with its options as written; or null when the text has something that these parts cannot hold.
  */
 export function parseQuery(text) {
   const parts = splitOutside(text.trim(), ":");
   if (!parts || parts.length < 2) return null;
-  const query = { aggregator: parts[0], interval: "", downsampler: "avg", fill: "", rate: false, counter: false };
+  const query = { aggregator: parts[0], interval: "", downsampler: "avg", fill: "", rate: "" };
   for (const part of parts.slice(1, -1)) {
     const sampled = DOWNSAMPLER.exec(part);
     if (sampled && !query.interval) [, query.interval, query.downsampler, query.fill = ""] = sampled;
-    else if (part === "rate" && !query.rate) query.rate = true;
-    else if (part === "rate{counter}" && !query.rate) query.rate = query.counter = true;
+    else if (/^rate(\{[^{}]*\})?$/.test(part) && !query.rate) query.rate = part;
     else return null;
   }
   const target = /^([^{}]*)(?:\{([^{}]*)\})?(?:\{([^{}]*)\})?$/.exec(parts.at(-1));
@@ -32,10 +31,10 @@ export function parseQuery(text) {
 }
 
 /** The text of a query; what is not filled in is left out. */
-export function buildQuery({ aggregator, metric, interval, downsampler, fill, rate, counter, filters }) {
+export function buildQuery({ aggregator, metric, interval, downsampler, fill, rate, filters }) {
   const parts = [aggregator];
   if (interval) parts.push(`${interval}-${downsampler}${fill ? `-${fill}` : ""}`);
-  if (rate) parts.push(counter ? "rate{counter}" : "rate");
+  if (rate) parts.push(rate);
   const written = filters.filter(({ key, value }) => key && value);
   const inBraces = (group) => written.filter((filter) => filter.group === group).map(({ key, value }) => `${key}=${value}`).join(",");
   const [groups, plain] = [inBraces(true), inBraces(false)];
@@ -48,10 +47,9 @@ export function resolveAuto(text, rangeMs, px) {
   const bucketsMax = Math.max(1, Math.floor(px / PIXELS_PER_BUCKET));
   const fits = INTERVALS_MS.find(([intervalMs]) => Math.trunc(rangeMs / intervalMs) <= bucketsMax);
   const interval = (fits ?? INTERVALS_MS.at(-1))[1];
-  const end = text.includes("{") ? text.indexOf("{") : text.length;
-  const parts = text.slice(0, end).split(":");
-  const resolved = parts.map((part, at) => (at > 0 && at < parts.length - 1 && part.startsWith("auto-") ? interval + part.slice(4) : part));
-  return resolved.join(":") + text.slice(end);
+  const parts = splitOutside(text, ":") ?? [text];
+  const isDownsampler = (part, at) => at > 0 && at < parts.length - 1 && part.startsWith("auto-");
+  return parts.map((part, at) => (isDownsampler(part, at) ? interval + part.slice(4) : part)).join(":");
 }
 
 const UNITS_MS = { ms: 1, s: 1000, m: 60000, h: 3600000, d: 86400000, w: 604800000, n: 2592000000, y: 31536000000 };
