@@ -72,6 +72,20 @@ pub struct Delivery {
     gathered: mpsc::Receiver<Gathered>,
 }
 
+/// Looks at a [`Delivery`] without keeping it alive. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct DeliveryWatch {
+    counters: Arc<Counters>,
+}
+
+impl DeliveryWatch {
+    /// What became of the points.
+    #[must_use]
+    pub fn counts(&self) -> AgentCounts {
+        self.counters.snapshot()
+    }
+}
+
 /// Hands points to a [`Delivery`]. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct DeliveryHandle {
@@ -145,10 +159,10 @@ impl DeliveryHandle {
         self.send_gathered(Gathered { batch, metadata, ..Gathered::default() }).await;
     }
 
-    /// What became of the points.
+    /// For looking at the delivery after this handle is gone.
     #[must_use]
-    pub fn counts(&self) -> AgentCounts {
-        self.counters.snapshot()
+    pub fn watch(&self) -> DeliveryWatch {
+        DeliveryWatch { counters: Arc::clone(&self.counters) }
     }
 
     /// A handle whose points come out of a channel of this length instead of being delivered.

@@ -37,7 +37,7 @@ mod status;
 pub use agent::{Agent, AgentHandle};
 pub use collector::CollectError;
 pub use counts::AgentCounts;
-pub use delivery::{Delivery, DeliveryHandle, DeliveryOptions};
+pub use delivery::{Delivery, DeliveryHandle, DeliveryOptions, DeliveryWatch};
 pub use external::ExternalOptions;
 pub use host_tags::{HostTags, HostTagsError};
 pub use listing::{CollectorListing, Listing, list};

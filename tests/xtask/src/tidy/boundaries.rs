@@ -3,7 +3,7 @@
 use super::manifests::Manifest;
 
 /// A crate of ours and those of ours that it may stand on.
-const MAY_USE: [(&str, &[&str]); 15] = [
+const MAY_USE: [(&str, &[&str]); 16] = [
     ("tidemark-model", &[]),
     ("tidemark-kv", &[]),
     ("tidemark-tsdb", &["tidemark-model", "tidemark-kv"]),
@@ -23,6 +23,7 @@ const MAY_USE: [(&str, &[&str]); 15] = [
     ("tidemark-scheduler", &["tidemark-model", "tidemark-queue"]),
     // The agent sends through the one outbound client, so that proxies and addresses are handled in one place.
     ("tidemark-collector", &["tidemark-model", "tidemark-egress"]),
+    ("tidemark-reporter", &["tidemark-model", "tidemark-collector"]),
     ("tidemark-egress", &[]),
     ("tidemark-alert", &["tidemark-model", "tidemark-query", "tidemark-egress"]),
     ("tidemark-dashboards", &["tidemark-model", "tidemark-query"]),
