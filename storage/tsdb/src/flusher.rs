@@ -1,7 +1,7 @@
 //! The one task that writes a shard's log.
 //!
-//! It gathers whatever waits while the commit before is on its way to the disk, so a busy store commits large groups and
-//! an idle one does not wait. Heads change here alone and only after their commit: what a reader sees is acknowledged or
+//! It gathers whatever waits while the commit before is on its way to the disk, and a moment longer when there are more
+//! writers than waiting batches (`group_commit.rs`), so a busy store commits large groups and an idle one does not wait. Heads change here alone and only after their commit: what a reader sees is acknowledged or
 //! about to be. Fences move here too, between two flushes, so that the head of a closed epoch is complete.
 
 use std::{
@@ -20,6 +20,7 @@ use crate::{
     BlockCatalogue, Fence, Index, Scan, Shard, StoreError, codec,
     codec::{CodecError, SEGMENT_BYTES_MAX, SegmentHeader},
     figures::Counters,
+    group_commit::GroupCommit,
     head::Row,
     keys,
     refusal::{refusal_of, shutting_down},
@@ -29,6 +30,8 @@ use crate::{
 
 /// Rows of one commit. A row has at most 30 bytes in a segment, so the commit stays well below its limit.
 const COMMIT_ROWS: usize = 24_576;
+/// Messages that are taken from the queue at once.
+const MESSAGES_MAX: usize = 256;
 /// How often a flush starts again because the fence moved or the outcome was unknown.
 const ATTEMPTS_MAX: usize = 16;
 
@@ -49,6 +52,7 @@ pub(crate) struct Flusher {
     /// Writes whose last row is among `rows`.
     waiting: Vec<Waiting>,
     rows_per_segment: usize,
+    group_commit: GroupCommit,
     /// Rows that are in the log or not; nothing else is written before that is known.
     unresolved: Option<Unresolved>,
 }
@@ -107,19 +111,21 @@ impl Flusher {
             rows: Vec::new(),
             waiting: Vec::new(),
             rows_per_segment: 4_096,
+            group_commit: GroupCommit::default(),
             unresolved: None,
         }
     }
 
     /// Runs until it is told to stop; when `dropped` fires, without caring for what waits.
     pub(crate) async fn run(mut self, dropped: CancellationToken) {
-        let mut messages = Vec::with_capacity(256);
+        let mut messages = Vec::with_capacity(MESSAGES_MAX);
         loop {
             tokio::select! {
                 biased;
                 () = dropped.cancelled() => return,
-                received = self.receiver.recv_many(&mut messages, 256) => if received == 0 { return },
+                received = self.receiver.recv_many(&mut messages, MESSAGES_MAX) => if received == 0 { return },
             }
+            self.wait_for_company(&mut messages).await;
             for message in messages.drain(..) {
                 match message {
                     ShardMessage::Write(write) => self.take(write).await,
@@ -131,6 +137,18 @@ impl Flusher {
                 }
             }
             self.flush().await;
+        }
+    }
+
+    /// Waits a moment for the batches of other writers. Whoever moves the fence or stops does not wait.
+    async fn wait_for_company(&mut self, messages: &mut Vec<ShardMessage>) {
+        let Some((wanted, wait)) = self.group_commit.wanted() else { return };
+        let deadline = tokio::time::Instant::now() + wait;
+        while messages.len() < wanted && messages.iter().all(|message| matches!(message, ShardMessage::Write(_))) {
+            let more = tokio::time::timeout_at(deadline, self.receiver.recv_many(messages, MESSAGES_MAX)).await;
+            if matches!(more, Err(_) | Ok(0)) {
+                return;
+            }
         }
     }
 
@@ -224,7 +242,8 @@ impl Flusher {
         commit
     }
 
-    fn note_stored(&self, segments: &Segments, took: Duration) {
+    fn note_stored(&mut self, segments: &Segments, took: Duration) {
+        self.group_commit.note(took, self.waiting.len(), self.receiver.len());
         self.counters.note_commit(took);
         self.counters.points.add(self.rows.len() as u64);
         self.counters.bytes.add(segments.bytes());

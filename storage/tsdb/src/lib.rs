@@ -22,6 +22,7 @@ mod figures;
 mod flusher;
 mod generation;
 mod group;
+mod group_commit;
 mod head;
 mod index;
 mod index_rows;

@@ -227,6 +227,27 @@ async fn an_outcome_that_stays_unknown_is_settled_before_anything_else_is_writte
     assert!((20..180).contains(&points), "half of the unknown ones were stored, not {points}");
 }
 
+#[tokio::test]
+async fn writers_that_wait_for_their_answers_share_commits() {
+    let probe = ProbeKv::new(Arc::new(MemoryKv::new()));
+    let clock = Arc::new(tidemark_model::SystemClock::new());
+    let kv = Arc::clone(&probe) as Arc<dyn Kv>;
+    let store = Store::open(kv, clock, StoreOptions::default()).await.unwrap();
+    write(&store, &[("cpu", WEB, START, Value::Int(0))]).await;
+    probe.delay(5);
+    let writer = async |offset: i64| {
+        for step in 0..60 {
+            write(&store, &[("cpu", WEB, START + step * 2 + offset, Value::Int(step))]).await;
+            // The client's own time between an answer and its next batch.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::join!(writer(0), writer(1));
+    let commits = store.figures().flushes.commits;
+    assert!(commits < 90, "120 batches of two writers took {commits} commits");
+    store.close().await;
+}
+
 /// Late points into one bucket, sealed again and again, with a death in the middle now and then.
 #[tokio::test]
 async fn many_generations_of_a_bucket_become_one_and_stay_the_same_points() {

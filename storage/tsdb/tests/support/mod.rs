@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicI64, Ordering},
     },
+    time::Duration,
 };
 
 use tidemark_kv::{BoxFuture, Commit, CommitOutcome, Kv, KvError, KvSnapshot};
@@ -86,6 +87,8 @@ pub struct ProbeKv {
     until_death: AtomicI64,
     /// Commits until one waits for `release`; negative for never.
     until_hold: AtomicI64,
+    /// Milliseconds that each commit takes longer.
+    delay_ms: AtomicI64,
     pub held: Notify,
     pub release: Notify,
 }
@@ -96,6 +99,7 @@ impl ProbeKv {
             inner,
             until_death: AtomicI64::new(-1),
             until_hold: AtomicI64::new(-1),
+            delay_ms: AtomicI64::new(0),
             held: Notify::new(),
             release: Notify::new(),
         })
@@ -104,6 +108,11 @@ impl ProbeKv {
     /// Lets `commits` more through; all after them are refused.
     pub fn die_after(&self, commits: i64) {
         self.until_death.store(commits, Ordering::SeqCst);
+    }
+
+    /// Makes every commit slow.
+    pub fn delay(&self, millis: i64) {
+        self.delay_ms.store(millis, Ordering::SeqCst);
     }
 
     /// Lets `commits` more through; the one after them waits.
@@ -129,6 +138,10 @@ impl Kv for ProbeKv {
             if self.until_hold.fetch_sub(1, Ordering::SeqCst) == 0 {
                 self.held.notify_one();
                 self.release.notified().await;
+            }
+            let delay = self.delay_ms.load(Ordering::SeqCst).unsigned_abs();
+            if delay > 0 {
+                tokio::time::sleep(Duration::from_millis(delay)).await;
             }
             self.inner.commit(commit).await
         })
