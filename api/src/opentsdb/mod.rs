@@ -2,6 +2,7 @@
 
 mod aggregators;
 mod configuration;
+mod drop_caches;
 mod last;
 mod lookup;
 mod metadata;

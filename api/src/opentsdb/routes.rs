@@ -6,7 +6,9 @@ use actix_web::{
     web::{self, ServiceConfig},
 };
 
-use super::{aggregators, configuration, last, lookup, metadata, query_handler, statistics, suggest, version};
+use super::{
+    aggregators, configuration, drop_caches, last, lookup, metadata, query_handler, statistics, suggest, version,
+};
 use crate::{error::ApiError, put};
 
 /// Adds OpenTSDB's routes. Paths are in their normal form when they get here.
@@ -42,14 +44,16 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
         )
         .service(endpoint("/api/version").route(web::get().to(version::api)).route(web::post().to(version::api)))
         .service(endpoint("/api/stats").route(web::get().to(statistics::api)).route(web::post().to(statistics::api)))
-        .service(endpoint("/api/dropcaches").route(web::get().to(drop_caches)).route(web::post().to(drop_caches)))
+        .service(
+            endpoint("/api/dropcaches").route(web::get().to(drop_caches::api)).route(web::post().to(drop_caches::api)),
+        )
         .service(endpoint("/api/metadata/put").route(web::post().to(metadata::put)))
         .service(endpoint("/api/metadata/get").route(web::get().to(metadata::get)))
         .service(endpoint("/aggregators").route(web::get().to(aggregators::all)))
         .service(endpoint("/suggest").route(web::get().to(suggest::get)))
         .service(endpoint("/version").route(web::get().to(version::legacy)))
         .service(endpoint("/stats").route(web::get().to(statistics::legacy)))
-        .service(endpoint("/dropcaches").route(web::get().to(drop_caches_legacy)));
+        .service(endpoint("/dropcaches").route(web::get().to(drop_caches::legacy)));
 }
 
 /// An endpoint that refuses methods it has no route for.
@@ -64,13 +68,4 @@ async fn method_not_allowed(request: HttpRequest) -> HttpResponse {
     } else {
         HttpResponse::MethodNotAllowed().finish()
     }
-}
-
-/// There is no cache of names to drop; clients that ask get the answer that they expect.
-async fn drop_caches() -> HttpResponse {
-    HttpResponse::Ok().content_type(crate::error::JSON).body(r#"{"status":"200","message":"Caches dropped"}"#)
-}
-
-async fn drop_caches_legacy() -> HttpResponse {
-    HttpResponse::Ok().content_type("text/plain; charset=UTF-8").body("Caches dropped.\n")
 }

@@ -5,13 +5,12 @@ use actix_web::{
     http::StatusCode,
     web::{Data, Payload},
 };
-use tidemark_model::{PointBatch, WriteOutcome, WriteRefusal};
+use tidemark_model::{PointBatch, WriteOutcome, WriteReceipt, WriteRefusal};
 
 use super::{
-    ParsedBody,
     answer::PutOutcome,
     flags::PutFlags,
-    parse,
+    parse::{ParsedBody, parse},
     rejected::{Datapoint, Rejection, Rejections},
 };
 use crate::{
@@ -20,7 +19,7 @@ use crate::{
         body::{Body, read_body},
         query_string::QueryString,
     },
-    metrics::{Protocol, RejectReason},
+    metrics::{PointCounters, Protocol, RejectReason},
     state::AppState,
 };
 
@@ -36,59 +35,64 @@ pub(crate) async fn put(
     let flags = PutFlags::from_query(&QueryString::parse(request.query_string())?)?;
     let body = read_body(&request, payload, &state).await?;
     let tags_max = state.options.opentsdb.max_tags;
-    let (body, parsed) = if body.bytes.len() <= INLINE_PARSE_BYTES {
-        let parsed = parse(body.text()?, tags_max)?;
-        (body, parsed)
-    } else {
-        parse_elsewhere(body, tags_max).await?
-    };
-    record_rejections(&state, &parsed.rejections);
-    let ParsedBody { batch, mut rejections } = parsed;
+    let (body, ParsedBody { batch, mut rejections }) = parse_body(body, tags_max).await?;
+    record_rejections(&state, &rejections);
     let points = batch.len();
-    let outcome = if batch.is_empty() {
-        Some(WriteOutcome::Done(tidemark_model::WriteReceipt::default()))
-    } else {
-        write(&state, flags, batch).await
+    let Some(outcome) = write(&state, flags, batch).await else {
+        state.counters.points.reject(Protocol::Http, RejectReason::Unknown, points);
+        return Ok(PutOutcome { stored: 0, rejections, timed_out: points }.answer(flags));
     };
-    let count = |reason, points| state.counters.points.reject(Protocol::Http, reason, points);
-    let outcome = match outcome {
-        None => {
-            count(RejectReason::Unknown, points);
-            return Ok(PutOutcome { stored: 0, rejections, timed_out: points }.answer(flags));
-        }
-        Some(outcome) => outcome,
-    };
-    let stored = match outcome {
-        WriteOutcome::Done(receipt) => {
-            state.counters.points.accept(Protocol::Http, receipt.stored);
-            for (_, refusal) in &receipt.refused {
-                count(refusal.reason.into(), 1);
-            }
-            if !receipt.refused.is_empty() {
-                describe(&body, tags_max, &receipt.refused, &mut rejections)?;
-            }
-            receipt.stored
-        }
-        WriteOutcome::Refused(refusal) => {
-            count(refusal.reason.into(), points);
-            return Err(ApiError::from(&refusal));
-        }
-        WriteOutcome::Unknown(reason) => {
-            count(RejectReason::Unknown, points);
-            return Err(ApiError::unavailable(format!("whether the points are stored is unknown: {reason}"))
-                .details("they may have been stored; sending them again is harmless"));
-        }
-    };
-    Ok(PutOutcome { stored, rejections, timed_out: 0 }.answer(flags))
+    let receipt = acknowledged(outcome, points, &state.counters.points)?;
+    if !receipt.refused.is_empty() {
+        describe(&body, tags_max, &receipt.refused, &mut rejections)?;
+    }
+    Ok(PutOutcome { stored: receipt.stored, rejections, timed_out: 0 }.answer(flags))
 }
 
 /// `None` when the time that the client gives is over.
 async fn write(state: &AppState, flags: PutFlags, batch: PointBatch) -> Option<WriteOutcome> {
+    if batch.is_empty() {
+        return Some(WriteOutcome::Done(WriteReceipt::default()));
+    }
     let sink = if flags.sync || flags.timeout.is_some() { &state.seams.sink_sync } else { &state.seams.sink };
     match flags.timeout {
         None => Some(sink.write(batch).await),
         Some(timeout) => tokio::time::timeout(timeout, sink.write(batch)).await.ok(),
     }
+}
+
+/// What was acknowledged, counted.
+///
+/// # Errors
+/// When nothing was stored, or nobody knows whether.
+fn acknowledged(outcome: WriteOutcome, points: usize, counters: &PointCounters) -> Result<WriteReceipt, ApiError> {
+    match outcome {
+        WriteOutcome::Done(receipt) => {
+            counters.accept(Protocol::Http, receipt.stored);
+            for (_, refusal) in &receipt.refused {
+                counters.reject(Protocol::Http, refusal.reason.into(), 1);
+            }
+            Ok(receipt)
+        }
+        WriteOutcome::Refused(refusal) => {
+            counters.reject(Protocol::Http, refusal.reason.into(), points);
+            Err(ApiError::from(&refusal))
+        }
+        WriteOutcome::Unknown(reason) => {
+            counters.reject(Protocol::Http, RejectReason::Unknown, points);
+            Err(ApiError::unavailable(format!("whether the points are stored is unknown: {reason}"))
+                .details("they may have been stored; sending them again is harmless"))
+        }
+    }
+}
+
+/// Parses a body and gives it back: when the store refuses some of its points, they are described from it.
+async fn parse_body(body: Body, tags_max: usize) -> Result<(Body, ParsedBody), ApiError> {
+    if body.bytes.len() > INLINE_PARSE_BYTES {
+        return parse_elsewhere(body, tags_max).await;
+    }
+    let parsed = parse(body.text()?, tags_max)?;
+    Ok((body, parsed))
 }
 
 async fn parse_elsewhere(body: Body, tags_max: usize) -> Result<(Body, ParsedBody), ApiError> {

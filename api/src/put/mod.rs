@@ -12,34 +12,10 @@ mod answer;
 pub(crate) mod cursor;
 mod flags;
 mod handler;
+mod parse;
 pub(crate) mod refusal_text;
 mod rejected;
 pub(crate) mod slow;
 
 pub(crate) use handler::put;
-pub(crate) use rejected::Rejections;
-
-use tidemark_model::{PointBatch, PointBatchBuilder};
-
-use crate::error::ApiError;
-
-/// What a body holds.
-#[derive(Debug, Default)]
-pub(crate) struct ParsedBody {
-    /// The good points.
-    pub(crate) batch: PointBatch,
-    /// The bad ones.
-    pub(crate) rejections: Rejections,
-}
-
-/// Reads a body of one point or an array of points.
-///
-/// # Errors
-/// 400 when the body is no JSON, or has no point.
-pub(crate) fn parse(text: &str, tags_max: usize) -> Result<ParsedBody, ApiError> {
-    let mut builder = PointBatchBuilder::new(tags_max);
-    match cursor::parse(text, &mut builder) {
-        Ok(()) => Ok(ParsedBody { batch: builder.finish(), rejections: Rejections::default() }),
-        Err(cursor::GaveUp) => slow::parse(text, tags_max),
-    }
-}
+pub(crate) use parse::parse;

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use tidemark_model::{PointBatchBuilder, Value};
 
 use super::{
-    ParsedBody,
+    parse::ParsedBody,
     refusal_text::refusal_text,
     rejected::{Datapoint, Rejection, Rejections},
 };

@@ -1,0 +1,18 @@
+//! All counters of the server.
+
+use super::{Gauge, PointCounters, RejectedLines, RequestCounters};
+
+/// All counters of the server.
+#[derive(Debug, Default)]
+pub struct ApiCounters {
+    /// Requests by endpoint and status.
+    pub requests: RequestCounters,
+    /// Points by protocol.
+    pub points: PointCounters,
+    /// The newest points that were rejected.
+    pub rejected_lines: RejectedLines,
+    /// Open connections.
+    pub connections: Gauge,
+    /// Queries under evaluation.
+    pub queries: Gauge,
+}
