@@ -12,7 +12,7 @@ use crate::{
     group,
     index::{metric_of, number_of},
     keys,
-    reader::{Selected, fetch_groups},
+    reader::{ATTEMPTS_MAX, RETRY_AFTER, Selected, fetch_groups},
     shard::{LastSealed, newest},
 };
 
@@ -63,7 +63,7 @@ impl Store {
         for series in selected.chunk_by(|left, right| metric_of(left.id) == metric_of(right.id)) {
             let shard = series.first().and_then(|first| self.inner.shards.get(usize::from(first.shard)));
             if let Some(shard) = shard {
-                self.read_directories(shard, series, not_before).await?;
+                self.read_directories_in_peace(shard, series, not_before).await?;
             }
         }
         selected.sort_unstable_by_key(|series| series.position);
@@ -92,15 +92,31 @@ impl Store {
         Ok((infos, (0..).zip(sorted).map(|(position, series)| Selected::new(series.target, position)).collect()))
     }
 
-    /// Looks up the newest sealed points that nobody asked for since the store was opened: in the directories of the
-    /// blocks, newest bucket first, until each series is found or `not_before` is passed.
-    async fn read_directories(
+    /// As [`Store::read_directories`], again when a merge took groups away.
+    async fn read_directories_in_peace(
         &self,
         shard: &Shard,
         series: &[Selected],
         not_before: TimestampMs,
     ) -> Result<(), ReadError> {
-        let Some(metric) = series.first().map(|first| metric_of(first.id)) else { return Ok(()) };
+        for _ in 0..ATTEMPTS_MAX {
+            if self.read_directories(shard, series, not_before).await? {
+                return Ok(());
+            }
+            tokio::time::sleep(RETRY_AFTER).await;
+        }
+        Err(ReadError::Unavailable("blocks were merged while they were being read".to_owned()))
+    }
+
+    /// Looks up the newest sealed points that nobody asked for since the store was opened: in the directories of the
+    /// blocks, newest bucket first, until each series is found or `not_before` is passed. `false` when a group is gone.
+    async fn read_directories(
+        &self,
+        shard: &Shard,
+        series: &[Selected],
+        not_before: TimestampMs,
+    ) -> Result<bool, ReadError> {
+        let Some(metric) = series.first().map(|first| metric_of(first.id)) else { return Ok(true) };
         let (mut unread, buckets) = {
             let state = shard.state.read();
             let unread =
@@ -114,7 +130,7 @@ impl Store {
                 })
                 .collect();
             if unread.is_empty() {
-                return Ok(());
+                return Ok(true);
             }
             let buckets: Vec<(u32, Vec<GenerationGroups>)> = state
                 .catalogue
@@ -128,7 +144,7 @@ impl Store {
             let end = keys::bucket_start(bucket).saturating_add(keys::BUCKET_MS);
             unread.retain(|_, (_, in_head)| *in_head < end);
             if end <= not_before || unread.is_empty() {
-                return Ok(());
+                return Ok(true);
             }
             let mut found = HashMap::<u32, (TimestampMs, Value)>::new();
             for GenerationGroups { generation, groups } in &generations {
@@ -139,7 +155,7 @@ impl Store {
                     .collect();
                 let fetched = fetch_groups(snapshot.as_ref(), &wanted, groups.len()).await?;
                 if fetched.len() != wanted.len() {
-                    return Err(ReadError::Unavailable("blocks were merged while they were being read".to_owned()));
+                    return Ok(false);
                 }
                 for (key, value) in fetched {
                     for entry in group::read_directory(&key, &value)? {
@@ -160,7 +176,7 @@ impl Store {
         }
         let mut state = shard.state.write();
         unread.values().for_each(|&(local, _)| state.sealed_last.set_read(local, None));
-        Ok(())
+        Ok(true)
     }
 }
 

@@ -209,6 +209,17 @@ mod tests {
         assert_eq!(read, Ok(groups));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_give_a_page_or_an_error(body in proptest::collection::vec(0_u8.., 0..100)) {
+            let value = stored_value::build(FORMAT, |out| out.extend_from_slice(&body));
+            if let Ok(groups) = stored_value::read(FORMAT, b"D", &value, read_page) {
+                assert!(groups.len() <= body.len());
+                assert!(groups.iter().all(|group| group.first <= group.last));
+            }
+        }
+    }
+
     #[test]
     fn buckets_come_in_order_and_generations_oldest_first() {
         let mut catalogue = BlockCatalogue::default();

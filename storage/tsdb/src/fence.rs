@@ -111,6 +111,16 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_give_a_sound_fence_or_an_error(body in proptest::collection::vec(0_u8.., 0..40)) {
+            let value = stored_value::build(FORMAT, |out| out.extend_from_slice(&body));
+            if let Ok(fence) = Fence::decode(0, &value) {
+                assert!(fence.sealed < fence.open);
+            }
+        }
+    }
+
     #[test]
     fn epochs_with_a_gap_are_refused() {
         let broken = Fence { open: 5, sealed: 1, sealing: None };

@@ -193,6 +193,16 @@ mod tests {
         assert!(!builder.is_full_for(&block(0, &[7; 20_000])));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_give_entries_inside_the_value_or_an_error(body in proptest::collection::vec(0_u8.., 0..300)) {
+            let value = stored_value::build(FORMAT, |out| out.extend_from_slice(&body));
+            if let Ok(entries) = read_directory(&KEY, &value) {
+                assert!(entries.iter().all(|entry| value.get(entry.bytes.clone()).is_some()));
+            }
+        }
+    }
+
     #[test]
     fn rot_is_found() {
         let mut builder = GroupBuilder::default();

@@ -10,7 +10,7 @@ pub struct StoreOptions {
     /// Most series of one metric (`limits.series_per_metric`).
     pub series_per_metric_max: usize,
     /// Points in the open epoch of a shard after which it is sealed without waiting for the schedule. The default is
-    /// two hours of 10,000 series at 15 s, which take 20 MB.
+    /// two hours of 10,000 series at 15 s, which take 20 MB. At most half of `head_points_max` has an effect.
     pub seal_points: u64,
     /// Points that a shard holds in memory (`limits.head_points`): writes beyond it are told to try again later, until
     /// a seal has made room.

@@ -24,9 +24,9 @@ use crate::{
 };
 
 /// How often a read starts again because a merge took groups away.
-const ATTEMPTS_MAX: usize = 20;
+pub(crate) const ATTEMPTS_MAX: usize = 20;
 /// A merge tells readers of its commit within microseconds.
-const RETRY_AFTER: Duration = Duration::from_millis(2);
+pub(crate) const RETRY_AFTER: Duration = Duration::from_millis(2);
 /// From so many groups of a bucket on, if they are a good part of it, one range is read instead of single groups.
 const RANGE_GROUPS_MIN: usize = 4;
 const RANGE_SHARE: usize = 4;

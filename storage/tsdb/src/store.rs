@@ -71,6 +71,8 @@ impl Store {
     /// options; [`StoreError::Corrupt`] names an entry that is damaged.
     pub async fn open(kv: Arc<dyn Kv>, clock: Arc<dyn Clock>, mut options: StoreOptions) -> Result<Self, StoreError> {
         options.shards = options.shards.clamp(1, SHARDS_MAX);
+        // Writes that are refused for full heads need a seal that makes room.
+        options.seal_points = options.seal_points.min(options.head_points_max / 2).max(1);
         store_version::check_or_create(kv.as_ref(), options.shards).await?;
         let writer = store_version::new_writer(kv.as_ref()).await?;
         let fences = create_fences(kv.as_ref(), options.shards).await?;

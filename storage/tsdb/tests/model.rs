@@ -236,6 +236,8 @@ async fn writers_that_wait_for_their_answers_share_commits() {
     write(&store, &[("cpu", WEB, START, Value::Int(0))]).await;
     probe.delay(5);
     let writer = async |offset: i64| {
+        // Out of step from the start: the second comes while the first one's commit is on its way.
+        tokio::time::sleep(Duration::from_millis(2 * offset.unsigned_abs())).await;
         for step in 0..60 {
             write(&store, &[("cpu", WEB, START + step * 2 + offset, Value::Int(step))]).await;
             // The client's own time between an answer and its next batch.
