@@ -18,7 +18,7 @@ mod suggestion;
 pub mod template;
 
 pub use alert_key::AlertKey;
-pub use book::IncidentBook;
+pub use book::{BookError, IncidentBook};
 pub use incident::{Incident, IncidentId};
 pub use notification::Notifier;
 pub use rules::RuleSet;

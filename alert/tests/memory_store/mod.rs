@@ -86,13 +86,32 @@ impl SeriesSet for MemorySet {
     }
 }
 
-/// Documents with their versions.
+/// Documents with their versions. Every operation lets others run first, so that callers at once really mix.
 #[derive(Default)]
 pub(crate) struct MemoryDocuments {
     documents: Mutex<BTreeMap<(String, String), Document>>,
+    /// Operations that still work; all do when `None`.
+    works_for: Mutex<Option<usize>>,
 }
 
 impl MemoryDocuments {
+    /// Lets this many operations work and then refuses all, as when the process dies; or lets all work again.
+    pub(crate) fn set_works_for(&self, operations: Option<usize>) {
+        *self.works_for.lock().unwrap() = operations;
+    }
+
+    async fn begin(&self) -> Result<(), DocumentError> {
+        tokio::task::yield_now().await;
+        match &mut *self.works_for.lock().unwrap() {
+            None => Ok(()),
+            Some(0) => Err(DocumentError::Unavailable("switched off".to_owned())),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+        }
+    }
+
     /// How many documents a collection has.
     pub(crate) fn count(&self, collection: &str) -> usize {
         self.documents.lock().unwrap().keys().filter(|(candidate, _)| candidate == collection).count()
@@ -102,7 +121,10 @@ impl MemoryDocuments {
 impl DocumentStore for MemoryDocuments {
     fn get<'a>(&'a self, collection: &'a str, id: &'a str) -> BoxFuture<'a, Result<Option<Document>, DocumentError>> {
         let key = (collection.to_owned(), id.to_owned());
-        Box::pin(async move { Ok(self.documents.lock().unwrap().get(&key).cloned()) })
+        Box::pin(async move {
+            self.begin().await?;
+            Ok(self.documents.lock().unwrap().get(&key).cloned())
+        })
     }
 
     fn put<'a>(
@@ -113,6 +135,7 @@ impl DocumentStore for MemoryDocuments {
         bytes: Vec<u8>,
     ) -> BoxFuture<'a, Result<u64, DocumentError>> {
         Box::pin(async move {
+            self.begin().await?;
             let mut documents = self.documents.lock().unwrap();
             let key = (collection.to_owned(), id.to_owned());
             let now = documents.get(&key).map(|document| document.version);
@@ -132,6 +155,7 @@ impl DocumentStore for MemoryDocuments {
 
     fn delete<'a>(&'a self, collection: &'a str, id: &'a str) -> BoxFuture<'a, Result<(), DocumentError>> {
         Box::pin(async move {
+            self.begin().await?;
             self.documents.lock().unwrap().remove(&(collection.to_owned(), id.to_owned()));
             Ok(())
         })
@@ -144,6 +168,7 @@ impl DocumentStore for MemoryDocuments {
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<Document>, DocumentError>> {
         Box::pin(async move {
+            self.begin().await?;
             let documents = self.documents.lock().unwrap();
             let of_collection = documents.iter().filter(|((candidate, id), _)| {
                 candidate == collection && after.is_none_or(|after| id.as_str() > after)
