@@ -30,6 +30,8 @@ pub(crate) struct Backlog {
 struct Store {
     memory: VecDeque<PointBatch>,
     memory_bytes: usize,
+    /// Since the sink did not take a batch, and until it takes one.
+    sink_is_away: bool,
     /// Shared with the blocking call that is under way, if any.
     spool: Option<Arc<BlockingMutex<Spool>>>,
 }
@@ -56,7 +58,7 @@ impl Backlog {
     pub(crate) fn new(bytes_max: usize, spool: Option<Spool>, counters: Arc<Counters>, tracker: TaskTracker) -> Self {
         counters.spool_bytes.set(spool.as_ref().map_or(0, Spool::bytes));
         let spool = spool.map(|spool| Arc::new(BlockingMutex::new(spool)));
-        let store = Store { memory: VecDeque::new(), memory_bytes: 0, spool };
+        let store = Store { memory: VecDeque::new(), memory_bytes: 0, sink_is_away: false, spool };
         Self {
             store: Mutex::new(store),
             changed: Notify::new(),
@@ -67,14 +69,15 @@ impl Backlog {
         }
     }
 
-    /// Adds a batch. When memory is full, everything goes to the spool, or the oldest batches are dropped.
+    /// Adds a batch. While the sink takes none, or when memory is full, it goes to the spool, or the oldest batches
+    /// are dropped.
     pub(crate) async fn push(&self, batch: PointBatch) {
         if batch.is_empty() {
             return;
         }
         let mut store = self.store.lock().await;
         store.push_back(batch);
-        if store.memory_bytes > self.bytes_max {
+        if store.sink_is_away || store.memory_bytes > self.bytes_max {
             self.spill_locked(&mut store).await;
         }
         self.drop_excess(&mut store);
@@ -120,8 +123,9 @@ impl Backlog {
 
     /// The sink took the batch, or refused it for good.
     pub(crate) async fn settle(&self, next: Next) {
-        let Next::Spooled(oldest) = next else { return };
         let mut store = self.store.lock().await;
+        store.sink_is_away = false;
+        let Next::Spooled(oldest) = next else { return };
         let forgotten = self.with_spool(&mut store, move |spool| spool.forget(&oldest)).await;
         if let Some(Err(error)) = forgotten {
             // The batch is sent once more after a restart at worst.
@@ -132,6 +136,7 @@ impl Backlog {
     /// The sink did not take the batch now: everything in memory becomes durable where there is a spool.
     pub(crate) async fn give_back(&self, next: Next) {
         let mut store = self.store.lock().await;
+        store.sink_is_away = true;
         if let Next::Memory(batch) = next {
             store.push_front(batch);
         }
@@ -315,8 +320,11 @@ mod tests {
         backlog.give_back(next).await;
         assert_eq!((backlog.counters.snapshot().spooled, backlog.counters.snapshot().backlog_points), (20, 0));
         backlog.push(batch(21, 10)).await;
+        assert_eq!((backlog.counters.snapshot().spooled, backlog.counters.snapshot().backlog_points), (30, 0));
         assert_eq!(drain(&backlog).await, [batch(1, 10), batch(11, 10), batch(21, 10)]);
-        assert_eq!(backlog.counters.snapshot().dropped, 0);
+        assert_eq!((backlog.counters.snapshot().dropped, backlog.counters.snapshot().spool_bytes), (0, 0));
+        backlog.push(batch(31, 10)).await;
+        assert_eq!(backlog.counters.snapshot().backlog_points, 10);
     }
 
     #[tokio::test]

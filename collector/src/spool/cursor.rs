@@ -32,6 +32,11 @@ impl Cursor {
         Ok(Self { file, segment, offset })
     }
 
+    /// The segment that it is in.
+    pub(super) fn segment(&self) -> u64 {
+        self.segment
+    }
+
     /// Where to begin in a segment.
     pub(super) fn offset_in(&self, number: u64) -> u64 {
         match number.cmp(&self.segment) {

@@ -112,8 +112,10 @@ impl Spool {
         rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive)
             .map_err(|_| SpoolError::InUse { folder: options.folder.clone() })?;
         let mut segments = segment::list(&options.folder).map_err(failed("list"))?;
-        let next_number = segments.back().map_or(1, |segment| segment.number.saturating_add(1));
         let mut cursor = Cursor::open(&options.folder).map_err(failed("open the cursor of"))?;
+        // IMPORTANT: beyond the cursor, too, or it would call segments read that were written after it.
+        let newest = segments.back().map_or(0, |segment| segment.number).max(cursor.segment());
+        let next_number = newest.saturating_add(1);
         cursor.limit_to(&segments);
         for segment in &mut segments {
             segment.points_left =
@@ -172,11 +174,13 @@ impl Spool {
                     self.cursor.move_to(number, reader.offset());
                     self.reader = Some(reader);
                 }
-                FrameRead::End if self.is_written_to(number) => {
-                    self.reader = Some(reader);
-                    return Ok(None);
+                FrameRead::End => {
+                    // Also of the one that is written to: a spool that was read takes no space.
+                    if self.is_written_to(number) {
+                        self.writer = None;
+                    }
+                    self.remove_front()?;
                 }
-                FrameRead::End => self.remove_front()?,
             }
         }
         Ok(None)

@@ -46,7 +46,7 @@ fn batches_come_back_oldest_first_and_read_segments_go() {
     assert!(spool_files(folder.path()).len() > 1);
     assert_eq!(spool.points(), 6000);
     assert_eq!(drain(&mut spool), written);
-    assert_eq!((spool.points(), spool_files(folder.path()).len()), (0, 1));
+    assert_eq!((spool.points(), spool.bytes(), spool_files(folder.path()).len()), (0, 0, 0));
     spool.append(&batch(7, 1)).unwrap();
     assert_eq!(drain(&mut spool), [batch(7, 1)]);
 }
@@ -66,6 +66,19 @@ fn what_was_not_forgotten_is_there_after_a_restart() {
     assert_eq!(spool.points(), 30);
     spool.append(&batch(91, 10)).unwrap();
     assert_eq!(drain(&mut spool), [batch(21, 10), batch(31, 10), batch(41, 10), batch(91, 10)]);
+}
+
+#[test]
+fn numbers_of_segments_are_not_used_again_after_the_spool_was_empty() {
+    let folder = tempfile::tempdir().unwrap();
+    for round in 0..3 {
+        let mut spool = Spool::open(options(folder.path(), 100_000)).unwrap();
+        let written: Vec<PointBatch> = (0..20).map(|at| batch(1 + round + at * 1000, 300)).collect();
+        written.iter().for_each(|batch| spool.append(batch).unwrap());
+        drop(spool);
+        let mut spool = Spool::open(options(folder.path(), 100_000)).unwrap();
+        assert_eq!(drain(&mut spool), written, "round {round}");
+    }
 }
 
 #[test]
