@@ -1,4 +1,4 @@
-//! The collectors of this Linux host, under the metric names of scollector (`reference/bosun.md` 6.1).
+//! The collectors of this Linux host, under the metric names of Bosun's scollector.
 //!
 //! Where scollector's numbers are wrong, ours are right under the same name: kernels since 4.18 add fields to
 //! `/proc/diskstats`, at which scollector gives up; sectors there have 512 bytes on every disk; `nr_*` of

@@ -1,5 +1,4 @@
-//! External collectors: programs in a directory, run by TCollector's and scollector's rules
-//! (`reference/opentsdb.md` 3.2, `reference/bosun.md` 6.1).
+//! External collectors: programs in a directory, run by TCollector's and scollector's rules.
 //!
 //! `DIRECTORY/N/program` runs every `N` seconds, `DIRECTORY/0/program` all the time. What it prints are points, in
 //! TCollector's format or scollector's JSON; exit status 13 means that there is nothing for it to do on this host.
@@ -14,6 +13,7 @@ mod environment;
 mod json_line;
 mod line;
 mod line_reader;
+mod output;
 mod process;
 mod run;
 mod runner;

@@ -1,4 +1,4 @@
-//! Metadata in Bosun's format (`reference/bosun.md` 4.2).
+//! Metadata in Bosun's format: an array of `{Metric, Name, Value}`, one entry for each thing known of a metric.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
