@@ -4,10 +4,13 @@
 //! token from an unknown one without asking anybody. The server keeps SHA-256 hashes: 256 random bits need no slow
 //! hash. Tokens are found by their hash, so no comparison of secrets takes place whose time could tell anything.
 
+mod admission;
 mod role;
 mod token;
 mod tokens;
 
+pub use admission::Visitor;
+pub(crate) use admission::admit;
 pub use role::{Role, RoleError};
 pub use token::{Token, TokenError, random_text};
 pub use tokens::{KnownToken, TokenHashError, Tokens};

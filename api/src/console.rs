@@ -9,18 +9,26 @@ mod live;
 mod overview;
 mod routes;
 mod tasks;
+mod topics;
 
 use std::{fmt, net::SocketAddr, sync::Arc};
 
-use tidemark_alert::IncidentBook;
+use actix_web::web::Data;
+use tidemark_alert::{IncidentBook, RuleSet};
 use tidemark_dashboards::{Assets, Pages, RenderError, TemplateSource};
 use tidemark_model::{Clock, MetadataStore, ReadLimits, SeriesCatalog, SeriesReader};
 use tidemark_queue::Broker;
+use tidemark_workers::NotificationQueue;
 
-use crate::{auth::random_text, figures::FigureSource};
+use crate::{
+    auth::random_text,
+    figures::FigureSource,
+    rest::{self, Readiness},
+    server::Configure,
+};
 
-use self::asking::Asker;
-pub(crate) use self::{asking::AskError, routes::configure};
+pub(crate) use self::asking::AskError;
+use self::{asking::Asker, topics::TopicCache};
 
 /// Graphs that are evaluated at one time for pages.
 const ASKING_AT_ONCE: usize = 4;
@@ -38,8 +46,12 @@ pub struct ConsoleSeams {
     pub metadata: Arc<dyn MetadataStore>,
     /// What holds the jobs.
     pub broker: Arc<dyn Broker>,
+    /// When something is wrong.
+    pub rules: RuleSet,
     /// What is wrong.
     pub incidents: IncidentBook,
+    /// Where notifications of what people do are queued.
+    pub notifications: NotificationQueue,
     /// Figures about ourselves.
     pub figures: Vec<Arc<dyn FigureSource>>,
     /// Most a graph may read.
@@ -54,6 +66,7 @@ pub struct Console {
     pub(crate) asker: Asker,
     pub(crate) pages: Pages,
     pub(crate) assets: Assets,
+    topics: TopicCache,
     /// What the pages' scripts must send back with every action, so that no other site can act for a person.
     pub(crate) csrf_token: String,
     address: SocketAddr,
@@ -67,9 +80,20 @@ impl Console {
     pub fn new(seams: ConsoleSeams, address: SocketAddr) -> Result<Arc<Self>, ConsoleError> {
         let assets = Assets::embedded();
         let pages = Pages::new(TemplateSource::Embedded, &assets)?;
-        let asker = Asker::new(Arc::clone(&seams.reader), Arc::clone(&seams.clock), seams.read_limits, ASKING_AT_ONCE);
+        let asker = Asker::new(&seams, ASKING_AT_ONCE);
         let csrf_token = random_text().map_err(|error| ConsoleError::Random(error.to_string()))?;
-        Ok(Arc::new(Self { seams, asker, pages, assets, csrf_token, address }))
+        Ok(Arc::new(Self { seams, asker, pages, assets, topics: TopicCache::default(), csrf_token, address }))
+    }
+
+    /// The routes of pages, socket and REST API, for [`crate::ApiServer::configure`].
+    #[must_use]
+    pub fn routes(self: &Arc<Self>, readiness: Arc<dyn Readiness>) -> Configure {
+        let console = Arc::clone(self);
+        Arc::new(move |config| {
+            config.app_data(Data::new(Arc::clone(&readiness)));
+            rest::configure(config);
+            routes::configure(config, &console);
+        })
     }
 
     /// The address for commands that people copy.

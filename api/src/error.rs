@@ -18,13 +18,14 @@ pub struct ApiError {
     details: Option<String>,
     retry_after: Option<Duration>,
     close: bool,
+    challenge: bool,
 }
 
 impl ApiError {
     /// An error with this status and message.
     #[must_use]
     pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), details: None, retry_after: None, close: false }
+        Self { status, message: message.into(), details: None, retry_after: None, close: false, challenge: false }
     }
 
     /// 400: the request is wrong.
@@ -51,6 +52,14 @@ impl ApiError {
     pub fn unavailable(message: impl Into<String>) -> Self {
         let mut error = Self::new(StatusCode::SERVICE_UNAVAILABLE, message);
         error.retry_after = Some(Duration::from_secs(1));
+        error
+    }
+
+    /// 401: who are you? Browsers ask their user for the token, as the password.
+    #[must_use]
+    pub fn unauthorized(message: impl Into<String>) -> Self {
+        let mut error = Self::new(StatusCode::UNAUTHORIZED, message);
+        error.challenge = true;
         error
     }
 
@@ -105,6 +114,9 @@ impl ApiError {
         response.content_type(JSON);
         if let Some(after) = self.retry_after {
             response.insert_header((header::RETRY_AFTER, after.as_secs().max(1).to_string()));
+        }
+        if self.challenge {
+            response.insert_header((header::WWW_AUTHENTICATE, "Basic realm=\"tidemark\", charset=\"UTF-8\""));
         }
         if self.close {
             response.force_close();

@@ -1,7 +1,7 @@
 //! Figures about ourselves: the same list becomes `/metrics` (Prometheus' text) and the series `tidemark.*` in the own
 //! store.
 
-use std::{collections::BTreeMap, fmt::Write, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use tidemark_model::BoxFuture;
 
@@ -80,13 +80,12 @@ pub fn to_prometheus(figures: &[Figure]) -> String {
             FigureKind::Gauge => ("", "gauge"),
         };
         let name = format!("tidemark_{}{suffix}", name.replace('.', "_"));
-        // Writing to a string cannot fail.
-        let _: Result<(), std::fmt::Error> =
-            write!(text, "# HELP {name} {}\n# TYPE {name} {kind}\n", first.help.replace('\\', "\\\\").replace('\n', " "));
+        let help = first.help.replace('\\', "\\\\").replace('\n', " ");
+        text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
         for figure in figures {
             text.push_str(&name);
             push_labels(&mut text, &figure.labels);
-            let _: Result<(), std::fmt::Error> = writeln!(text, " {}", figure.value);
+            text.push_str(&format!(" {}\n", figure.value));
         }
     }
     text

@@ -7,6 +7,7 @@
 pub mod auth;
 #[doc(hidden)]
 pub mod bench;
+mod console;
 mod error;
 pub mod figures;
 mod first_byte;
@@ -16,11 +17,13 @@ mod number;
 mod opentsdb;
 mod options;
 mod put;
+mod rest;
 mod server;
 mod stalling_stream;
 mod state;
 mod telnet;
 
+pub use console::{Console, ConsoleError, ConsoleSeams};
 pub use error::{ApiError, JSON};
 pub use http::{
     body::{Body, read_body, read_body_up_to},
@@ -28,5 +31,6 @@ pub use http::{
     query_string::QueryString,
 };
 pub use options::{ApiLimits, ApiOptions, BuildInfo, OpenTsdbOptions};
+pub use rest::{Readiness, Troubles};
 pub use server::{ApiServer, Configure, RunningServer};
 pub use state::{ApiSeams, AppState};

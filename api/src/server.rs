@@ -208,6 +208,7 @@ where
     let limits = state.options.limits;
     match first_byte::protocol(&stream, limits.first_byte_timeout, &state.shutdown).await {
         first_byte::Spoken::Nothing => {}
+        first_byte::Spoken::Telnet if !state.options.tokens.is_empty() => telnet::refuse(stream).await,
         first_byte::Spoken::Telnet => telnet::serve(stream, state).await,
         first_byte::Spoken::Http => {
             let stream = StallingStream::new(stream, limits.response_timeout);

@@ -33,9 +33,8 @@ impl RedisServer {
         server
     }
 
-    /// Ends the server without warning and starts it again on the same port and files.
-    pub fn kill_and_restart(&mut self) {
-        self.kill();
+    /// Starts a killed server again on the same port and files.
+    pub fn restart(&mut self) {
         self.child = launch(self.port, &self.folder);
         self.wait_until_ready();
     }

@@ -26,7 +26,7 @@ mod rhythm;
 mod series;
 mod story;
 
-pub(crate) use filler::{Filled, fill};
+pub(crate) use filler::fill;
 pub(crate) use fleet::Fleet;
 pub(crate) use folder::{keep, make_anew};
 pub(crate) use history::Progress;

@@ -1,2 +1,43 @@
-//! The `tidemark` binary.
-fn main() {}
+//! The `tidemark` binary: command line, configuration, wiring, signals and the order of shutdown. It holds no rule of
+//! the business; those live in the crates it puts together.
+
+mod cli;
+mod commands;
+mod config;
+mod demo;
+mod logging;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+
+/// A check found problems (DESIGN: exit codes).
+const EXIT_PROBLEMS: u8 = 3;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(&cli) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("tidemark: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
+    let settings = || config::load(&cli.sources());
+    match &cli.command {
+        Command::Serve(options) => serve::run(settings()?, options.demo),
+        Command::Agent(options) => commands::agent::run(options, settings()?),
+        Command::Put(options) => commands::put::run(options),
+        Command::Query(options) => commands::query::run(options),
+        Command::Check(options) => commands::check::run(options, settings()),
+        Command::Token(command) => commands::token::run(command),
+        Command::Version(options) => commands::version::run(options),
+        Command::Completions { shell } => commands::completions::run(*shell),
+    }
+}

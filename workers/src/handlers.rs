@@ -1,4 +1,8 @@
 //! The handlers of our kinds of jobs, and the producers that belong to them.
 
+pub(crate) mod collect;
+pub(crate) mod evaluate;
+pub(crate) mod notify;
+pub(crate) mod rollup;
 pub(crate) mod write;
 mod write_receipt;

@@ -1,12 +1,18 @@
 //! Asking queries for the pages: texts in, aligned columns out.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use thiserror::Error;
-use tidemark_dashboards::{GraphData, GraphQuery, GraphSeries, resolve_auto_downsample};
-use tidemark_model::{Clock, ReadError, ReadLimits, SeriesReader, TimestampMs};
+use tidemark_dashboards::{GraphData, GraphQuery, GraphSeries, Unit, resolve_auto_downsample};
+use tidemark_model::{Clock, MetadataStore, ReadError, ReadLimits, SeriesReader, TimestampMs};
 use tidemark_query::{EvaluationControl, EvaluationLimits, GroupResult, ParseError, Query, QueryError, SubQuery, Tz};
 use tokio::sync::Semaphore;
+
+use super::ConsoleSeams;
 
 /// Most queries of one graph.
 pub(crate) const QUERIES_MAX: usize = 26;
@@ -20,6 +26,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(30);
 pub(crate) struct Asker {
     reader: Arc<dyn SeriesReader>,
     clock: Arc<dyn Clock>,
+    metadata: Arc<dyn MetadataStore>,
     limits: ReadLimits,
     slots: Arc<Semaphore>,
 }
@@ -55,8 +62,15 @@ pub(crate) struct Window {
 }
 
 impl Asker {
-    pub(crate) fn new(reader: Arc<dyn SeriesReader>, clock: Arc<dyn Clock>, limits: ReadLimits, slots: usize) -> Self {
-        Self { reader, clock, limits, slots: Arc::new(Semaphore::new(slots)) }
+    /// Asks the reader of these seams, so many queries at one time.
+    pub(crate) fn new(seams: &ConsoleSeams, slots: usize) -> Self {
+        Self {
+            reader: Arc::clone(&seams.reader),
+            clock: Arc::clone(&seams.clock),
+            metadata: Arc::clone(&seams.metadata),
+            limits: seams.read_limits,
+            slots: Arc::new(Semaphore::new(slots)),
+        }
     }
 
     /// The window that two texts mean now.
@@ -74,7 +88,10 @@ impl Asker {
     /// downsampling follows.
     pub(crate) async fn graph(&self, queries: &[GraphQuery], window: Window, px: u32) -> Result<GraphData, AskError> {
         if queries.len() > QUERIES_MAX {
-            return Err(AskError::TooLarge(format!("{} queries in one graph, at most {QUERIES_MAX} are allowed", queries.len())));
+            return Err(AskError::TooLarge(format!(
+                "{} queries in one graph, at most {QUERIES_MAX} are allowed",
+                queries.len()
+            )));
         }
         let mut answers = Vec::new();
         for query in queries {
@@ -83,13 +100,40 @@ impl Asker {
         }
         let series: usize = answers.iter().map(Vec::len).sum();
         if series > SERIES_MAX {
-            return Err(AskError::TooLarge(format!("the graph has {series} series, at most {SERIES_MAX} are drawn; narrow its filters or group less")));
+            return Err(AskError::TooLarge(format!(
+                "the graph has {series} series, at most {SERIES_MAX} are drawn; narrow its filters or group less"
+            )));
         }
-        Ok(align(queries, &answers))
+        let mut data = align(queries, &answers);
+        self.add_units(queries, &mut data).await;
+        Ok(data)
+    }
+
+    /// Says what the values count, where that is known.
+    async fn add_units(&self, queries: &[GraphQuery], data: &mut GraphData) {
+        let mut known: HashMap<(usize, String), Unit> = HashMap::new();
+        for series in &mut data.series {
+            let key = (series.query, series.metric.clone());
+            if let Some(unit) = known.get(&key) {
+                series.unit = *unit;
+                continue;
+            }
+            // A graph without units is better than none.
+            let metadata = self.metadata.metadata(&series.metric).await.ok().flatten().unwrap_or_default();
+            let sub_query = queries.get(series.query).and_then(|query| SubQuery::parse(&query.m).ok());
+            let is_rate = sub_query.is_some_and(|sub_query| sub_query.rate.is_some());
+            series.unit = Unit::from_metadata(&metadata.unit, is_rate);
+            known.insert(key, series.unit);
+        }
     }
 
     /// As [`Asker::graph`], but a metric that nobody ever wrote is no error: the graph is empty then.
-    pub(crate) async fn graph_or_empty(&self, queries: &[GraphQuery], window: Window, px: u32) -> Result<GraphData, AskError> {
+    pub(crate) async fn graph_or_empty(
+        &self,
+        queries: &[GraphQuery],
+        window: Window,
+        px: u32,
+    ) -> Result<GraphData, AskError> {
         match self.graph(queries, window, px).await {
             Err(AskError::Read(ReadError::UnknownName { .. })) => Ok(GraphData::default()),
             other => other,
@@ -125,7 +169,8 @@ impl Asker {
 
 /// Puts all groups on the union of their timestamps.
 fn align(queries: &[GraphQuery], answers: &[Vec<GroupResult>]) -> GraphData {
-    let mut times_ms: Vec<TimestampMs> = answers.iter().flatten().flat_map(|group| group.timestamps.iter().copied()).collect();
+    let mut times_ms: Vec<TimestampMs> =
+        answers.iter().flatten().flat_map(|group| group.timestamps.iter().copied()).collect();
     times_ms.sort_unstable();
     times_ms.dedup();
     let mut series = Vec::new();
@@ -146,7 +191,7 @@ fn graph_series(position: usize, query: &GraphQuery, group: &GroupResult, times_
         Some(value.as_f64()).filter(|value| value.is_finite())
     };
     let values = times_ms.iter().map(value_at).collect();
-    GraphSeries { query: position, metric: group.metric.clone(), tags, label, values }
+    GraphSeries { query: position, metric: group.metric.clone(), tags, label, unit: Unit::None, values }
 }
 
 fn label(group: &GroupResult) -> String {

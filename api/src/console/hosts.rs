@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use tidemark_dashboards::{
-    DiskUse, Fact, Graph, GraphQuery, HostFacts, HostIncidents, HostPage, HostRow, HostTable, HostVolumes, IncidentSummary,
-    MetricRow, NetworkInterface, Status, Unit, Volume,
+    DiskUse, Fact, Graph, GraphQuery, HostFacts, HostIncidents, HostPage, HostRow, HostTable, HostVolumes,
+    IncidentSummary, MetricRow, NetworkInterface, Status, Unit, Volume,
 };
 use tidemark_model::{LastPoint, SeriesSelector, TagMatch, TagPredicate, TimestampMs};
 
@@ -49,7 +49,9 @@ impl Console {
         let cpu = self.lines(&format!("sum:{RECENT}-avg:rate{{dropcounter}}:os.cpu{{host={filter}}}")).await?;
         let used = self.lines(&format!("sum:{RECENT}-avg:os.mem.used{{host={filter}}}")).await?;
         let total = self.lines(&format!("sum:{RECENT}-last:os.mem.total{{host={filter}}}")).await?;
-        let network = |direction: &str| format!("sum:{RECENT}-avg:rate{{dropcounter}}:os.net.bytes{{host={filter}}}{{direction={direction}}}");
+        let network = |direction: &str| {
+            format!("sum:{RECENT}-avg:rate{{dropcounter}}:os.net.bytes{{host={filter}}}{{direction={direction}}}")
+        };
         let (inward, outward) = (self.lines(&network("in")).await?, self.lines(&network("out")).await?);
         let load = self.lines(&format!("sum:{RECENT}-last:linux.loadavg_1_min{{host={filter}}}")).await?;
         let mut disks = self.disks(host, now_ms).await?;
@@ -81,7 +83,11 @@ impl Console {
     }
 
     /// When each host was last heard of.
-    async fn hosts_seen(&self, host: Option<&str>, now_ms: TimestampMs) -> Result<BTreeMap<String, TimestampMs>, AskError> {
+    async fn hosts_seen(
+        &self,
+        host: Option<&str>,
+        now_ms: TimestampMs,
+    ) -> Result<BTreeMap<String, TimestampMs>, AskError> {
         let mut seen = BTreeMap::new();
         for metric in ["os.cpu", "linux.loadavg_1_min", "os.mem.total"] {
             for last in self.last(metric, host, now_ms - LISTED_MS).await? {
@@ -121,7 +127,9 @@ impl Console {
     async fn disks(&self, host: Option<&str>, now_ms: TimestampMs) -> Result<HashMap<String, Vec<DiskUse>>, AskError> {
         let mut disks: HashMap<String, Vec<DiskUse>> = HashMap::new();
         for last in self.last("os.disk.fs.percent_free", host, now_ms - LISTED_MS).await? {
-            let (Some(host), Some(mount)) = (last.series.key.tag("host"), last.series.key.tag("disk")) else { continue };
+            let (Some(host), Some(mount)) = (last.series.key.tag("host"), last.series.key.tag("disk")) else {
+                continue;
+            };
             let used_percent = 100.0 - last.point.value.as_f64();
             disks.entry(host.to_owned()).or_default().push(DiskUse { mount: mount.to_owned(), used_percent });
         }
@@ -200,10 +208,17 @@ impl Console {
         let now_ms = self.seams.clock.now_ms();
         let window = Window { start_ms: now_ms - RECENT_MS, end_ms: now_ms };
         let query = |metric: &str, direction: &str| GraphQuery {
-            m: format!("sum:{RECENT}-avg:rate{{dropcounter}}:{metric}{{iface=*}}{{host=literal_or({host}),direction={direction}}}"),
+            m: format!(
+                "sum:{RECENT}-avg:rate{{dropcounter}}:{metric}{{iface=*}}{{host=literal_or({host}),direction={direction}}}"
+            ),
             label_tag: Some("iface".to_owned()),
         };
-        let queries = [query("os.net.bytes", "in"), query("os.net.bytes", "out"), query("os.net.errs", "*"), query("os.net.dropped", "*")];
+        let queries = [
+            query("os.net.bytes", "in"),
+            query("os.net.bytes", "out"),
+            query("os.net.errs", "*"),
+            query("os.net.dropped", "*"),
+        ];
         let mut interfaces: BTreeMap<String, NetworkInterface> = BTreeMap::new();
         for (position, query) in queries.into_iter().enumerate() {
             for series in self.asker.graph_or_empty(&[query], window, GRAPH_PX).await?.series {
@@ -280,7 +295,8 @@ fn problems_of(host: &str, incidents: &[IncidentSummary]) -> u32 {
 }
 
 fn status_of(host: &str, silent_ms: i64, incidents: &[IncidentSummary]) -> Status {
-    let about = incidents.iter().filter(|incident| incident.tags.iter().any(|tag| tag.key == "host" && tag.value == host));
+    let about =
+        incidents.iter().filter(|incident| incident.tags.iter().any(|tag| tag.key == "host" && tag.value == host));
     let worst = about.map(|incident| incident.current).max().unwrap_or_default();
     if silent_ms > SILENT_MS { Status::Unknown } else { worst }
 }
@@ -319,18 +335,48 @@ fn graphs_of(host: &str, from: &str, window: Window) -> Vec<Graph> {
         minimum: Some(0.0),
         ..Graph::default()
     };
-    let rate = |metric: &str, group: &str, more: &str| format!("sum:auto-avg:rate{{dropcounter}}:{metric}{{{group}}}{{{only}{more}}}");
+    let rate = |metric: &str, group: &str, more: &str| {
+        format!("sum:auto-avg:rate{{dropcounter}}:{metric}{{{group}}}{{{only}{more}}}")
+    };
     let level = |metric: &str, group: &str| format!("sum:auto-avg:{metric}{{{group}}}{{{only}}}");
     // Hundredths of a second per second: percent of one processor.
-    let mut cpu = graph("cpu", "CPU by mode", Unit::Percent, vec![query(rate("linux.cpu", "type=*", ""), Some("type"))]);
+    let mut cpu =
+        graph("cpu", "CPU by mode", Unit::Percent, vec![query(rate("linux.cpu", "type=*", ""), Some("type"))]);
     cpu.stacked = true;
     vec![
         graph("cpu-use", "CPU", Unit::Percent, vec![query(rate("os.cpu", "", ""), None)]),
         cpu,
-        graph("memory", "Memory", Unit::Bytes, vec![query(level("os.mem.used", ""), None), query(level("os.mem.total", ""), None)]),
-        graph("load", "Load", Unit::None, ["linux.loadavg_1_min", "linux.loadavg_5_min", "linux.loadavg_15_min"].map(|metric| query(level(metric, ""), None)).to_vec()),
-        graph("network", "Network", Unit::BytesPerSecond, vec![query(rate("os.net.bytes", "iface=*,direction=*", ""), None)]),
-        graph("disks", "Disk traffic", Unit::BytesPerSecond, vec![query(rate("linux.disk.bytes", "dev=*,type=*", ""), None)]),
-        graph("filesystems", "Filesystems in use", Unit::Bytes, vec![query(level("os.disk.fs.space_used", "disk=*"), Some("disk"))]),
+        graph(
+            "memory",
+            "Memory",
+            Unit::Bytes,
+            vec![query(level("os.mem.used", ""), None), query(level("os.mem.total", ""), None)],
+        ),
+        graph(
+            "load",
+            "Load",
+            Unit::None,
+            ["linux.loadavg_1_min", "linux.loadavg_5_min", "linux.loadavg_15_min"]
+                .map(|metric| query(level(metric, ""), None))
+                .to_vec(),
+        ),
+        graph(
+            "network",
+            "Network",
+            Unit::BytesPerSecond,
+            vec![query(rate("os.net.bytes", "iface=*,direction=*", ""), None)],
+        ),
+        graph(
+            "disks",
+            "Disk traffic",
+            Unit::BytesPerSecond,
+            vec![query(rate("linux.disk.bytes", "dev=*,type=*", ""), None)],
+        ),
+        graph(
+            "filesystems",
+            "Filesystems in use",
+            Unit::Bytes,
+            vec![query(level("os.disk.fs.space_used", "disk=*"), Some("disk"))],
+        ),
     ]
 }

@@ -28,7 +28,7 @@ use crate::{error::ApiError, http::same_origin::is_same_origin, state::AppState}
 /// Largest message of a browser in bytes.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 /// Most subscriptions and live queries of one tab.
-const SUBSCRIPTIONS_MAX: usize = 32;
+const SUBSCRIPTIONS_MAX: usize = 64;
 /// How often topics are looked at.
 const TICK: Duration = Duration::from_secs(2);
 /// How often a silent peer is pinged.
@@ -109,7 +109,8 @@ pub(super) async fn socket(
         return Ok(ApiError::new(StatusCode::UPGRADE_REQUIRED, "this address speaks WebSocket only").to_response());
     }
     let (response, session, messages) = actix_ws::handle(&request, body)?;
-    let messages = messages.max_frame_size(MESSAGE_BYTES_MAX).aggregate_continuations().max_continuation_size(MESSAGE_BYTES_MAX);
+    let messages =
+        messages.max_frame_size(MESSAGE_BYTES_MAX).aggregate_continuations().max_continuation_size(MESSAGE_BYTES_MAX);
     let tab = Tab { console, session, topics: HashMap::new(), queries: HashMap::new(), hasher: RandomState::new() };
     actix_web::rt::spawn(state.tasks.track_future(tab.serve(messages, state.shutdown.clone())));
     Ok(response)
@@ -135,7 +136,11 @@ struct LiveQuery {
 struct Gone(Option<CloseCode>);
 
 impl Tab {
-    async fn serve(mut self, mut messages: actix_ws::AggregatedMessageStream, shutdown: tokio_util::sync::CancellationToken) {
+    async fn serve(
+        mut self,
+        mut messages: actix_ws::AggregatedMessageStream,
+        shutdown: tokio_util::sync::CancellationToken,
+    ) {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut ping = interval(PING);

@@ -11,9 +11,10 @@ use actix_web::{
     web::{self, Data, ServiceConfig},
 };
 use serde::Deserialize;
+use tidemark_alert::book::BookError;
 use tidemark_dashboards::{
-    Asset, ExplorePage, Graph, GraphQuery, HostsPage, IncidentStateFilter, IncidentsPage, MessagePage, Page, PageContext,
-    content_security_policy,
+    Asset, ExplorePage, Graph, GraphQuery, HostsPage, IncidentStateFilter, IncidentsPage, MessagePage, Page,
+    PageContext, RenderError, content_security_policy,
 };
 use tidemark_queue::BrokerError;
 
@@ -57,29 +58,18 @@ struct Parameters {
 }
 
 /// Why there is no page.
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum PageError {
+    #[error("{0}")]
     NotFound(String),
-    Ask(AskError),
-    Broker(BrokerError),
-    Incidents(tidemark_alert::BookError),
-}
-
-impl From<AskError> for PageError {
-    fn from(error: AskError) -> Self {
-        Self::Ask(error)
-    }
-}
-
-impl From<BrokerError> for PageError {
-    fn from(error: BrokerError) -> Self {
-        Self::Broker(error)
-    }
-}
-
-impl From<tidemark_alert::BookError> for PageError {
-    fn from(error: tidemark_alert::BookError) -> Self {
-        Self::Incidents(error)
-    }
+    #[error("{0}")]
+    Ask(#[from] AskError),
+    #[error("{0}")]
+    Broker(#[from] BrokerError),
+    #[error("{0}")]
+    Incidents(#[from] BookError),
+    #[error("{0}")]
+    Render(#[from] RenderError),
 }
 
 async fn overview(request: HttpRequest, console: Data<Console>, parameters: web::Query<Parameters>) -> HttpResponse {
@@ -196,8 +186,12 @@ async fn answer<P: Page>(
     };
     if let Some(name) = &parameters.fragment {
         let now_ms = console.seams.clock.now_ms();
-        let fragment = page.fragments().into_iter().find(|fragment| fragment.name() == name);
-        return match fragment.map(|fragment| console.pages.fragment(now_ms, fragment)) {
+        // The count in the navigation is a part of every page.
+        let rendered = match name.as_str() {
+            "nav" => console.pages.fragment(now_ms, &console.problem_count().await).map(Some),
+            name => console.pages.fragment_of(now_ms, &page, name),
+        };
+        return match rendered.transpose() {
             Some(Ok(html)) => HttpResponse::Ok().content_type(HTML).insert_header(NO_STORE).body(html),
             Some(Err(error)) => render_failure(&error),
             None => ApiError::new(StatusCode::NOT_FOUND, format!("the page has no part called `{name}`")).to_response(),
@@ -241,6 +235,7 @@ async fn failure(request: &HttpRequest, console: &Console, error: PageError) -> 
         PageError::Ask(error @ AskError::TooLarge(_)) => (StatusCode::PAYLOAD_TOO_LARGE, "too much", error.to_string()),
         PageError::Ask(error) => (StatusCode::SERVICE_UNAVAILABLE, "no answer", error.to_string()),
         PageError::Broker(error) => (StatusCode::SERVICE_UNAVAILABLE, "the broker does not answer", error.to_string()),
+        PageError::Render(error) => return render_failure(&error),
         PageError::Incidents(error) => (StatusCode::SERVICE_UNAVAILABLE, "incidents cannot be read", error.to_string()),
     };
     let request_id = request_id(request);
@@ -265,8 +260,11 @@ async fn file(request: HttpRequest, console: Data<Console>) -> HttpResponse {
     };
     let mut response = HttpResponse::Ok();
     response.content_type(asset.content_type);
-    response.insert_header((header::CACHE_CONTROL, Asset::CACHE_CONTROL)).insert_header((header::VARY, "Accept-Encoding"));
-    let accepted = request.headers().get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    response
+        .insert_header((header::CACHE_CONTROL, Asset::CACHE_CONTROL))
+        .insert_header((header::VARY, "Accept-Encoding"));
+    let accepted =
+        request.headers().get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or_default();
     match asset.gzip.as_ref().filter(|_| accepted.contains("gzip")) {
         Some(gzip) => {
             response.insert_header((header::CONTENT_ENCODING, HeaderValue::from_static("gzip"))).body(gzip.clone())

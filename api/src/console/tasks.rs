@@ -5,6 +5,8 @@ use tidemark_dashboards::{
 };
 use tidemark_queue::{BrokerError, JobFilter, JobState, JobView, Page, QueueStats, Schedule, Timing, WorkerView};
 
+use tidemark_scheduler::next_times;
+
 use super::Console;
 
 /// Jobs of one page.
@@ -30,7 +32,7 @@ impl Console {
     }
 
     pub(crate) async fn job_table(&self, state: &str, search: &str) -> Result<JobTable, BrokerError> {
-        let filter = JobFilter { state: state.parse::<JobState>().ok(), ..JobFilter::default() };
+        let filter = JobFilter { state: JobState::from_name(state), ..JobFilter::default() };
         let wanted = if search.is_empty() { JOBS_LISTED } else { JOBS_SEARCHED };
         let page = self.seams.broker.jobs(filter, Page::first(wanted)).await?;
         let rows = page.jobs.iter().map(job_row);
@@ -75,7 +77,7 @@ fn job_row(job: &JobView) -> JobRow {
         id: job.id.to_string(),
         kind: job.kind.to_string(),
         queue: job.queue.to_string(),
-        state: job.state.to_string(),
+        state: job.state.name().to_owned(),
         attempt: job.attempt,
         attempts_max: job.attempts_max,
         enqueued_ms: job.created_ms,
@@ -115,7 +117,10 @@ fn schedule_row(schedule: &Schedule, now_ms: i64) -> ScheduleRow {
         name: schedule.name.clone(),
         kind: schedule.job.kind.to_string(),
         when: if schedule.paused { format!("{when}, paused") } else { when },
-        next_ms: tidemark_scheduler::next_due(&schedule.timing, now_ms).ok().flatten().filter(|_| !schedule.paused),
+        next_ms: next_times(&schedule.timing, now_ms, 1)
+            .ok()
+            .and_then(|times| times.first().copied())
+            .filter(|_| !schedule.paused),
         last_ms: schedule.last_due_ms,
     }
 }

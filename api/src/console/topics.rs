@@ -3,8 +3,8 @@
 use std::{collections::HashMap, str::FromStr, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-use tidemark_dashboards::{Fragment, IncidentStateFilter};
 use thiserror::Error;
+use tidemark_dashboards::{Fragment, IncidentStateFilter};
 
 use super::{Console, live::Fragments, routes::PageError};
 

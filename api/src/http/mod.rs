@@ -9,3 +9,4 @@ pub(crate) mod gzip_body;
 pub(crate) mod normal_path;
 pub(crate) mod pipeline;
 pub(crate) mod query_string;
+pub(crate) mod same_origin;

@@ -15,6 +15,7 @@ use actix_web::{
 };
 
 use crate::{
+    auth,
     error::ApiError,
     http::{callback, cors, gzip_body, normal_path, normal_path::NormalPath, query_string::QueryString},
     metrics::printable,
@@ -86,6 +87,11 @@ fn prepare(request: &mut ServiceRequest, state: &AppState) -> Result<Plan, HttpR
             ));
         }
         NormalPath::BadVersion => return Err(refuse(ApiError::endpoint_not_found())),
+    }
+    let visitor =
+        auth::admit(request.method(), request.path(), request.headers(), &state.options.tokens).map_err(refuse)?;
+    if let Some(visitor) = visitor {
+        request.extensions_mut().insert(visitor);
     }
     let gzip = gzip_body::accepts_gzip(request.headers());
     if !request.path().starts_with("/api/") {

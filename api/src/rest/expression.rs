@@ -60,8 +60,8 @@ fn moment(query: &QueryString, now_ms: i64) -> Result<i64, ApiError> {
 
 /// The last line that is neither blank nor a comment.
 fn expression_of(body: &str) -> Result<&str, ApiError> {
-    let lines = body.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let last = lines.last().ok_or_else(|| ApiError::bad_request("the body has no expression"))?;
+    let mut lines = body.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let last = lines.next_back().ok_or_else(|| ApiError::bad_request("the body has no expression"))?;
     if body.lines().any(|line| line.trim().starts_with('$')) {
         return Err(ApiError::bad_request("variables are not understood here: write the whole expression on one line"));
     }

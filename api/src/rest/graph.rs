@@ -1,6 +1,10 @@
 //! `POST /api/tidemark/v1/graph`: series on shared timestamps, as few as a picture has pixels for.
 
-use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web::{Data, Payload}};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::StatusCode,
+    web::{Data, Payload},
+};
 use serde::Deserialize;
 use tidemark_dashboards::GraphQuery;
 use tidemark_model::ReadError;

@@ -32,5 +32,6 @@ pub(super) async fn ready(readiness: Data<Arc<dyn Readiness>>) -> HttpResponse {
         (true, false) => (StatusCode::OK, "degraded"),
         (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "unready"),
     };
-    HttpResponse::build(status).json(json!({"status": word, "reasons": [troubles.fatal, troubles.degrading].concat()}))
+    let reasons = [troubles.fatal, troubles.degrading].concat();
+    HttpResponse::build(status).json(json!({"status": word, "reasons": reasons}))
 }

@@ -63,7 +63,12 @@ pub(super) async fn steer_queue(
     match action.as_str() {
         "pause" => console.seams.broker.pause(&queue).await,
         "resume" => console.seams.broker.resume(&queue).await,
-        _ => return Err(ApiError::new(StatusCode::NOT_FOUND, format!("a queue can be paused and resumed, not `{action}`"))),
+        _ => {
+            return Err(ApiError::new(
+                StatusCode::NOT_FOUND,
+                format!("a queue can be paused and resumed, not `{action}`"),
+            ));
+        }
     }
     .map_err(broker_failed)?;
     Ok(HttpResponse::NoContent().finish())
@@ -87,7 +92,7 @@ pub(super) async fn list(
     let filter = JobFilter {
         kind: parameters.kind.as_deref().map(|text| parse::<JobKind>("kind", text)).transpose()?,
         queue: parameters.queue.as_deref().map(|text| parse("queue", text)).transpose()?,
-        state: parameters.state.as_deref().map(|text| parse::<JobState>("state", text)).transpose()?,
+        state: parameters.state.as_deref().map(parse_state).transpose()?,
         key: parameters.key.clone(),
         ..JobFilter::default()
     };
@@ -126,7 +131,7 @@ pub(super) async fn steer_job(
             Cancelled::Now => Ok(HttpResponse::Ok().json(json!({"state": "cancelled"}))),
             Cancelled::Requested => Ok(HttpResponse::Accepted().json(json!({"state": "running"}))),
             Cancelled::TooLate(state) => {
-                Err(ApiError::new(StatusCode::CONFLICT, format!("job {id} has ended already: it is {state}")))
+                Err(ApiError::new(StatusCode::CONFLICT, format!("job {id} has ended already: it is {}", state.name())))
             }
             Cancelled::Unknown => Err(no_such_job(id)),
         },
@@ -180,7 +185,7 @@ fn job_json(job: &JobView) -> Value {
         "id": job.id.to_string(),
         "kind": job.kind.to_string(),
         "queue": job.queue.to_string(),
-        "state": job.state.to_string(),
+        "state": job.state.name(),
         "attempt": job.attempt,
         "attempts_max": job.attempts_max,
         "rescues": job.rescues,
@@ -203,6 +208,13 @@ where
     T::Err: std::fmt::Display,
 {
     text.parse().map_err(|error: T::Err| ApiError::bad_request(format!("{what}: {error}")))
+}
+
+fn parse_state(text: &str) -> Result<JobState, ApiError> {
+    JobState::from_name(text).ok_or_else(|| {
+        let known: Vec<_> = JobState::ALL.into_iter().map(JobState::name).collect();
+        ApiError::bad_request(format!("state: no such state: `{text}`; there are {}", known.join(", ")))
+    })
 }
 
 fn no_such_job(id: JobId) -> ApiError {

@@ -18,7 +18,13 @@ const OPERATIONS: [Operation; 15] = [
     ("get", "/schedules", "When jobs come.", &[], &[]),
     ("get", "/incidents", "Incidents.", &[], &["state"]),
     ("get", "/incidents/{id}", "One incident with its events and actions.", &["id"], &[]),
-    ("post", "/incidents/{id}/actions", "Acknowledges, notes or closes: `{\"action\",\"user\",\"message\"}`.", &["id"], &[]),
+    (
+        "post",
+        "/incidents/{id}/actions",
+        "Acknowledges, notes or closes: `{\"action\",\"user\",\"message\"}`.",
+        &["id"],
+        &[],
+    ),
     ("get", "/rules", "Rules with the state of their last evaluation.", &[], &[]),
     ("post", "/graph", "Series on shared timestamps: `{\"from\",\"to\",\"px\",\"queries\":[{\"m\"}]}`.", &[], &[]),
     ("get", "/openapi.json", "This document.", &[], &[]),
@@ -65,7 +71,8 @@ mod tests {
     #[test]
     fn every_placeholder_of_a_path_is_described() {
         for (_, path, _, in_path, _) in OPERATIONS {
-            let placeholders: Vec<_> = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')).collect();
+            let placeholders: Vec<_> =
+                path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')).collect();
             assert_eq!(placeholders, in_path, "{path}");
         }
         assert_eq!(openapi()["paths"]["/jobs/{id}"]["get"]["parameters"][0]["required"], true);

@@ -4,7 +4,9 @@ mod commands;
 mod connection;
 mod line_buffer;
 pub(crate) mod put_line;
+mod refusal;
 mod session;
 mod write;
 
 pub(crate) use connection::serve;
+pub(crate) use refusal::refuse;

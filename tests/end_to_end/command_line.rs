@@ -1,0 +1,71 @@
+//! The commands beside `serve`.
+
+use std::{
+    io::Write,
+    process::{Command, Output, Stdio},
+};
+
+use tidemark_tests::{Node, NodeOptions, binary};
+
+fn tidemark(arguments: &[&str], node: Option<&Node>) -> Output {
+    let mut command = Command::new(binary());
+    command.args(arguments);
+    if let Some(node) = node {
+        command.env("TIDEMARK_URL", format!("http://{}", node.address()));
+    }
+    command.output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn points_go_in_and_come_out() {
+    let node = Node::start(&NodeOptions::without_agent());
+    let put = tidemark(&["put", "cli.metric", "-2.5", "host=a", "--time", "1767225600"], Some(&node));
+    assert!(put.status.success(), "{put:?}");
+    let mut lines = Command::new(binary())
+        .args(["put", "--stdin", "--url", &format!("http://{}", node.address())])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    lines.stdin.take().unwrap().write_all(b"cli.metric 1767225660 4 host=a\nbroken\n").unwrap();
+    let lines = lines.wait_with_output().unwrap();
+    assert_eq!(lines.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&lines.stderr).contains("line 2"), "{lines:?}");
+    let ask = |form: &str| {
+        let range = ["--from", "1767225000", "--to", "1767226000", "-o", form];
+        let output = tidemark(&[&["query", "sum:cli.metric{host=*}"][..], &range[..]].concat(), Some(&node));
+        assert!(output.status.success(), "{output:?}");
+        stdout(&output)
+    };
+    assert_eq!(ask("csv"), "series,timestamp_ms,value\n\"cli.metric{host=a}\",1767225600000,-2.5\n\"cli.metric{host=a}\",1767225660000,4\n");
+    assert!(ask("table").contains("cli.metric{host=a}  2       4"), "{}", ask("table"));
+    assert!(ask("graph").contains("▁█"), "{}", ask("graph"));
+    assert!(ask("json").starts_with("[{\"metric\":\"cli.metric\""), "{}", ask("json"));
+}
+
+#[test]
+fn an_expression_is_evaluated() {
+    let node = Node::start(&NodeOptions::without_agent());
+    let sum = tidemark(&["query", "--expr", "1 + 2 * 3", "-o", "csv"], Some(&node));
+    assert!(sum.status.success(), "{sum:?}");
+    assert!(stdout(&sum).ends_with(",7\n"), "{sum:?}");
+    let wrong = tidemark(&["query", "--expr", "1 +"], Some(&node));
+    assert_eq!(wrong.status.code(), Some(1), "{wrong:?}");
+}
+
+#[test]
+fn exit_codes_tell_what_happened() {
+    assert_eq!(tidemark(&["version"], None).status.code(), Some(0));
+    assert_eq!(tidemark(&["serve", "--wrong"], None).status.code(), Some(2));
+    let unreachable = tidemark(&["query", "sum:x", "--url", "http://127.0.0.1:1"], None);
+    assert_eq!(unreachable.status.code(), Some(1));
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("bad.toml"), "[[rule]]\nname = \"x\"\n").unwrap();
+    let check = tidemark(&["check", &folder.path().display().to_string()], None);
+    assert_eq!(check.status.code(), Some(3), "{check:?}");
+    assert!(String::from_utf8_lossy(&check.stderr).contains("bad.toml"), "{check:?}");
+}

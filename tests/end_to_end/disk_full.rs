@@ -1,0 +1,73 @@
+//! A full disk refuses writes and keeps serving reads.
+
+use std::{fs, path::Path, process::Command, time::Duration};
+
+use tidemark_tests::{Client, Ledger, Node, NodeOptions, wait_for};
+
+/// A small file system in memory; unmounted when dropped.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    /// Only root may mount; elsewhere the test says loudly that it did not run.
+    fn mount(size: &str) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let size = format!("size={size}");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(folder.path()).output();
+        match mounted {
+            Ok(output) if output.status.success() => Some(Self(folder)),
+            other => {
+                eprintln!("SKIPPED, mounting a small file system needs root: {other:?}");
+                None
+            }
+        }
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg("--lazy").arg(self.0.path()).status();
+        assert!(unmounted.is_ok_and(|status| status.success()), "unmount {}", self.0.path().display());
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_writes_with_507_and_reads_go_on() {
+    let Some(disk) = SmallDisk::mount("48m") else { return };
+    let node = Node::start(&NodeOptions::without_agent().data(&disk.path().join("data")));
+    let client = node.client();
+    let mut ledger = Ledger::default();
+    assert_eq!(client.post("/api/put", &Ledger::body(0, 0, 1000)).status, 204);
+    ledger.acknowledge(0, 0, 1000);
+    let ballast = disk.path().join("ballast");
+    fs::write(&ballast, vec![1; 24 << 20]).unwrap();
+    let (mut step, mut refused) = (1000, None);
+    while refused.is_none() {
+        assert!(step < 10_000_000, "the disk never fills");
+        refused = put(&client, &mut ledger, step);
+        step += 1000;
+    }
+    assert_eq!(refused, Some(507));
+    ledger.check(&client);
+    assert_eq!(client.get("/-/healthy").status, 200);
+    fs::remove_file(ballast).unwrap();
+    wait_for("writes go on once there is space", Duration::from_secs(30), || {
+        step += 1000;
+        put(&client, &mut ledger, step).is_none().then_some(())
+    });
+    ledger.check(&client);
+}
+
+/// The status of a refusal, if it is one.
+fn put(client: &Client, ledger: &mut Ledger, step: i64) -> Option<u16> {
+    let answer = client.post("/api/put", &Ledger::body(0, step, 1000));
+    if answer.status == 204 {
+        ledger.acknowledge(0, step, 1000);
+        return None;
+    }
+    ledger.lose_track(0, step, 1000);
+    Some(answer.status)
+}

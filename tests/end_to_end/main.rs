@@ -1,0 +1,17 @@
+//! End-to-end tests: the real binary, real Redis, a real browser. One binary, so that they link once.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod agent;
+mod alerting;
+mod authorisation;
+mod bad_input;
+mod broker;
+mod browser;
+mod command_line;
+mod conformance;
+mod disk_full;
+mod kill_nine;
+mod queries;
+mod shutdown;
+mod whole_way;

@@ -1,0 +1,268 @@
+//! The command line.
+
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::{LogFormat, Sources};
+
+/// Collects, queues, stores, queries, alerts on and shows time series.
+#[derive(Debug, Parser)]
+#[command(name = "tidemark", version, max_term_width = 100)]
+#[command(
+    after_help = "Every setting can also come from a variable (TIDEMARK_LISTEN, TIDEMARK_LIMITS__BODY_BYTES) or from \
+    tidemark.toml.\nExit codes: 0 ok, 1 failed, 2 wrong usage, 3 a check found problems."
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) common: CommonOptions,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub(crate) struct CommonOptions {
+    /// Configuration file; `tidemark.toml` in the working folder when it is there.
+    #[arg(long, global = true, value_name = "FILE", env = "TIDEMARK_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// What is logged to standard error, such as `debug` or `info,tidemark_api=debug`.
+    #[arg(long, global = true, value_name = "LEVELS")]
+    log_level: Option<String>,
+    /// Form of a log line.
+    #[arg(long, global = true, value_name = "FORM")]
+    log_format: Option<LogFormat>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run everything in one process, or the roles that are named.
+    #[command(
+        after_help = "Examples:\n  tidemark serve\n  tidemark serve --listen 127.0.0.1:8080 --data /var/lib/tidemark\n  \
+        tidemark serve --broker redis://127.0.0.1:6379"
+    )]
+    Serve(ServeOptions),
+    /// Collect this host's metrics and send them to a server.
+    #[command(after_help = "Examples:\n  tidemark agent --to http://monitor:4242\n  tidemark agent list\n  \
+        tidemark agent preview cpu")]
+    Agent(AgentOptions),
+    /// Write a point, or lines of points from standard input.
+    #[command(after_help = "Examples:\n  tidemark put app.requests 17 host=web01\n  \
+        echo 'app.requests 1767225600 17 host=web01' | tidemark put --stdin")]
+    Put(PutOptions),
+    /// Ask for points, or evaluate an expression.
+    #[command(after_help = "Examples:\n  tidemark query 'sum:rate:os.cpu{host=*}' --from 1h-ago\n  \
+        tidemark query 'avg(q(\"sum:os.cpu{host=*}\", \"5m\", \"\"))' --expr -o json")]
+    Query(QueryOptions),
+    /// Check the configuration and the rules; exit code 3 when there are problems.
+    Check(CheckOptions),
+    /// Tokens for those who come from elsewhere.
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Show the version.
+    Version(OutputOptions),
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeOptions {
+    /// Address for HTTP and telnet; port 0 takes a free one [default: 127.0.0.1:4242].
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// Folder of the embedded store and queue [default: ./tidemark-data].
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// What this process does, of api, worker, scheduler, agent [default: all].
+    #[arg(long, value_name = "ROLES")]
+    roles: Option<String>,
+    /// Where jobs wait: `embedded` or `redis://HOST:PORT` [default: embedded].
+    #[arg(long, value_name = "URL")]
+    broker: Option<String>,
+    /// Where points are kept: `embedded` [default: embedded].
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
+    /// Fill a folder of its own (`./tidemark-demo`, emptied first) with a week of a made-up fleet, and keep that going.
+    #[arg(long)]
+    pub(crate) demo: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AgentOptions {
+    #[command(subcommand)]
+    pub(crate) command: Option<AgentCommand>,
+    /// Server to send to, such as `http://monitor:4242`.
+    #[arg(long, value_name = "URL")]
+    to: Option<String>,
+    /// Folder of the spool [default: ./tidemark-data].
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Folder of external collectors with one numeric folder for each interval in seconds.
+    #[arg(long, value_name = "DIR", global = true)]
+    collectors: Option<PathBuf>,
+    /// Value of the tag `host` [default: the host's short name].
+    #[arg(long, value_name = "NAME", global = true)]
+    host: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AgentCommand {
+    /// List the collectors.
+    List(OutputOptions),
+    /// Run one collector and print what it would send, with units.
+    Preview {
+        /// The collector.
+        name: String,
+        #[command(flatten)]
+        output: OutputOptions,
+    },
+    /// Run one collector and send what it gathered.
+    RunOnce {
+        /// The collector.
+        name: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PutOptions {
+    /// The metric.
+    #[arg(required_unless_present = "stdin")]
+    pub(crate) metric: Option<String>,
+    /// The value: an integer, or a number with a fraction.
+    #[arg(required_unless_present = "stdin", allow_negative_numbers = true)]
+    pub(crate) value: Option<String>,
+    /// Tags, as `key=value`.
+    #[arg(value_name = "KEY=VALUE")]
+    pub(crate) tags: Vec<String>,
+    /// When: seconds or milliseconds since the epoch [default: now].
+    #[arg(long, value_name = "TIME")]
+    pub(crate) time: Option<i64>,
+    /// Read lines `metric time value key=value …` from standard input.
+    #[arg(long, conflicts_with_all = ["metric", "value", "tags", "time"])]
+    pub(crate) stdin: bool,
+    #[command(flatten)]
+    pub(crate) server: ServerOptions,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct QueryOptions {
+    /// `aggregator[:downsample][:rate]:metric{tags}`, as in OpenTSDB's query strings; with --expr an expression.
+    pub(crate) query: String,
+    /// From when: `1h-ago`, `2026/11/25-09:00`, or seconds or milliseconds since the epoch.
+    #[arg(long, value_name = "TIME", default_value = "1h-ago")]
+    pub(crate) from: String,
+    /// Until when.
+    #[arg(long, value_name = "TIME", default_value = "now")]
+    pub(crate) to: String,
+    /// The query is an expression of the alert language.
+    #[arg(long)]
+    pub(crate) expr: bool,
+    /// Form of the answer.
+    #[arg(short, long, value_name = "FORM", default_value = "table")]
+    pub(crate) output: QueryOutput,
+    #[command(flatten)]
+    pub(crate) server: ServerOptions,
+}
+
+/// Form of a query's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum QueryOutput {
+    /// Columns for people.
+    Table,
+    /// What the server said.
+    Json,
+    /// Comma-separated values.
+    Csv,
+    /// A line of block characters for each series.
+    Graph,
+}
+
+/// Form of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OutputOptions {
+    /// Form of the answer.
+    #[arg(short, long, value_name = "FORM", default_value = "table")]
+    pub(crate) output: Output,
+}
+
+/// Which server to ask.
+#[derive(Debug, Args)]
+pub(crate) struct ServerOptions {
+    /// The server.
+    #[arg(long, value_name = "URL", env = "TIDEMARK_URL", default_value = "http://127.0.0.1:4242")]
+    pub(crate) url: String,
+    /// A token for it.
+    #[arg(long, value_name = "TOKEN", env = "TIDEMARK_TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckOptions {
+    /// Rule files or folders of them; those of the configuration when none is named.
+    pub(crate) paths: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) output: OutputOptions,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Make a token and print it with the entry for `tidemark.toml` that lets it in.
+    Create {
+        /// For the log of the server.
+        #[arg(long)]
+        name: String,
+        /// What it may do: write, read, operate, admin.
+        #[arg(long = "role", value_name = "ROLE", required = true)]
+        roles: Vec<String>,
+    },
+}
+
+impl Cli {
+    /// Where this command's settings come from.
+    pub(crate) fn sources(&self) -> Sources {
+        let mut flags = Vec::new();
+        let mut flag = |name, text: Option<String>| flags.extend(text.map(|text| (name, text)));
+        match &self.command {
+            Command::Serve(options) => {
+                flag("listen", options.listen.map(|address| address.to_string()));
+                let demo = options.demo.then(|| "./tidemark-demo".to_owned());
+                flag("data", options.data.as_deref().map(shown).or(demo));
+                flag("roles", options.roles.clone());
+                flag("broker", options.broker.clone());
+                flag("store", options.store.clone());
+            }
+            Command::Agent(options) => {
+                flag("agent.to", options.to.clone());
+                flag("data", options.data.as_deref().map(shown));
+                flag("agent.collectors", options.collectors.as_deref().map(shown));
+                flag("agent.host", options.host.clone());
+            }
+            _ => {}
+        }
+        flag("log.level", self.common.log_level.clone());
+        let format = self.common.log_format.and_then(|format| format.to_possible_value());
+        flag("log.format", format.map(|value| value.get_name().to_owned()));
+        Sources { file: self.common.config.clone(), variables: variables(), flags }
+    }
+}
+
+fn shown(path: &std::path::Path) -> String {
+    path.display().to_string()
+}
+
+/// The environment; variables that are no text cannot be settings.
+fn variables() -> Vec<(String, String)> {
+    let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    std::env::vars_os().filter_map(text).collect()
+}

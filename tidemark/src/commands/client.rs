@@ -1,0 +1,83 @@
+//! Asking a running server.
+
+use anyhow::{Context, bail};
+use serde_json::Value;
+use tidemark_egress::{Client, ClientOptions, Method, PrivateAddresses, Request, Url};
+
+use crate::cli::ServerOptions;
+
+/// Most bytes of an answer: a wide query over a long range.
+const ANSWER_BYTES_MAX: usize = 1 << 30;
+
+/// A client of one server, for one command.
+pub(crate) struct Server {
+    client: Client,
+    base: Url,
+    token: Option<String>,
+}
+
+impl Server {
+    /// A client of the server that the options name. The user named it, so it may be anywhere.
+    pub(crate) fn new(options: &ServerOptions) -> anyhow::Result<Self> {
+        let base = Url::parse(&options.url).with_context(|| format!("option --url `{}`", options.url))?;
+        let client = Client::new(ClientOptions {
+            private_addresses: PrivateAddresses::Allow,
+            response_bytes_max: ANSWER_BYTES_MAX,
+            ..ClientOptions::default()
+        })?;
+        Ok(Self { client, base, token: options.token.clone() })
+    }
+
+    /// `GET path?parameters`.
+    pub(crate) fn get(&self, path: &str, parameters: &[(&str, &str)]) -> anyhow::Result<String> {
+        let mut url = self.base.join(path)?;
+        url.query_pairs_mut().extend_pairs(parameters);
+        self.send(Request::new(Method::GET, url))
+    }
+
+    /// `POST path` with a body.
+    pub(crate) fn post(&self, path: &str, content_type: &'static str, body: String) -> anyhow::Result<String> {
+        let mut request = Request::new(Method::POST, self.base.join(path)?);
+        request.headers.insert("content-type", content_type.try_into()?);
+        request.body = body.into();
+        self.send(request)
+    }
+
+    fn send(&self, mut request: Request) -> anyhow::Result<String> {
+        if let Some(token) = &self.token {
+            let value = format!("Bearer {token}").try_into().context("the token has characters that no token has")?;
+            request.headers.insert("authorization", value);
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let response = runtime.block_on(self.client.send(request)).context("ask the server")?;
+        let text = String::from_utf8_lossy(&response.body).into_owned();
+        if response.truncated {
+            bail!("the answer is larger than {ANSWER_BYTES_MAX} bytes; shorten the range");
+        }
+        if !response.status.is_success() {
+            bail!("the server answered {}: {}", response.status, reason(&text));
+        }
+        Ok(text)
+    }
+}
+
+/// What an error body says: OpenTSDB's error object, or the text as it is.
+fn reason(text: &str) -> String {
+    let body: Value = serde_json::from_str(text).unwrap_or_default();
+    let field = |name: &str| body.pointer(&format!("/error/{name}")).and_then(Value::as_str);
+    match (field("message"), field("details")) {
+        (Some(message), Some(details)) if details != message => format!("{message}: {details}"),
+        (Some(message), _) => message.to_owned(),
+        (None, _) => text.trim().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn an_error_object_becomes_a_sentence() {
+        assert_eq!(super::reason(r#"{"error":{"code":400,"message":"No","details":"why"}}"#), "No: why");
+        assert_eq!(super::reason(r#"{"error":{"code":400,"message":"No"}}"#), "No");
+        assert_eq!(super::reason("plain\n"), "plain");
+    }
+}

@@ -1,0 +1,454 @@
+//! Every setting, its default and what it means.
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+
+use anyhow::bail;
+use serde::{Deserialize, Serialize};
+
+use super::{Bytes, Span};
+
+/// All settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Settings {
+    /// Address of the one listener for HTTP and telnet; port 0 takes a free one.
+    pub(crate) listen: SocketAddr,
+    /// Folder of the embedded store, the embedded queue and the spool.
+    pub(crate) data: PathBuf,
+    /// What this process does: `api`, `worker`, `scheduler`, `agent`.
+    pub(crate) roles: Vec<Role>,
+    /// `embedded` or `redis://…`.
+    pub(crate) broker: BrokerUrl,
+    /// `embedded`.
+    pub(crate) store: StoreUrl,
+    pub(crate) log: LogSettings,
+    pub(crate) opentsdb: OpentsdbSettings,
+    pub(crate) limits: LimitSettings,
+    pub(crate) queue: QueueSettings,
+    pub(crate) direct: DirectSettings,
+    pub(crate) auth: AuthSettings,
+    pub(crate) agent: AgentSettings,
+    pub(crate) alert: AlertSettings,
+    pub(crate) worker: WorkerSettings,
+    /// Remote targets that workers poll.
+    pub(crate) collect: Vec<CollectTarget>,
+    pub(crate) shutdown: ShutdownSettings,
+}
+
+/// What a process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Role {
+    /// Serves HTTP, telnet and the pages.
+    Api,
+    /// Runs jobs.
+    Worker,
+    /// Turns schedules into jobs.
+    Scheduler,
+    /// Collects this host's metrics.
+    Agent,
+}
+
+/// Where jobs wait.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub(crate) enum BrokerUrl {
+    /// A file in the data folder.
+    Embedded,
+    /// A Redis server.
+    Redis(String),
+}
+
+/// Where points are kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub(crate) enum StoreUrl {
+    /// A file in the data folder.
+    Embedded,
+}
+
+/// How and what is logged, to standard error.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct LogSettings {
+    /// `text` or `json`.
+    pub(crate) format: LogFormat,
+    /// A level, or levels by part: `info,tidemark_api=debug`.
+    pub(crate) level: String,
+}
+
+/// Form of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What OpenTSDB's clients may do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct OpentsdbSettings {
+    /// Most tags of a point.
+    pub(crate) max_tags: usize,
+    /// Origins of pages that may call the API from a browser; `*` stands for all.
+    pub(crate) cors_domains: Vec<String>,
+    /// Request headers that such pages may send.
+    pub(crate) cors_headers: String,
+    /// Time zone of formatted dates without one.
+    pub(crate) timezone: String,
+}
+
+/// Limits; every error about one names it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct LimitSettings {
+    /// Open connections.
+    pub(crate) connections: usize,
+    /// How long a connection may be silent before its first byte.
+    pub(crate) first_byte_timeout: Span,
+    /// How long the head of a request may take.
+    pub(crate) head_timeout: Span,
+    /// How long a body may make no progress.
+    pub(crate) body_timeout: Span,
+    /// Bytes a second below which a body counts as stalled.
+    pub(crate) body_rate: Bytes,
+    /// How long a body may take in all.
+    pub(crate) body_total_timeout: Span,
+    /// Bytes of a body as sent.
+    pub(crate) body_bytes: Bytes,
+    /// Bytes of a body after decompression.
+    pub(crate) body_bytes_decoded: Bytes,
+    /// Bytes of all bodies that are held at once.
+    pub(crate) body_bytes_in_flight: Bytes,
+    /// How long a client may leave an answer unread.
+    pub(crate) response_timeout: Span,
+    /// How long an idle connection is kept.
+    pub(crate) keep_alive: Span,
+    /// Batches of one telnet connection that are written at once.
+    pub(crate) telnet_writes_in_flight: usize,
+    /// How long a telnet connection holds a batch that the store does not take.
+    pub(crate) telnet_retry: Span,
+    /// Series in the store.
+    pub(crate) series: usize,
+    /// Series of one metric.
+    pub(crate) series_per_metric: usize,
+    /// Points that are held in memory until they are sealed.
+    pub(crate) head_points: u64,
+    /// Points that wait for a flush.
+    pub(crate) queued_points: usize,
+    /// Queries that are evaluated at once.
+    pub(crate) queries: usize,
+    /// How long a query may wait for its turn.
+    pub(crate) query_wait: Span,
+    /// How long a query may be evaluated.
+    pub(crate) query_time: Span,
+    /// Sub-queries of one request.
+    pub(crate) query_parts: usize,
+    /// Series of one sub-query.
+    pub(crate) query_series: usize,
+    /// Points decoded for one sub-query.
+    pub(crate) query_points: u64,
+    /// Bytes of blocks held for one sub-query.
+    pub(crate) query_bytes: Bytes,
+    /// Points in all results of a sub-query.
+    pub(crate) query_result_points: u64,
+    /// Points of one group after downsampling.
+    pub(crate) query_group_points: u64,
+    /// Names, series or results of one listing.
+    pub(crate) results: usize,
+}
+
+/// The queues of the broker.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct QueueSettings {
+    /// Jobs that wait in one queue.
+    pub(crate) jobs_max: u64,
+    /// Bytes of payload that wait in one queue.
+    pub(crate) bytes_max: Bytes,
+    /// How long a worker holds a job without a sign of life.
+    pub(crate) lease: Span,
+}
+
+/// Writes that go straight to the store of this process.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct DirectSettings {
+    /// Batches that wait or are being written.
+    pub(crate) jobs_max: usize,
+    /// Bytes of those batches.
+    pub(crate) bytes_max: Bytes,
+}
+
+/// Who may do what. Without tokens only the loopback interface can be listened on.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct AuthSettings {
+    /// Who may come in; `tidemark token create` prints an entry.
+    pub(crate) tokens: Vec<TokenSettings>,
+}
+
+/// One token, as its hash.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TokenSettings {
+    /// For the log.
+    pub(crate) name: String,
+    /// SHA-256 of the token in hexadecimal.
+    pub(crate) sha256: String,
+    /// `write`, `read`, `operate`, `admin`.
+    pub(crate) roles: Vec<String>,
+}
+
+/// The agent of this host.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct AgentSettings {
+    /// Value of the tag `host`; empty for the host's short name.
+    pub(crate) host: String,
+    /// Further tags of every point.
+    pub(crate) tags: BTreeMap<String, String>,
+    /// How often the built-in collectors run.
+    pub(crate) interval: Span,
+    /// Folder of external collectors, with one numeric folder for each interval in seconds; empty for none.
+    pub(crate) collectors: PathBuf,
+    /// Server to send to (`tidemark agent`).
+    pub(crate) to: String,
+    /// Token for that server.
+    pub(crate) token: String,
+    /// Proxy to send through, with user and password if it wants them.
+    pub(crate) proxy: String,
+    /// Most bytes of the spool on disk.
+    pub(crate) spool: Bytes,
+}
+
+/// Rules and their evaluation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct AlertSettings {
+    /// Folder of rule files (`*.toml`); empty for none.
+    pub(crate) rules: PathBuf,
+}
+
+/// The worker pool.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct WorkerSettings {
+    /// Jobs at one time, over all queues.
+    pub(crate) concurrency: usize,
+    /// Queues to work on; empty for all. `name:n` allows `n` jobs of that queue at one time.
+    pub(crate) queues: Vec<String>,
+}
+
+/// A remote target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CollectTarget {
+    /// Value of the tag `target`.
+    pub(crate) name: String,
+    /// What to fetch.
+    pub(crate) url: String,
+    /// How often.
+    #[serde(default = "minute")]
+    pub(crate) every: Span,
+    /// How long an answer may take.
+    #[serde(default = "ten_seconds")]
+    pub(crate) timeout: Span,
+}
+
+/// Deadlines of an orderly end.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct ShutdownSettings {
+    /// For open requests.
+    pub(crate) requests: Span,
+    /// For running jobs, before they are cancelled and their leases released.
+    pub(crate) jobs: Span,
+    /// For flushing the store.
+    pub(crate) flush: Span,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 4242)),
+            data: "./tidemark-data".into(),
+            roles: vec![Role::Api, Role::Worker, Role::Scheduler, Role::Agent],
+            broker: BrokerUrl::Embedded,
+            store: StoreUrl::Embedded,
+            log: LogSettings::default(),
+            opentsdb: OpentsdbSettings::default(),
+            limits: LimitSettings::default(),
+            queue: QueueSettings::default(),
+            direct: DirectSettings::default(),
+            auth: AuthSettings::default(),
+            agent: AgentSettings::default(),
+            alert: AlertSettings::default(),
+            worker: WorkerSettings::default(),
+            collect: Vec::new(),
+            shutdown: ShutdownSettings::default(),
+        }
+    }
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, level: "info".to_owned() }
+    }
+}
+
+impl Default for OpentsdbSettings {
+    fn default() -> Self {
+        Self {
+            max_tags: 8,
+            cors_domains: Vec::new(),
+            cors_headers: "Authorization, Content-Type, Accept, Origin, User-Agent, Cache-Control, X-Requested-With"
+                .to_owned(),
+            timezone: "UTC".to_owned(),
+        }
+    }
+}
+
+impl Default for LimitSettings {
+    fn default() -> Self {
+        let seconds = |seconds| Span(Duration::from_secs(seconds));
+        Self {
+            connections: 20_000,
+            first_byte_timeout: seconds(300),
+            head_timeout: seconds(5),
+            body_timeout: seconds(15),
+            body_rate: Bytes(1 << 10),
+            body_total_timeout: seconds(600),
+            body_bytes: Bytes(64 << 20),
+            body_bytes_decoded: Bytes(64 << 20),
+            body_bytes_in_flight: Bytes(256 << 20),
+            response_timeout: seconds(30),
+            keep_alive: seconds(75),
+            telnet_writes_in_flight: 4,
+            telnet_retry: seconds(60),
+            series: 2_000_000,
+            series_per_metric: 500_000,
+            head_points: 40_000_000,
+            queued_points: 2_000_000,
+            queries: 16,
+            query_wait: seconds(10),
+            query_time: seconds(60),
+            query_parts: 100,
+            query_series: 1_000_000,
+            query_points: 200_000_000,
+            query_bytes: Bytes(1 << 30),
+            query_result_points: 10_000_000,
+            query_group_points: 50_000_000,
+            results: 1_000_000,
+        }
+    }
+}
+
+impl Default for QueueSettings {
+    fn default() -> Self {
+        Self { jobs_max: 2_000_000, bytes_max: Bytes(512 << 20), lease: Span(Duration::from_secs(30)) }
+    }
+}
+
+impl Default for DirectSettings {
+    fn default() -> Self {
+        Self { jobs_max: 8_192, bytes_max: Bytes(256 << 20) }
+    }
+}
+
+impl Default for AgentSettings {
+    fn default() -> Self {
+        Self {
+            host: String::new(),
+            tags: BTreeMap::new(),
+            interval: Span(Duration::from_secs(10)),
+            collectors: PathBuf::new(),
+            to: String::new(),
+            token: String::new(),
+            proxy: String::new(),
+            spool: Bytes(256 << 20),
+        }
+    }
+}
+
+impl Default for AlertSettings {
+    fn default() -> Self {
+        Self { rules: PathBuf::new() }
+    }
+}
+
+impl Default for WorkerSettings {
+    fn default() -> Self {
+        Self { concurrency: 16, queues: Vec::new() }
+    }
+}
+
+impl Default for ShutdownSettings {
+    fn default() -> Self {
+        Self {
+            requests: Span(Duration::from_secs(5)),
+            jobs: Span(Duration::from_secs(10)),
+            flush: Span(Duration::from_secs(10)),
+        }
+    }
+}
+
+fn minute() -> Span {
+    Span(Duration::from_secs(60))
+}
+
+fn ten_seconds() -> Span {
+    Span(Duration::from_secs(10))
+}
+
+impl FromStr for Role {
+    type Err = anyhow::Error;
+
+    fn from_str(word: &str) -> anyhow::Result<Self> {
+        match word {
+            "api" => Ok(Self::Api),
+            "worker" => Ok(Self::Worker),
+            "scheduler" => Ok(Self::Scheduler),
+            "agent" => Ok(Self::Agent),
+            _ => bail!("expected `api`, `worker`, `scheduler` or `agent`, got `{word}`"),
+        }
+    }
+}
+
+impl TryFrom<String> for BrokerUrl {
+    type Error = anyhow::Error;
+
+    fn try_from(text: String) -> anyhow::Result<Self> {
+        match text.as_str() {
+            "embedded" => Ok(Self::Embedded),
+            url if url.starts_with("redis://") => Ok(Self::Redis(text)),
+            _ => bail!("expected `embedded` or `redis://HOST:PORT`, got `{text}`"),
+        }
+    }
+}
+
+impl From<BrokerUrl> for String {
+    fn from(url: BrokerUrl) -> Self {
+        match url {
+            BrokerUrl::Embedded => "embedded".to_owned(),
+            BrokerUrl::Redis(url) => url,
+        }
+    }
+}
+
+impl TryFrom<String> for StoreUrl {
+    type Error = anyhow::Error;
+
+    fn try_from(text: String) -> anyhow::Result<Self> {
+        if text == "embedded" { Ok(Self::Embedded) } else { bail!("expected `embedded`, got `{text}`") }
+    }
+}
+
+impl From<StoreUrl> for String {
+    fn from(StoreUrl::Embedded: StoreUrl) -> Self {
+        "embedded".to_owned()
+    }
+}

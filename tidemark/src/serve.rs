@@ -1,0 +1,240 @@
+//! `tidemark serve`: puts the parts together, waits for a signal, and takes them apart in order.
+
+mod agent_options;
+mod api_options;
+mod data_folder;
+mod exposure;
+mod figures;
+mod handlers;
+mod jobs;
+mod readiness;
+mod scheduling;
+mod self_metrics;
+mod signals;
+mod store;
+
+use std::{io::Write, net::SocketAddr, num::NonZeroUsize, process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::{Context, bail};
+use tidemark_api::{ApiSeams, ApiServer, AppState, Console, ConsoleSeams, figures::FigureSource};
+use tidemark_collector::Agent;
+use tidemark_kv::RedbKv;
+use tidemark_model::{Clock, MetadataStore, SystemClock};
+use tidemark_scheduler::{Scheduler, SchedulerOptions};
+use tidemark_tsdb::Store;
+use tidemark_workers::WorkFigures;
+use tokio::task::JoinHandle;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub(crate) use self::{agent_options::agent_options, data_folder::DataFolder, signals::EndSignals};
+use self::{
+    api_options::{api_options, read_limits},
+    handlers::Alerting,
+    jobs::Jobs,
+    self_metrics::SelfMetrics,
+};
+use crate::{
+    config::{Role, Settings, Span},
+    demo, logging,
+};
+
+/// Serves until told to end.
+pub(crate) fn run(settings: Settings, demo: bool) -> anyhow::Result<ExitCode> {
+    logging::start(&settings)?;
+    exposure::check(&settings)?;
+    check_roles(&settings)?;
+    let threads = std::thread::available_parallelism().map_or(2, NonZeroUsize::get).max(2);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name("tidemark")
+        .enable_all()
+        .build()
+        .context("start the threads")?;
+    runtime.block_on(serve(settings, demo))
+}
+
+/// With the embedded store, whoever takes points must also write them.
+fn check_roles(settings: &Settings) -> anyhow::Result<()> {
+    for role in [Role::Api, Role::Worker] {
+        if !settings.roles.contains(&role) {
+            bail!("the embedded store belongs to one process, which needs at least the roles `api` and `worker`");
+        }
+    }
+    Ok(())
+}
+
+async fn serve(settings: Settings, demo: bool) -> anyhow::Result<ExitCode> {
+    let mut signals = EndSignals::listen()?;
+    let opened = Opened::open(settings, demo).await?;
+    let ending = CancellationToken::new();
+    let parts = TaskTracker::new();
+    let serving = opened.start(&ending, &parts).await?;
+    if demo {
+        let fleet = fill_demo(&opened, &mut signals).await?;
+        parts.spawn(demo::live(fleet, opened.jobs.sink(), Arc::clone(&opened.clock), ending.clone()));
+    }
+    parts.close();
+    announce(serving.address)?;
+    tracing::info!(address = %serving.address, version = env!("CARGO_PKG_VERSION"), "ready");
+    tokio::select! {
+        signal = signals.next() => tracing::info!(signal, "ending in order; a second signal goes straight to the flush"),
+        () = ending.cancelled() => tracing::error!("the server has ended by itself"),
+    }
+    ending.cancel();
+    let shutdown = opened.settings.shutdown.clone();
+    let orderly = async {
+        step("requests, scheduler and agent", shutdown.requests, parts.wait()).await;
+        step("jobs", shutdown.jobs, opened.jobs.stop()).await;
+    };
+    tokio::select! {
+        () = orderly => {}
+        signal = signals.next() => tracing::warn!(signal, "hurried: requests and jobs may be unfinished"),
+    }
+    step("the flush of the store", shutdown.flush, opened.store.close()).await;
+    if serving.task.is_finished() {
+        serving.task.await?.context("serve requests")?;
+    }
+    tracing::info!("ended");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What is open: from here on, everything can be started, and has to be closed.
+struct Opened {
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+    store: Store,
+    engine: Arc<RedbKv>,
+    work: Arc<WorkFigures>,
+    jobs: Jobs,
+    alerting: Alerting,
+    /// Value of the tag `host` of what this process says about itself.
+    host: String,
+    _folder: DataFolder,
+}
+
+/// The server, on its way.
+struct Serving {
+    address: SocketAddr,
+    task: JoinHandle<std::io::Result<()>>,
+}
+
+impl Opened {
+    async fn open(settings: Settings, demo: bool) -> anyhow::Result<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let folder = DataFolder::take(&settings.data)?;
+        // A folder that a demo made may be emptied by the next demo, unless it is used for something else.
+        if demo {
+            demo::make_anew(&settings.data)?
+        } else {
+            demo::keep(&settings.data)?
+        }
+        let (store, engine) = store::open(&settings, &folder, &clock).await?;
+        let work = Arc::new(WorkFigures::new());
+        let jobs = Jobs::open(&settings, &folder, &clock, &store, &work).await?;
+        let alerting = Alerting::open(&settings, &store, &jobs.broker).await?;
+        let host = agent_options(&settings)?.host_tags.host().to_owned();
+        Ok(Self { settings, clock, store, engine, work, jobs, alerting, host, _folder: folder })
+    }
+
+    /// Starts everything that the roles ask for, the server last.
+    async fn start(&self, ending: &CancellationToken, parts: &TaskTracker) -> anyhow::Result<Serving> {
+        let Self { settings, clock, store, work, jobs, alerting, host, .. } = self;
+        let options = api_options(settings, exposure::tokens(&settings.auth)?);
+        let state = AppState::new(self.api_seams(), options, ending.clone());
+        let server = ApiServer::bind(settings.listen, Arc::clone(&state));
+        let server = server.with_context(|| format!("listen on {}", settings.listen))?;
+        let address = server.address();
+        let sources = figures::sources(store, jobs, work, &state, &settings.data);
+        let console = Console::new(self.console_seams(&sources), address)?;
+        let readiness = readiness::OfProcess { broker: Arc::clone(&jobs.broker), engine: Arc::clone(&self.engine) };
+        jobs.work(settings, host, clock, handlers::of(store, jobs, alerting, clock)?, work)?;
+        if settings.roles.contains(&Role::Scheduler) {
+            scheduling::ensure(&jobs.broker, settings, &alerting.rules).await?;
+            let options = SchedulerOptions::new(&self.scheduler_name());
+            let scheduler = Scheduler::new(options, Arc::clone(&jobs.broker), Arc::clone(clock));
+            parts.spawn(scheduler.run(ending.clone()));
+        }
+        if settings.roles.contains(&Role::Agent) {
+            let metadata = Arc::new(store.clone());
+            let (agent, _) = Agent::new(agent_options(settings)?, Arc::clone(clock), jobs.sink(), metadata)?;
+            parts.spawn(agent.run(ending.clone()));
+        }
+        let metrics = SelfMetrics {
+            sources,
+            sink: jobs.sink(),
+            metadata: Arc::new(store.clone()),
+            clock: Arc::clone(clock),
+            host: host.clone(),
+        };
+        parts.spawn(metrics.run(ending.clone()));
+        let server = server.configure(console.routes(Arc::new(readiness))).start()?;
+        Ok(Serving { address, task: parts.spawn(server.run()) })
+    }
+
+    fn api_seams(&self) -> ApiSeams {
+        ApiSeams {
+            clock: Arc::clone(&self.clock),
+            sink: self.jobs.sink(),
+            sink_sync: self.jobs.sink_sync(),
+            reader: Arc::new(self.store.clone()),
+            catalog: Arc::new(self.store.clone()),
+            metadata: Arc::new(self.store.clone()),
+        }
+    }
+
+    fn console_seams(&self, figures: &[Arc<dyn FigureSource>]) -> ConsoleSeams {
+        ConsoleSeams {
+            clock: Arc::clone(&self.clock),
+            reader: Arc::new(self.store.clone()),
+            catalog: Arc::new(self.store.clone()),
+            metadata: Arc::new(self.store.clone()),
+            broker: Arc::clone(&self.jobs.broker),
+            rules: self.alerting.rules.clone(),
+            incidents: self.alerting.book.clone(),
+            notifications: self.alerting.notifications.clone(),
+            figures: figures.to_vec(),
+            read_limits: read_limits(&self.settings.limits),
+            scheduler_name: self.scheduler_name(),
+        }
+    }
+
+    /// Name of this process' scheduler; empty when it has none.
+    fn scheduler_name(&self) -> String {
+        if !self.settings.roles.contains(&Role::Scheduler) {
+            return String::new();
+        }
+        format!("{}-{}", self.host, std::process::id())
+    }
+}
+
+/// Writes the week of a made-up fleet.
+async fn fill_demo(opened: &Opened, signals: &mut EndSignals) -> anyhow::Result<demo::Fleet> {
+    let mut fleet = demo::Fleet::new(1, opened.clock.now_ms());
+    let mut bar = demo::ProgressBar::on_stderr(Arc::clone(&opened.clock));
+    let sink = opened.jobs.sink_sync();
+    let mut show = |progress| bar.show(progress);
+    let filled = tokio::select! {
+        filled = demo::fill(&mut fleet, sink.as_ref(), &mut show) => filled?,
+        signal = signals.next() => bail!("ended by {signal} while the demo was being filled"),
+    };
+    if let Some(reason) = &filled.first_refusal {
+        tracing::warn!(refused = filled.refused, ?reason, "points of the demo were refused");
+    }
+    opened.store.put_metadata(demo::meanings()).await.context("say what the demo's metrics mean")?;
+    Ok(fleet)
+}
+
+/// The ready line, for whoever started the process.
+fn announce(address: SocketAddr) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "tidemark ready on http://{address}").and_then(|()| out.flush()).context("write the ready line")
+}
+
+/// Waits for a part to end, at most until its deadline, and says who is late.
+async fn step(name: &str, deadline: Span, ending: impl Future<Output = ()>) {
+    // The parts have deadlines of their own, which are to be noticed first.
+    let grace = deadline.0 + Duration::from_secs(2);
+    if tokio::time::timeout(grace, ending).await.is_err() {
+        tracing::warn!(%deadline, "late at the end: {name}");
+    }
+}

@@ -1,0 +1,59 @@
+//! The settings as the API wants them.
+
+use tidemark_api::{ApiLimits, ApiOptions, OpenTsdbOptions, auth::Tokens};
+use tidemark_model::ReadLimits;
+use tidemark_query::EvaluationLimits;
+
+use crate::config::{Bytes, LimitSettings, Settings};
+
+/// Options of the server.
+pub(crate) fn api_options(settings: &Settings, tokens: Tokens) -> ApiOptions {
+    let opentsdb = settings.opentsdb.clone();
+    ApiOptions {
+        limits: api_limits(settings),
+        opentsdb: OpenTsdbOptions {
+            max_tags: opentsdb.max_tags,
+            cors_domains: opentsdb.cors_domains,
+            cors_headers: opentsdb.cors_headers,
+            timezone: opentsdb.timezone,
+        },
+        tokens,
+        ..ApiOptions::default()
+    }
+}
+
+/// What one query may read.
+pub(crate) fn read_limits(limits: &LimitSettings) -> ReadLimits {
+    ReadLimits { series_max: limits.query_series, points_max: limits.query_points, bytes_max: limits.query_bytes.0 }
+}
+
+fn api_limits(settings: &Settings) -> ApiLimits {
+    let limits = &settings.limits;
+    let size = |bytes: Bytes| usize::try_from(bytes.0).unwrap_or(usize::MAX);
+    ApiLimits {
+        connections: limits.connections,
+        first_byte_timeout: limits.first_byte_timeout.0,
+        head_timeout: limits.head_timeout.0,
+        body_timeout: limits.body_timeout.0,
+        body_rate_min: limits.body_rate.0,
+        body_total_timeout: limits.body_total_timeout.0,
+        body_bytes: size(limits.body_bytes),
+        body_bytes_decoded: size(limits.body_bytes_decoded),
+        body_bytes_in_flight: size(limits.body_bytes_in_flight),
+        response_timeout: limits.response_timeout.0,
+        keep_alive: limits.keep_alive.0,
+        shutdown_timeout: settings.shutdown.requests.0,
+        telnet_writes_in_flight: limits.telnet_writes_in_flight,
+        telnet_retry: limits.telnet_retry.0,
+        queries: limits.queries,
+        query_wait: limits.query_wait.0,
+        query_time: limits.query_time.0,
+        query_parts: limits.query_parts,
+        query_reads: read_limits(limits),
+        query_evaluation: EvaluationLimits {
+            result_points_max: limits.query_result_points,
+            group_points_max: limits.query_group_points,
+        },
+        results: limits.results,
+    }
+}

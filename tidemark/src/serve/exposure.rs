@@ -1,0 +1,29 @@
+//! Nobody listens to the world without knowing it.
+
+use anyhow::bail;
+use tidemark_api::auth::{KnownToken, Tokens};
+
+use crate::config::{AuthSettings, Settings};
+
+/// The tokens that are let in.
+pub(crate) fn tokens(auth: &AuthSettings) -> anyhow::Result<Tokens> {
+    let mut tokens = Tokens::default();
+    for token in &auth.tokens {
+        let roles = token.roles.iter().map(|role| role.parse()).collect::<Result<_, _>>()?;
+        tokens.insert(&token.sha256, KnownToken { name: token.name.clone(), roles })?;
+    }
+    Ok(tokens)
+}
+
+/// Refuses to listen where others can reach us as long as anybody would be let in.
+pub(crate) fn check(settings: &Settings) -> anyhow::Result<()> {
+    if settings.listen.ip().is_loopback() || !settings.auth.tokens.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "refusing to listen on {}: others could reach it and nobody would be asked for a token. Make one with \
+         `tidemark token create --name me --role admin` and add the entry that it prints to tidemark.toml, or listen \
+         on 127.0.0.1 and let a proxy decide who comes in",
+        settings.listen
+    )
+}

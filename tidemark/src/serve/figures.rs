@@ -1,0 +1,235 @@
+//! The figures of all parts, as `/metrics` and the own store show them.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use tidemark_api::{
+    AppState,
+    figures::{Figure, FigureSource},
+};
+use tidemark_model::BoxFuture;
+use tidemark_queue::Broker;
+use tidemark_tsdb::Store;
+use tidemark_workers::{DirectPointSink, WorkFigures};
+
+use super::jobs::Jobs;
+
+/// Every part that has figures.
+pub(crate) fn sources(
+    store: &Store,
+    jobs: &Jobs,
+    work: &Arc<WorkFigures>,
+    state: &Arc<AppState>,
+    data: &Path,
+) -> Vec<Arc<dyn FigureSource>> {
+    vec![
+        Arc::new(OfStore { store: store.clone(), folder: data.to_path_buf() }),
+        Arc::new(OfBroker(Arc::clone(&jobs.broker))),
+        Arc::new(OfWork { work: Arc::clone(work), direct: jobs.direct() }),
+        Arc::new(OfApi(Arc::clone(state))),
+        Arc::new(OfProcess),
+    ]
+}
+
+struct OfStore {
+    store: Store,
+    folder: PathBuf,
+}
+
+impl FigureSource for OfStore {
+    fn figures(&self) -> BoxFuture<'_, Vec<Figure>> {
+        Box::pin(async {
+            let store = self.store.figures();
+            let mut figures = vec![
+                Figure::gauge("store.series", "Series in the store.", store.series as f64),
+                Figure::gauge(
+                    "store.head_points",
+                    "Points in memory that are not in blocks yet.",
+                    store.head_points as f64,
+                ),
+                Figure::gauge("store.head_bytes", "Bytes of memory that they take.", store.head_bytes as f64),
+                Figure::gauge("store.log_bytes", "Bytes of log that a restart would replay.", store.log_bytes as f64),
+                Figure::gauge("store.block_points", "Points in sealed blocks.", store.block_points as f64),
+                Figure::gauge("store.block_bytes", "Bytes of sealed blocks.", store.block_bytes as f64),
+                Figure::counter("store.points_written", "Points made durable since the start.", store.flushes.points),
+                Figure::counter("store.commits", "Commits of the log since the start.", store.flushes.commits),
+                Figure::counter("store.commits_refused", "Commits that the engine refused.", store.flushes.refused),
+                Figure::counter(
+                    "store.commits_unknown",
+                    "Commits whose outcome was unknown at first.",
+                    store.flushes.unknown,
+                ),
+                Figure::gauge(
+                    "store.commit_seconds_sum",
+                    "Seconds that the commits of the log took in all.",
+                    store.flushes.duration.as_secs_f64(),
+                ),
+                Figure::counter("store.seals", "Epochs sealed since the start.", store.seals.epochs),
+                Figure::counter(
+                    "store.seals_failed",
+                    "Seals that failed and were left for the next.",
+                    store.seals.failed,
+                ),
+            ];
+            if let Some(bytes) = store.disk_bytes {
+                figures.push(Figure::gauge("store.disk_bytes", "Bytes of the store on disk.", bytes as f64));
+            }
+            if let Ok(disk) = rustix::fs::statvfs(&self.folder) {
+                let free = disk.f_bavail * disk.f_frsize;
+                figures.push(Figure::gauge("store.disk_free_bytes", "Bytes free on the store's disk.", free as f64));
+            }
+            figures
+        })
+    }
+}
+
+struct OfBroker(Arc<dyn Broker>);
+
+impl FigureSource for OfBroker {
+    fn figures(&self) -> BoxFuture<'_, Vec<Figure>> {
+        Box::pin(async {
+            let queues = match self.0.queues().await {
+                Ok(queues) => queues,
+                Err(error) => {
+                    tracing::debug!(%error, "the broker tells no figures");
+                    return vec![Figure::gauge("queue.reachable", "Whether the broker answers.", 0.0)];
+                }
+            };
+            let mut figures = vec![Figure::gauge("queue.reachable", "Whether the broker answers.", 1.0)];
+            for queue in &queues {
+                let name = queue.queue.to_string();
+                let oldest = queue.oldest_age.map_or(0.0, |age| age.as_secs_f64());
+                let totals = &queue.totals;
+                figures.extend(
+                    [
+                        Figure::gauge("queue.ready", "Jobs that wait for a worker.", queue.ready as f64),
+                        Figure::gauge("queue.scheduled", "Jobs that wait for their time.", queue.scheduled as f64),
+                        Figure::gauge("queue.running", "Jobs that workers hold.", queue.running as f64),
+                        Figure::gauge(
+                            "queue.retryable",
+                            "Jobs that failed and wait for their next attempt.",
+                            queue.retryable as f64,
+                        ),
+                        Figure::gauge("queue.discarded", "Jobs given up and kept.", queue.discarded as f64),
+                        Figure::gauge("queue.oldest_seconds", "Seconds that the oldest job has waited.", oldest),
+                        Figure::counter("queue.pushed", "Jobs pushed.", totals.pushed),
+                        Figure::counter("queue.completed", "Jobs completed.", totals.completed),
+                        Figure::counter("queue.rescued", "Jobs taken back from lost workers.", totals.rescued),
+                    ]
+                    .map(|figure| figure.of("queue", name.clone())),
+                );
+            }
+            figures
+        })
+    }
+}
+
+struct OfWork {
+    work: Arc<WorkFigures>,
+    direct: DirectPointSink,
+}
+
+impl FigureSource for OfWork {
+    fn figures(&self) -> BoxFuture<'_, Vec<Figure>> {
+        Box::pin(async {
+            let work = self.work.snapshot();
+            let mut figures = vec![
+                Figure::gauge("work.direct_waiting", "Batches that wait for the store.", self.direct.waiting() as f64),
+                Figure::counter("work.stale", "Attempts whose lease was lost before they ended.", work.stale),
+                Figure::counter("work.broker_failures", "Calls to the broker that failed.", work.broker_failures),
+            ];
+            for kind in &work.kinds {
+                let name = kind.kind.name();
+                figures.push(Figure::gauge("work.running", "Attempts that run.", kind.running as f64).of("kind", name));
+                figures.push(Figure::counter("work.panics", "Attempts that panicked.", kind.panics).of("kind", name));
+                figures.push(
+                    Figure::counter("work.timeouts", "Attempts that took too long.", kind.timeouts).of("kind", name),
+                );
+                for (end, count) in &kind.ends {
+                    let figure = Figure::counter("work.attempts", "Attempts by how they ended.", *count);
+                    figures.push(figure.of("kind", name).of("end", end.name()));
+                }
+            }
+            figures
+        })
+    }
+}
+
+struct OfApi(Arc<AppState>);
+
+impl FigureSource for OfApi {
+    fn figures(&self) -> BoxFuture<'_, Vec<Figure>> {
+        Box::pin(async {
+            let counters = &self.0.counters;
+            let mut figures = vec![
+                Figure::gauge("api.connections", "Open connections.", counters.connections.get() as f64),
+                Figure::gauge("api.queries", "Queries under evaluation.", counters.queries.get() as f64),
+            ];
+            for points in counters.points.snapshot() {
+                let protocol = points.protocol.as_str();
+                figures.push(
+                    Figure::counter("api.points_accepted", "Points taken.", points.accepted).of("protocol", protocol),
+                );
+                for (reason, count) in &points.rejected {
+                    let figure = Figure::counter("api.points_rejected", "Points refused.", *count);
+                    figures.push(figure.of("protocol", protocol).of("reason", reason.as_str()));
+                }
+            }
+            for (label, count) in counters.requests.snapshot() {
+                let of = |figure: Figure| {
+                    figure.of("endpoint", label.endpoint.clone()).of("status", label.status.to_string())
+                };
+                figures.push(of(Figure::counter("api.requests", "Requests answered.", count.requests)));
+                figures.push(of(Figure::gauge(
+                    "api.request_seconds_sum",
+                    "Seconds that they took in all.",
+                    count.time.as_secs_f64(),
+                )));
+            }
+            figures
+        })
+    }
+}
+
+/// What the operating system knows of this process.
+struct OfProcess;
+
+impl FigureSource for OfProcess {
+    fn figures(&self) -> BoxFuture<'_, Vec<Figure>> {
+        Box::pin(async {
+            let mut figures = Vec::new();
+            if let Some(bytes) = resident_bytes() {
+                figures.push(Figure::gauge(
+                    "process.resident_bytes",
+                    "Bytes of memory that the process holds.",
+                    bytes as f64,
+                ));
+            }
+            if let Some(seconds) = cpu_seconds() {
+                figures.push(Figure::gauge(
+                    "process.cpu_seconds_sum",
+                    "Seconds of CPU that the process used.",
+                    seconds,
+                ));
+            }
+            figures
+        })
+    }
+}
+
+fn resident_bytes() -> Option<u64> {
+    let pages = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = pages.split_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}
+
+/// User and system time: fields 14 and 15 of `/proc/self/stat`, counted behind the name, which may have blanks.
+fn cpu_seconds() -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    let (_, fields) = stat.rsplit_once(')')?;
+    let ticks: Vec<u64> = fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse().ok()).collect();
+    let per_second = rustix::param::clock_ticks_per_second();
+    (ticks.len() == 2).then(|| ticks.iter().sum::<u64>() as f64 / per_second as f64)
+}

@@ -1,0 +1,69 @@
+//! What the workers of this process do.
+
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use tidemark_alert::{IncidentBook, Notifier, RuleSet, notification::NotifierOptions, rules::RuleSetOptions};
+use tidemark_collector::Probe;
+use tidemark_egress::{Client, ClientOptions, PrivateAddresses};
+use tidemark_model::Clock;
+use tidemark_queue::{Broker, JobKind};
+use tidemark_tsdb::Store;
+use tidemark_workers::{
+    CollectHandler, EvaluateHandler, Handlers, NotificationQueue, NotifyHandler, RollupHandler, WriteHandler,
+};
+
+use super::jobs::Jobs;
+use crate::config::Settings;
+
+/// Rules, incidents and how people are told.
+pub(crate) struct Alerting {
+    pub(crate) rules: RuleSet,
+    pub(crate) book: IncidentBook,
+    pub(crate) notifications: NotificationQueue,
+    notifier: Notifier,
+}
+
+impl Alerting {
+    /// Reads the rules; a rule file with a mistake keeps the process from starting, with every mistake named.
+    pub(crate) async fn open(settings: &Settings, store: &Store, broker: &Arc<dyn Broker>) -> anyhow::Result<Self> {
+        let folder = settings.alert.rules.clone();
+        let options = RuleSetOptions::default();
+        let loaded = tokio::task::spawn_blocking(move || match folder.as_os_str().is_empty() {
+            true => RuleSet::built_in(options),
+            false => RuleSet::load(&folder, options),
+        });
+        let rules = match loaded.await? {
+            Ok(rules) => rules,
+            Err(errors) => bail!("the rules have mistakes:\n{errors}"),
+        };
+        Ok(Self {
+            rules,
+            book: IncidentBook::new(Arc::new(store.clone())),
+            notifications: NotificationQueue::new(Arc::clone(broker)),
+            notifier: Notifier::new(&NotifierOptions::default()).context("set up notifications")?,
+        })
+    }
+}
+
+/// A handler for each kind of job.
+pub(crate) fn of(store: &Store, jobs: &Jobs, alerting: &Alerting, clock: &Arc<dyn Clock>) -> anyhow::Result<Handlers> {
+    // The operator names the targets, and they are often in the house.
+    let options = ClientOptions { private_addresses: PrivateAddresses::Allow, ..ClientOptions::default() };
+    let probe = Probe::new(Client::new(options).context("set up polling")?, Arc::clone(clock));
+    let (rules, book) = (alerting.rules.clone(), alerting.book.clone());
+    let evaluate = EvaluateHandler::new(
+        rules.clone(),
+        book.clone(),
+        Arc::new(store.clone()),
+        Arc::clone(clock),
+        alerting.notifications.clone(),
+    );
+    let notify = NotifyHandler::new(rules, book, alerting.notifier.clone(), Arc::clone(clock));
+    Ok(Handlers::new()
+        .with(JobKind::Write, Arc::new(WriteHandler::new(Arc::new(store.clone()))))
+        .with(JobKind::Rollup, Arc::new(RollupHandler::new(store.clone())))
+        .with(JobKind::Collect, Arc::new(CollectHandler::new(probe, jobs.sink())))
+        .with(JobKind::Evaluate, Arc::new(evaluate))
+        .with(JobKind::Notify, Arc::new(notify)))
+}

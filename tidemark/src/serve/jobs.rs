@@ -1,0 +1,174 @@
+//! Jobs of this process: the broker, the workers, and how points become `write` jobs.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context;
+use tidemark_model::{Clock, PointSink};
+use tidemark_queue::{Broker, BrokerOptions, EmbeddedBroker, JobKind, RedisBroker, RedisOptions, WorkerId};
+use tidemark_tsdb::Store;
+use tidemark_workers::{
+    BrokerPointSink, DirectOptions, DirectPointSink, Handlers, PoolOptions, QueueOptions, WorkFigures, WorkerPool,
+    WriteAnswer, direct_writes,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::DataFolder;
+use crate::config::{BrokerUrl, Settings};
+
+/// How long `/api/put?sync` waits for its job.
+const SYNC_WAIT: Duration = Duration::from_secs(30);
+
+/// The broker and what runs its jobs.
+pub(crate) struct Jobs {
+    pub(crate) broker: Arc<dyn Broker>,
+    /// Writes go straight to the store, since their clients wait for it.
+    direct: DirectPointSink,
+    /// With a broker that others share, writes are jobs of the broker.
+    queued: Option<BrokerPointSink>,
+    stop_pool: CancellationToken,
+    stop_direct: CancellationToken,
+    pool: TaskTracker,
+    writers: TaskTracker,
+}
+
+impl Jobs {
+    /// Opens the broker and starts the direct writers.
+    pub(crate) async fn open(
+        settings: &Settings,
+        folder: &DataFolder,
+        clock: &Arc<dyn Clock>,
+        store: &Store,
+        figures: &Arc<WorkFigures>,
+    ) -> anyhow::Result<Self> {
+        let broker = open_broker(settings, folder, clock).await?;
+        let options = DirectOptions {
+            jobs_max: settings.direct.jobs_max,
+            bytes_max: usize::try_from(settings.direct.bytes_max.0).unwrap_or(usize::MAX),
+            ..DirectOptions::writes()
+        };
+        let (direct, writer) = direct_writes(Arc::new(store.clone()), options, Arc::clone(clock), Arc::clone(figures));
+        let (stop_direct, writers) = (CancellationToken::new(), TaskTracker::new());
+        writers.spawn(writer.run(stop_direct.clone()));
+        writers.close();
+        let queued = match settings.broker {
+            BrokerUrl::Embedded => None,
+            BrokerUrl::Redis(_) => Some(BrokerPointSink::new(Arc::clone(&broker), WriteAnswer::WhenQueued)),
+        };
+        Ok(Self {
+            broker,
+            direct,
+            queued,
+            stop_pool: CancellationToken::new(),
+            stop_direct,
+            pool: TaskTracker::new(),
+            writers,
+        })
+    }
+
+    /// Where points go: answered as the mode promises.
+    pub(crate) fn sink(&self) -> Arc<dyn PointSink> {
+        match &self.queued {
+            Some(queued) => Arc::new(queued.clone()),
+            None => Arc::new(self.direct.clone()),
+        }
+    }
+
+    /// Where points go whose client waits for the store.
+    pub(crate) fn sink_sync(&self) -> Arc<dyn PointSink> {
+        match &self.queued {
+            Some(queued) => Arc::new(queued.answering(WriteAnswer::WhenDone(SYNC_WAIT))),
+            None => Arc::new(self.direct.clone()),
+        }
+    }
+
+    /// The direct way to the store.
+    pub(crate) fn direct(&self) -> DirectPointSink {
+        self.direct.clone()
+    }
+
+    /// Starts the workers.
+    pub(crate) fn work(
+        &self,
+        settings: &Settings,
+        host: &str,
+        clock: &Arc<dyn Clock>,
+        handlers: Handlers,
+        figures: &Arc<WorkFigures>,
+    ) -> anyhow::Result<()> {
+        let mut options = PoolOptions::new(WorkerId::new(&format!("{host}-{}", std::process::id())));
+        options.host = host.to_owned();
+        options.stop_grace = settings.shutdown.jobs.0;
+        options.queues = queues(settings)?;
+        let broker = Arc::clone(&self.broker);
+        let pool = WorkerPool::new(options, broker, Arc::clone(clock), handlers, Arc::clone(figures));
+        let stop = self.stop_pool.clone();
+        self.pool.spawn(async move {
+            let report = pool.run(stop).await;
+            if report.abandoned > 0 || report.released > 0 {
+                tracing::info!(?report, "the workers have ended");
+            }
+        });
+        self.pool.close();
+        Ok(())
+    }
+
+    /// Lets jobs finish, gives back what does not, and closes the broker.
+    pub(crate) async fn stop(&self) {
+        self.stop_pool.cancel();
+        self.pool.close();
+        self.pool.wait().await;
+        self.stop_direct.cancel();
+        self.writers.wait().await;
+        self.broker.close().await;
+    }
+}
+
+async fn open_broker(
+    settings: &Settings,
+    folder: &DataFolder,
+    clock: &Arc<dyn Clock>,
+) -> anyhow::Result<Arc<dyn Broker>> {
+    let options = BrokerOptions {
+        queue_jobs_max: settings.queue.jobs_max,
+        queue_bytes_max: settings.queue.bytes_max.0,
+        lease: settings.queue.lease.0,
+        ..BrokerOptions::default()
+    };
+    match &settings.broker {
+        BrokerUrl::Embedded => {
+            let (path, clock) = (folder.file("queue"), Arc::clone(clock));
+            let broker = tokio::task::spawn_blocking(move || EmbeddedBroker::open(&path, options, clock)).await?;
+            Ok(Arc::new(broker.context("open the embedded queue")?))
+        }
+        BrokerUrl::Redis(url) => {
+            let broker = RedisBroker::new(RedisOptions::new(url), options, Arc::clone(clock));
+            let broker = broker.context("setting broker")?;
+            for warning in broker.health().await.warnings {
+                tracing::warn!("the broker may lose jobs: {warning}");
+            }
+            Ok(Arc::new(broker))
+        }
+    }
+}
+
+/// The queues that this process works on, and how many jobs of each at one time.
+fn queues(settings: &Settings) -> anyhow::Result<Vec<QueueOptions>> {
+    let all = [JobKind::Write, JobKind::Rollup, JobKind::Collect, JobKind::Evaluate, JobKind::Notify];
+    let concurrency = settings.worker.concurrency.max(1);
+    if settings.worker.queues.is_empty() {
+        return Ok(all.map(|kind| QueueOptions::new(kind.default_queue(), of_kind(kind, concurrency))).to_vec());
+    }
+    let parse = |text: &String| {
+        let (name, jobs) = text.split_once(':').map_or((text.as_str(), None), |(name, jobs)| (name, Some(jobs)));
+        let queue = name.parse().with_context(|| format!("setting worker.queues `{text}`"))?;
+        let jobs =
+            jobs.map_or(Ok(concurrency), str::parse).with_context(|| format!("setting worker.queues `{text}`"))?;
+        Ok(QueueOptions::new(queue, jobs))
+    };
+    settings.worker.queues.iter().map(parse).collect()
+}
+
+/// A seal takes memory and a core: one at a time.
+fn of_kind(kind: JobKind, concurrency: usize) -> usize {
+    if kind == JobKind::Rollup { 1 } else { concurrency }
+}

@@ -1,0 +1,124 @@
+//! `evaluate` jobs: a rule over the store, and its incidents moved by what came of it.
+
+use std::sync::Arc;
+
+use tidemark_alert::{
+    IncidentBook, RuleSet,
+    book::BookError,
+    expression::ExpressionLimits,
+    notification::{NotificationRequest, RequestError},
+};
+use tidemark_model::{BoxFuture, Clock, SeriesReader};
+use tidemark_queue::{
+    Broker, BrokerError, EvaluatePayload, NewJob, NotifyPayload, PayloadError, UniqueKey, UniqueMode,
+};
+
+use crate::handler::{Handler, JobContext, JobError, JobOutput};
+
+/// Evaluates rules and queues whom to tell.
+///
+/// Idempotent: the book ignores an evaluation that is not newer than the last, and a notification that is queued twice
+/// has one unique key.
+pub struct EvaluateHandler {
+    rules: RuleSet,
+    book: IncidentBook,
+    reader: Arc<dyn SeriesReader>,
+    clock: Arc<dyn Clock>,
+    notifications: NotificationQueue,
+}
+
+impl EvaluateHandler {
+    /// Evaluates `rules` over `reader` and keeps incidents in `book`.
+    #[must_use]
+    pub fn new(
+        rules: RuleSet,
+        book: IncidentBook,
+        reader: Arc<dyn SeriesReader>,
+        clock: Arc<dyn Clock>,
+        notifications: NotificationQueue,
+    ) -> Self {
+        Self { rules, book, reader, clock, notifications }
+    }
+
+    async fn evaluate(&self, job: JobContext) -> Result<JobOutput, JobError> {
+        let EvaluatePayload { rule: name } = job.payload()?;
+        let Some(rule) = self.rules.rule(&name) else {
+            return Err(JobError::Discard(format!("there is no rule `{name}` any more")));
+        };
+        if !rule.enabled {
+            return Ok(JobOutput::default());
+        }
+        let limits: ExpressionLimits = self.rules.options().limits;
+        let evaluation = rule.evaluate(self.reader.as_ref(), self.clock.now_ms(), limits).await;
+        let requests = self.book.apply(&self.rules, &name, &evaluation).await.map_err(book_failed)?;
+        self.notifications
+            .push(&self.book, &requests)
+            .await
+            .map_err(|error| JobError::Retry(error.to_string(), None))?;
+        match evaluation.result {
+            Ok(_) => Ok(JobOutput::default()),
+            // What is wrong with the rule is on its page; the next slot of the schedule is the next attempt.
+            Err(failure) => Err(JobError::Discard(failure.reason)),
+        }
+    }
+}
+
+impl Handler for EvaluateHandler {
+    fn run(&self, job: JobContext) -> BoxFuture<'_, Result<JobOutput, JobError>> {
+        Box::pin(self.evaluate(job))
+    }
+}
+
+pub(crate) fn book_failed(error: BookError) -> JobError {
+    if error.is_transient() { JobError::Retry(error.to_string(), None) } else { JobError::Discard(error.to_string()) }
+}
+
+/// Where notifications become `notify` jobs.
+#[derive(Clone)]
+pub struct NotificationQueue(Arc<dyn Broker>);
+
+/// Why a notification is not queued.
+#[derive(Debug, thiserror::Error)]
+pub enum NotificationQueueError {
+    /// The broker does not take it.
+    #[error("queue a notification: {0}")]
+    Broker(#[from] BrokerError),
+    /// It cannot be written as a payload.
+    #[error("queue a notification: {0}")]
+    Payload(#[from] PayloadError),
+    /// It cannot be encoded.
+    #[error("queue a notification: {0}")]
+    Request(#[from] RequestError),
+    /// That it is queued could not be noted; it is queued once more and recognised by its key.
+    #[error("note that a notification is queued: {0}")]
+    Book(#[from] BookError),
+}
+
+impl NotificationQueue {
+    /// Queues in `broker`.
+    #[must_use]
+    pub fn new(broker: Arc<dyn Broker>) -> Self {
+        Self(broker)
+    }
+
+    /// Queues notifications, each under the unique key of its delivery, and notes that in the book.
+    ///
+    /// # Errors
+    /// The broker or the book fails; pushing the same again is harmless.
+    pub async fn push(
+        &self,
+        book: &IncidentBook,
+        requests: &[NotificationRequest],
+    ) -> Result<(), NotificationQueueError> {
+        if requests.is_empty() {
+            return Ok(());
+        }
+        let job = |request: &NotificationRequest| -> Result<NewJob, NotificationQueueError> {
+            let mut job = NewJob::new(&NotifyPayload { notification: request.encode()? })?;
+            job.unique = Some(UniqueKey { key: request.delivery.to_string(), mode: UniqueMode::UntilDone });
+            Ok(job)
+        };
+        self.0.push(requests.iter().map(job).collect::<Result<_, _>>()?).await?;
+        Ok(book.mark_queued(requests).await?)
+    }
+}
