@@ -56,8 +56,8 @@ pub(crate) struct Now {
 #[derive(Clone, Copy, Debug)]
 struct KeyHolder {
     job: JobId,
-    /// Until when; `None` until the job is done.
-    until_ms: Option<TimestampMs>,
+    /// Until when, by the monotonic clock, which nobody sets; `None` until the job is done.
+    until: Option<Duration>,
 }
 
 /// A job to push: the record, and its bytes when the broker writes them.
@@ -85,7 +85,7 @@ pub(crate) struct JobTable {
     expiring: BTreeSet<(TimestampMs, u64)>,
     batches: BTreeMap<u64, Batch>,
     unique: HashMap<(QueueName, String), KeyHolder>,
-    unique_ends: BTreeSet<(TimestampMs, QueueName, String)>,
+    unique_ends: BTreeSet<(Duration, QueueName, String)>,
     history: Shelf,
     discarded: Shelf,
     results: HashMap<JobId, JobResult>,
@@ -191,7 +191,7 @@ impl JobTable {
         }
         let sequence = self.next_sequence;
         self.next_sequence += 1;
-        self.claim_key(&record);
+        self.claim_key(now, &record);
         let id = record.id;
         self.changes.push(Change::Insert { sequence, body: job.body });
         let run_at_ms = record.not_before_ms.unwrap_or(record.created_ms);
@@ -223,39 +223,36 @@ impl JobTable {
     fn key_holder(&self, now: Now, record: &JobRecord) -> Option<JobId> {
         let unique = record.unique.as_ref()?;
         let holder = self.unique.get(&(record.queue.clone(), unique.key.clone()))?;
-        let held = holder.until_ms.is_none_or(|until| until > now.wall_ms);
+        let held = holder.until.is_none_or(|until| until > now.monotonic);
         // A job that is retried by hand does not stand in its own way.
         (held && holder.job != record.id).then_some(holder.job)
     }
 
-    fn claim_key(&mut self, record: &JobRecord) {
+    fn claim_key(&mut self, now: Now, record: &JobRecord) {
         let Some(unique) = &record.unique else { return };
-        let until_ms = match unique.mode {
-            UniqueMode::UntilDone => None,
-            UniqueMode::For(period) => Some(record.created_ms.saturating_add(millis(period))),
+        let UniqueMode::For(period) = unique.mode else {
+            return self.hold_key(record.queue.clone(), unique.key.clone(), record.id, None);
         };
-        self.hold_key(record.queue.clone(), unique.key.clone(), record.id, until_ms);
-        if let Some(until_ms) = until_ms {
-            self.changes.push(Change::HoldKey {
-                queue: record.queue.clone(),
-                key: unique.key.clone(),
-                job: record.id,
-                until_ms,
-            });
-        }
+        self.hold_key(record.queue.clone(), unique.key.clone(), record.id, Some(now.monotonic.saturating_add(period)));
+        self.changes.push(Change::HoldKey {
+            queue: record.queue.clone(),
+            key: unique.key.clone(),
+            job: record.id,
+            until_ms: now.wall_ms.saturating_add(millis(period)),
+        });
     }
 
-    fn hold_key(&mut self, queue: QueueName, key: String, job: JobId, until_ms: Option<TimestampMs>) {
-        if let Some(until_ms) = until_ms {
-            self.unique_ends.insert((until_ms, queue.clone(), key.clone()));
+    fn hold_key(&mut self, queue: QueueName, key: String, job: JobId, until: Option<Duration>) {
+        if let Some(until) = until {
+            self.unique_ends.insert((until, queue.clone(), key.clone()));
         }
-        self.unique.insert((queue, key), KeyHolder { job, until_ms });
+        self.unique.insert((queue, key), KeyHolder { job, until });
     }
 
     fn free_key(&mut self, record: &JobRecord) {
         let Some(unique) = &record.unique else { return };
         let key = (record.queue.clone(), unique.key.clone());
-        let is_own = |holder: &KeyHolder| holder.job == record.id && holder.until_ms.is_none();
+        let is_own = |holder: &KeyHolder| holder.job == record.id && holder.until.is_none();
         if self.unique.get(&key).is_some_and(is_own) {
             self.unique.remove(&key);
         }
@@ -308,15 +305,14 @@ impl JobTable {
     }
 
     fn forget_old_keys(&mut self, now: Now) {
-        while let Some((until_ms, ..)) = self.unique_ends.first() {
-            if *until_ms > now.wall_ms {
-                break;
-            }
-            let Some((until_ms, queue, key)) = self.unique_ends.pop_first() else { break };
-            self.changes.push(Change::FreeKey { queue: queue.clone(), key: key.clone() });
-            let key = (queue, key);
-            if self.unique.get(&key).is_some_and(|holder| holder.until_ms == Some(until_ms)) {
-                self.unique.remove(&key);
+        while self.unique_ends.first().is_some_and(|(until, ..)| *until <= now.monotonic) {
+            let Some((until, queue, key)) = self.unique_ends.pop_first() else { break };
+            let name = (queue, key);
+            // The key may have been claimed again since.
+            if self.unique.get(&name).is_some_and(|holder| holder.until == Some(until)) {
+                self.unique.remove(&name);
+                let (queue, key) = name;
+                self.changes.push(Change::FreeKey { queue, key });
             }
         }
     }

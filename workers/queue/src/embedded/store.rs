@@ -93,7 +93,7 @@ impl JobStore {
     fn load(&mut self, options: BrokerOptions, now: Now) -> Result<JobTable, BrokerError> {
         let mut table = JobTable::new(options);
         self.load_jobs(&mut table, now)?;
-        self.load_the_rest(&mut table)?;
+        self.load_the_rest(&mut table, now)?;
         let leases = self.load_leases()?;
         let mut changes = Vec::new();
         for (token, jobs) in leases {
@@ -132,7 +132,7 @@ impl JobStore {
         Ok(())
     }
 
-    fn load_the_rest(&self, table: &mut JobTable) -> Result<(), BrokerError> {
+    fn load_the_rest(&self, table: &mut JobTable, now: Now) -> Result<(), BrokerError> {
         self.each("SELECT shelf, number, body FROM finished ORDER BY shelf, number", |row| {
             let (shelf, number, body): (u8, u64, Vec<u8>) = (row.get(0)?, row.get(1)?, row.get(2)?);
             let shelf = if shelf == 0 { ShelfKind::History } else { ShelfKind::Discarded };
@@ -145,7 +145,7 @@ impl JobStore {
         self.each("SELECT queue, key, job, until_ms FROM unique_key", |row| {
             let (queue, key, job): (String, String, [u8; 16]) = (row.get(0)?, row.get(1)?, row.get(2)?);
             if let Ok(queue) = queue.parse() {
-                table.restore_key(queue, key, JobId::from_bytes(job), row.get(3)?);
+                table.restore_key(now, queue, key, JobId::from_bytes(job), row.get(3)?);
             }
             Ok(())
         })?;

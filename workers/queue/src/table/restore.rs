@@ -49,8 +49,9 @@ impl JobTable {
         }
     }
 
-    pub(crate) fn restore_key(&mut self, queue: QueueName, key: String, job: JobId, until_ms: TimestampMs) {
-        self.hold_key(queue, key, job, Some(until_ms));
+    pub(crate) fn restore_key(&mut self, now: Now, queue: QueueName, key: String, job: JobId, until_ms: TimestampMs) {
+        let left = Duration::from_millis(u64::try_from(until_ms.saturating_sub(now.wall_ms)).unwrap_or(0));
+        self.hold_key(queue, key, job, Some(now.monotonic.saturating_add(left)));
     }
 
     pub(crate) fn restore_finished(&mut self, shelf: ShelfKind, number: u64, finished: Finished) {

@@ -1,0 +1,104 @@
+//! Writing schedules.
+
+use std::time::Duration;
+
+use tidemark_queue::{
+    Broker, BrokerError, CatchUp, JobId, JobTemplate, NewJob, QueueName, Schedule, ScheduleExpect, Timing,
+};
+
+use crate::{SlotTimes, TimingError};
+
+/// Why a schedule is not written or run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ScheduleError {
+    /// Its timing cannot be read.
+    #[error("schedule `{name}`: {reason}")]
+    Timing {
+        /// The schedule.
+        name: String,
+        /// What is wrong.
+        reason: TimingError,
+    },
+    /// Its queue has an illegal name.
+    #[error("schedule `{name}`: {reason}")]
+    Queue {
+        /// The schedule.
+        name: String,
+        /// What is wrong.
+        reason: tidemark_queue::QueueNameError,
+    },
+    /// There is no such schedule.
+    #[error("there is no schedule `{0}`")]
+    Missing(String),
+    /// The broker does not do it.
+    #[error("{0}")]
+    Broker(#[from] BrokerError),
+}
+
+/// A schedule that has not run, without splay, that lets missed slots pass.
+#[must_use]
+pub fn new_schedule(name: &str, timing: Timing, job: JobTemplate) -> Schedule {
+    Schedule {
+        name: name.to_owned(),
+        timing,
+        job,
+        catch_up: CatchUp::Skip,
+        paused: false,
+        splay: Duration::ZERO,
+        last_due_ms: None,
+        version: 0,
+    }
+}
+
+/// Sees to it that there is such a schedule: writes it, or changes the one of that name, which keeps its last slot and stays
+/// paused if it is. Checks the timing, so that only schedules that can run are stored.
+///
+/// # Errors
+/// Says what is wrong with the schedule, or that the broker does not answer.
+pub async fn ensure_schedule(broker: &dyn Broker, schedule: Schedule) -> Result<(), ScheduleError> {
+    check(&schedule)?;
+    loop {
+        let known = broker.schedule(&schedule.name).await?;
+        let (wanted, expect) = match known {
+            None => (schedule.clone(), ScheduleExpect::Absent),
+            Some(known) => {
+                let wanted = Schedule {
+                    last_due_ms: known.last_due_ms,
+                    paused: known.paused,
+                    version: known.version,
+                    ..schedule.clone()
+                };
+                if wanted == known {
+                    return Ok(());
+                }
+                (wanted, ScheduleExpect::Version(known.version))
+            }
+        };
+        if broker.put_schedule(wanted, expect).await?.is_some() {
+            return Ok(());
+        }
+        // Somebody else was faster, such as the leader with a slot: look again.
+    }
+}
+
+fn check(schedule: &Schedule) -> Result<(), ScheduleError> {
+    let name = || schedule.name.clone();
+    SlotTimes::new(&schedule.timing).map_err(|reason| ScheduleError::Timing { name: name(), reason })?;
+    if let Some(queue) = &schedule.job.queue {
+        queue.parse::<QueueName>().map_err(|reason| ScheduleError::Queue { name: name(), reason })?;
+    }
+    Ok(())
+}
+
+/// Enqueues a job of a schedule now, beside its slots; its id.
+///
+/// # Errors
+/// [`ScheduleError::Missing`] when there is none of that name.
+pub async fn run_now(broker: &dyn Broker, name: &str, now_ms: i64) -> Result<JobId, ScheduleError> {
+    let schedule = broker.schedule(name).await?.ok_or_else(|| ScheduleError::Missing(name.to_owned()))?;
+    let job = schedule.job.job(name, now_ms, Duration::ZERO);
+    let job = job.map_err(|reason| ScheduleError::Queue { name: name.to_owned(), reason })?;
+    let pushed = broker.push(vec![NewJob { unique: None, ..job }]).await?;
+    let id = pushed.first().map(|pushed| pushed.id());
+    id.ok_or_else(|| ScheduleError::Broker(BrokerError::Corrupt("a push was answered without a job".to_owned())))
+}
