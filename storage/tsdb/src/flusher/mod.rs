@@ -4,31 +4,36 @@
 //! writers than waiting batches (`group_commit.rs`), so a busy store commits large groups and an idle one does not wait. Heads change here alone and only after their commit: what a reader sees is acknowledged or
 //! about to be. Fences move here too, between two flushes, so that the head of a closed epoch is complete.
 
+mod fence_moves;
+mod segments;
+mod unknown;
+
 use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
-use bytes::Bytes;
 use parking_lot::RwLock;
-use tidemark_kv::{Commit, CommitOutcome, KeyRange, Kv, KvError};
+use tidemark_kv::{Commit, CommitOutcome, Kv, KvError};
 use tidemark_model::{Clock, RefusalReason, WriteRefusal};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use self::{
+    segments::{SegmentEncoder, Segments},
+    unknown::{Resolution, Unresolved},
+};
 use crate::{
-    BlockCatalogue, Fence, Index, Scan, Shard, StoreError, codec,
-    codec::{CodecError, SEGMENT_BYTES_MAX, SegmentHeader},
+    Fence, Index, Shard,
     figures::Counters,
     group_commit::GroupCommit,
     head::Row,
     keys,
     refusal::{refusal_of, shutting_down},
-    shard::{FenceChange, Flushed, PendingWrite, ShardMessage},
-    stored_value,
+    shard::{Flushed, PendingWrite, ShardMessage},
 };
 
-/// Rows of one commit. A row has at most 30 bytes in a segment, so the commit stays well below its limit.
+/// Rows of one commit. A row has at most 31 bytes in a segment, so the commit stays well below its limit.
 const COMMIT_ROWS: usize = 24_576;
 /// Messages that are taken from the queue at once.
 const MESSAGES_MAX: usize = 256;
@@ -46,12 +51,11 @@ pub(crate) struct Flusher {
     seal_wanted: Arc<Notify>,
     seal_points: u64,
     writer: u64,
-    sequence: u64,
+    segments: SegmentEncoder,
     /// Rows that the next commit takes.
     rows: Vec<Row>,
     /// Writes whose last row is among `rows`.
     waiting: Vec<Waiting>,
-    rows_per_segment: usize,
     group_commit: GroupCommit,
     /// Rows that are in the log or not; nothing else is written before that is known.
     unresolved: Option<Unresolved>,
@@ -61,25 +65,6 @@ struct Waiting {
     reply: oneshot::Sender<Flushed>,
     /// Whether rows of the same batch were committed before.
     partly_stored: bool,
-}
-
-struct Unresolved {
-    rows: Vec<Row>,
-    segments: Segments,
-    epoch: u64,
-}
-
-/// Encoded rows of one commit.
-#[derive(Clone, Default)]
-struct Segments {
-    first_sequence: u64,
-    values: Vec<Bytes>,
-}
-
-impl Segments {
-    fn bytes(&self) -> u64 {
-        self.values.iter().map(|value| value.len() as u64).sum()
-    }
 }
 
 /// What all flushers of a store share.
@@ -107,10 +92,9 @@ impl Flusher {
             seal_wanted,
             seal_points,
             writer,
-            sequence: 0,
+            segments: SegmentEncoder::new(writer),
             rows: Vec::new(),
             waiting: Vec::new(),
-            rows_per_segment: 4_096,
             group_commit: GroupCommit::default(),
             unresolved: None,
         }
@@ -190,7 +174,7 @@ impl Flusher {
             let message = format!("the outcome of an earlier flush is still unknown: {error}");
             return Flushed::Refused(WriteRefusal::new(RefusalReason::Unavailable, message));
         }
-        let segments = match self.encode_segments() {
+        let segments = match self.segments.encode(&self.rows) {
             Ok(segments) => segments,
             Err(refusal) => return Flushed::Refused(refusal),
         };
@@ -261,169 +245,6 @@ impl Flusher {
             self.seal_wanted.notify_one();
         }
     }
-
-    /// Cuts the rows into segments. How many rows fit is learnt from the segments before.
-    fn encode_segments(&mut self) -> Result<Segments, WriteRefusal> {
-        let mut segments = Segments { first_sequence: self.sequence, values: Vec::new() };
-        let mut rest = self.rows.as_slice();
-        while !rest.is_empty() {
-            let (rows, later) = rest.split_at(self.rows_per_segment.clamp(1, rest.len()));
-            let mut value = Vec::new();
-            let header = header_of(self.writer, self.sequence);
-            let encoded = codec::encode_segment(
-                &header,
-                rows.iter().map(|row| (row.id.0, row.timestamp, row.value())),
-                &mut value,
-            );
-            let bytes = match encoded {
-                Ok(()) => value.len(),
-                Err(CodecError::TooManyBytes { bytes, .. }) if rows.len() > 1 => bytes,
-                Err(error) => {
-                    let message = format!("the points could not be encoded: {error}");
-                    return Err(WriteRefusal::new(RefusalReason::Unavailable, message));
-                }
-            };
-            self.rows_per_segment = (rows.len() * SEGMENT_BYTES_MAX * 9 / 10 / bytes.max(1)).clamp(1, COMMIT_ROWS);
-            if encoded.is_ok() {
-                segments.values.push(Bytes::from(value));
-                self.sequence += 1;
-                rest = later;
-            }
-        }
-        Ok(segments)
-    }
-
-    /// Finds out whether rows of an unknown outcome are in the log, and brings the head up to it.
-    async fn resolve(&mut self) -> Result<Resolution, StoreError> {
-        let Some(unresolved) = self.unresolved.take() else { return Ok(Resolution::NotStored) };
-        match self.find(&unresolved).await {
-            Ok(Resolution::Stored) => {
-                if self.shard.state.read().fence.open == unresolved.epoch {
-                    self.add_to_head(&unresolved.rows, &unresolved.segments);
-                }
-                Ok(Resolution::Stored)
-            }
-            Ok(other) => Ok(other),
-            Err(error) => {
-                self.unresolved = Some(unresolved);
-                Err(error)
-            }
-        }
-    }
-
-    async fn find(&self, unresolved: &Unresolved) -> Result<Resolution, StoreError> {
-        let snapshot = self.kv.snapshot().await?;
-        let key = keys::fence(self.shard.number);
-        let value = snapshot.get(&key).await?.ok_or_else(|| stored_value::damaged(&key, "it is gone"))?;
-        if Fence::decode(self.shard.number, &value)?.sealed >= unresolved.epoch {
-            return Ok(Resolution::Lost);
-        }
-        let mut scan = Scan::new(KeyRange::prefix(&keys::log_prefix(self.shard.number, unresolved.epoch)));
-        while let Some(entries) = scan.next(snapshot.as_ref()).await? {
-            for (key, value) in entries {
-                let header =
-                    codec::peek_segment(&value).map_err(|error| stored_value::damaged(&key, error.to_string()))?;
-                if (header.writer, header.sequence) == (self.writer, unresolved.segments.first_sequence) {
-                    return Ok(Resolution::Stored);
-                }
-            }
-        }
-        Ok(Resolution::NotStored)
-    }
-
-    /// Moves the fence for a sealer.
-    async fn change_fence(&mut self, change: &FenceChange) -> Result<Fence, StoreError> {
-        self.resolve().await?;
-        for _ in 0..ATTEMPTS_MAX {
-            let fence = self.shard.state.read().fence;
-            let Some((wanted, commit)) = self.plan_change(change, &fence)? else { return Ok(fence) };
-            match self.kv.commit(commit).await {
-                CommitOutcome::Done(_) => return Ok(self.adopt(wanted, change)),
-                CommitOutcome::Refused(KvError::Conflict { .. }) => self.reload_fence().await?,
-                CommitOutcome::Refused(error) => return Err(error.into()),
-                CommitOutcome::Unknown(_) => {
-                    if self.read_fence().await? == wanted {
-                        return Ok(self.adopt(wanted, change));
-                    }
-                    self.reload_fence().await?;
-                }
-            }
-        }
-        Err(KvError::Unavailable("the fence of the shard moved all the time".to_owned()).into())
-    }
-
-    /// The fence and the commit that a change means now; `None` when there is nothing to do.
-    fn plan_change(&self, change: &FenceChange, fence: &Fence) -> Result<Option<(Fence, Commit)>, StoreError> {
-        let key = keys::fence(self.shard.number);
-        let mut commit = Commit::new();
-        commit.expect(key.clone(), Some(fence.encode()));
-        let wanted = match change {
-            FenceChange::Begin(token) => {
-                if fence.sealing.is_none() && self.shard.state.read().open.points() == 0 {
-                    return Ok(None);
-                }
-                fence.begin(*token)
-            }
-            FenceChange::Publish(token, _) => {
-                let Some(sealing) = fence.sealing.filter(|sealing| sealing.owner == *token) else {
-                    return Err(StoreError::SealTakenOver { shard: self.shard.number, epoch: fence.sealed });
-                };
-                commit.delete_range(KeyRange::prefix(&keys::log_prefix(self.shard.number, sealing.epoch)));
-                fence.publish()
-            }
-        };
-        commit.put(key, wanted.encode());
-        Ok(Some((wanted, commit)))
-    }
-
-    fn adopt(&self, fence: Fence, change: &FenceChange) -> Fence {
-        let published = match change {
-            FenceChange::Begin(_) => None,
-            FenceChange::Publish(_, catalogue) => Some(catalogue.as_ref()),
-        };
-        let mut state = self.shard.state.write();
-        state.adopt(fence, published);
-        self.shard.note_head_points(state.head_points());
-        fence
-    }
-
-    async fn read_fence(&self) -> Result<Fence, StoreError> {
-        let key = keys::fence(self.shard.number);
-        let value = self.kv.snapshot().await?.get(&key).await?;
-        Fence::decode(self.shard.number, &value.ok_or_else(|| stored_value::damaged(&key, "it is gone"))?)
-    }
-
-    /// After another process moved the fence.
-    async fn reload_fence(&mut self) -> Result<(), StoreError> {
-        let snapshot = self.kv.snapshot().await?;
-        let key = keys::fence(self.shard.number);
-        let value = snapshot.get(&key).await?.ok_or_else(|| stored_value::damaged(&key, "it is gone"))?;
-        let fence = Fence::decode(self.shard.number, &value)?;
-        let known = self.shard.state.read().fence;
-        if fence == known {
-            return Ok(());
-        }
-        if fence.sealed == known.sealed {
-            self.shard.state.write().adopt(fence, None);
-            return Ok(());
-        }
-        let catalogue = BlockCatalogue::load(snapshot.as_ref(), self.shard.number, &fence).await?;
-        let series = self.index.read().shard_len(self.shard.number) as usize;
-        let mut state = self.shard.state.write();
-        state.adopt_foreign(fence, catalogue, series);
-        self.shard.note_head_points(state.head_points());
-        Ok(())
-    }
-}
-
-/// What became of rows of an unknown outcome.
-enum Resolution {
-    /// They are in the log, and now in the head.
-    Stored,
-    /// They are not in the log and never will be.
-    NotStored,
-    /// The log is gone: another process sealed it.
-    Lost,
 }
 
 impl Flushed {
@@ -446,9 +267,4 @@ impl Drop for Flusher {
             }
         }
     }
-}
-
-/// The codec counts the rows itself.
-fn header_of(writer: u64, sequence: u64) -> SegmentHeader {
-    SegmentHeader { writer, sequence, points: 0, min_timestamp: 0, max_timestamp: 0 }
 }
