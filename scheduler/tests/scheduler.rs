@@ -1,5 +1,7 @@
 //! The scheduler in simulated time, over the in-memory broker.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test may fail")]
+
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use chrono::DateTime;

@@ -1,5 +1,7 @@
 //! The pool over the in-memory broker.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test may fail")]
+
 mod support;
 
 use std::{
@@ -191,7 +193,8 @@ async fn long_jobs_behind_a_full_service_keep_their_leases() {
     let pools = ["v", "w"].map(|name| RunningPool::start(options(name, 2), broker.clone(), handler.clone()));
     broker.push((0..12).map(|number| job(&number.to_string())).collect()).await.unwrap();
     eventually("all completed", || async { stats(&*broker).await.totals.completed == 12 }).await;
-    assert_eq!((attempts.lock().len(), stats(&*broker).await.totals.rescued), (12, 0));
+    let rescued = stats(&*broker).await.totals.rescued;
+    assert_eq!((attempts.lock().len(), rescued), (12, 0));
     for pool in pools {
         pool.stop().await;
     }

@@ -1,14 +1,16 @@
 //! What every broker has to do, on all three of them.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test may fail")]
+
 mod support;
 
 use std::time::Duration;
 
 use support::{Harness, Kind, LEASE, job, options, request, text_of};
 use tidemark_queue::{
-    Broker, BrokerError, BrokerOptions, Cancelled, CatchUp, Completion, JobFilter, JobKind, JobState, JobTemplate,
-    LeaseState, NewJob, Outcome, PAYLOAD_BYTES_MAX, Page, Priority, Pushed, Schedule, ScheduleExpect, Settled, Timing,
-    WorkerId, WorkerReport,
+    BrokerError, BrokerOptions, Cancelled, CatchUp, Completion, JobFilter, JobKind, JobState, JobTemplate, LeaseState,
+    NewJob, Outcome, PAYLOAD_BYTES_MAX, Page, Priority, Pushed, Schedule, ScheduleExpect, Settled, Timing, WorkerId,
+    WorkerReport,
 };
 
 macro_rules! on_every_broker {
@@ -232,7 +234,7 @@ async fn a_rescued_job_keeps_its_attempt_number_and_the_lost_worker_cannot_settl
     let lost = harness.fetch_as("lost", 1).await.remove(0);
     let rescued = harness.fetch_one().await;
     assert_eq!((rescued.job.id, rescued.attempt, rescued.rescues), (lost.job.id, 1, 1));
-    assert_eq!(harness.broker.extend(&[lost.receipt.clone()]).await.unwrap(), [LeaseState::Lost]);
+    assert_eq!(harness.broker.extend(std::slice::from_ref(&lost.receipt)).await.unwrap(), [LeaseState::Lost]);
     assert_eq!(harness.broker.settle(vec![(lost.receipt, completed())]).await.unwrap(), [Settled::Stale]);
     assert_eq!(
         harness.broker.settle(vec![(rescued.receipt, completed())]).await.unwrap(),
@@ -249,7 +251,7 @@ async fn an_extended_lease_does_not_run_out(start: Start) {
     let until_ms = harness.now_ms() + 3 * i64::try_from(LEASE.as_millis()).unwrap();
     harness
         .eventually("three leases are over", || async {
-            let leases = harness.broker.extend(&[delivery.receipt.clone()]).await.unwrap();
+            let leases = harness.broker.extend(std::slice::from_ref(&delivery.receipt)).await.unwrap();
             assert_eq!(leases, [LeaseState::Held]);
             harness.now_ms() > until_ms
         })
@@ -305,7 +307,7 @@ async fn a_running_job_can_be_called_off_through_its_lease(start: Start) {
     let id = harness.push(vec![job("endless")]).await[0].id();
     let delivery = harness.fetch_one().await;
     assert_eq!(harness.broker.cancel(id).await.unwrap(), Cancelled::Requested);
-    let leases = harness.broker.extend(&[delivery.receipt.clone()]).await.unwrap();
+    let leases = harness.broker.extend(std::slice::from_ref(&delivery.receipt)).await.unwrap();
     assert_eq!(leases, [LeaseState::CancelRequested]);
     let outcome = Outcome::Cancelled { reason: "as asked".to_owned() };
     let settled = harness.broker.settle(vec![(delivery.receipt, outcome)]).await.unwrap();

@@ -1,5 +1,7 @@
 //! What the tests of the pool share.
 
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
 use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;

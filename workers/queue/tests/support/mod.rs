@@ -1,4 +1,6 @@
-//! The three brokers as the conformance suite sees them.
+//! The three brokers as the conformance suite and the tests of the workers see them.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::{
     net::TcpListener,
@@ -101,7 +103,8 @@ impl Harness {
     pub(crate) async fn fetch_one(&self) -> Delivery {
         let found = std::cell::RefCell::new(Vec::new());
         self.eventually("a job", || async {
-            found.borrow_mut().extend(self.fetch(1).await);
+            let fetched = self.fetch(1).await;
+            found.borrow_mut().extend(fetched);
             !found.borrow().is_empty()
         })
         .await;
@@ -136,9 +139,14 @@ pub(crate) struct RedisServer {
 
 impl RedisServer {
     pub(crate) async fn start() -> Option<Self> {
+        Self::start_with(&[]).await
+    }
+
+    /// With further settings, the last of which wins.
+    pub(crate) async fn start_with(settings: &[&str]) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let Some(child) = spawn(port, folder.path()) else {
+        let Some(child) = spawn(port, folder.path(), settings) else {
             eprintln!("SKIPPED: redis-server is not installed, so nothing was tested on Redis");
             return None;
         };
@@ -148,7 +156,7 @@ impl RedisServer {
     }
 
     pub(crate) fn broker(&self, options: BrokerOptions) -> RedisBroker {
-        let redis = RedisOptions::new(&format!("redis://127.0.0.1:{}", self.port));
+        let redis = RedisOptions::new(&self.url());
         RedisBroker::new(redis, options, Arc::new(SystemClock::new())).unwrap()
     }
 
@@ -163,17 +171,29 @@ impl RedisServer {
         panic!("redis-server does not answer on port {}", self.port);
     }
 
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Says a command to it, as an operator does.
+    pub(crate) fn command(&self, words: &[&str]) {
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        let line = format!("{}\r\n", words.join(" "));
+        std::io::Write::write_all(&mut stream, line.as_bytes()).unwrap();
+        let mut answer = [0; 64];
+        let read = std::io::Read::read(&mut stream, &mut answer).unwrap();
+        assert!(answer[..read].starts_with(b"+OK"), "{words:?}: {}", String::from_utf8_lossy(&answer[..read]));
+    }
+
     /// Ends the server as a crash does.
-    #[allow(dead_code, reason = "not every test file crashes its server")]
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// Starts it again on the same port with the data it had.
-    #[allow(dead_code, reason = "not every test file crashes its server")]
     pub(crate) async fn restart(&mut self) {
-        self.child = spawn(self.port, self.folder.path()).unwrap();
+        self.child = spawn(self.port, self.folder.path(), &[]).unwrap();
         self.wait_until_up().await;
     }
 }
@@ -186,10 +206,10 @@ impl Drop for RedisServer {
     }
 }
 
-fn spawn(port: u16, folder: &std::path::Path) -> Option<Child> {
+fn spawn(port: u16, folder: &std::path::Path, settings: &[&str]) -> Option<Child> {
     let mut command = Command::new("redis-server");
     command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--appendfsync", "everysec"]);
     command.arg("--port").arg(port.to_string()).arg("--dir").arg(folder);
-    command.args(["--maxmemory-policy", "noeviction"]).stdout(Stdio::null()).stderr(Stdio::null());
+    command.args(["--maxmemory-policy", "noeviction"]).args(settings).stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().ok()
 }
