@@ -227,6 +227,21 @@ async fn a_failing_rule_moves_no_incident_and_says_why() {
 }
 
 #[tokio::test]
+async fn a_clock_that_was_wrong_for_a_moment_does_not_hold_alerting_up() {
+    Script::new(&format!("for = \"1m\"\nunknown = \"ignore\"\n{THRESHOLDS}"))
+        .run(
+            "9999h  cpu{host=a} 60 | cpu{host=b} 1 -> quiet
+             0m     cpu{host=a} 60 | cpu{host=b} 1 -> quiet
+             1m     cpu{host=a} 60 | cpu{host=b} 1 -> #1{host=a} warning!, tell ops warning of #1
+             9999h  cpu{host=a} 95                 -> #1{host=a} warning!
+             2m     cpu{host=a} 95                 -> #1{host=a} warning!
+             3m     cpu{host=a} 95                 -> #1{host=a} critical!, tell ops critical of #1
+             4m     cpu{host=a} 10                 -> #1{host=a} normal!",
+        )
+        .await;
+}
+
+#[tokio::test]
 async fn incidents_of_one_key_know_each_other_and_can_be_listed() {
     let script = Script::new(THRESHOLDS);
     script

@@ -15,6 +15,9 @@ pub struct ClientOptions {
     pub connect_timeout: Duration,
     /// How long a request may take until the last byte of the answer. Default 30 s.
     pub total_timeout: Duration,
+    /// How long a connection is kept for the next request; zero closes each after its answer, so that no request is
+    /// sent on one that the server is about to close. Default 30 s.
+    pub idle_timeout: Duration,
     /// Bytes of an answer's body that are read; the rest is left unread and the connection closed. Default 64 KiB.
     pub response_bytes_max: usize,
     /// What to do with answers that point elsewhere.
@@ -49,6 +52,7 @@ impl Default for ClientOptions {
             private_addresses: PrivateAddresses::Refuse,
             connect_timeout: Duration::from_secs(10),
             total_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(30),
             response_bytes_max: 64 * 1024,
             redirects: Redirects::Return,
             proxy: None,
@@ -65,6 +69,7 @@ impl fmt::Debug for ClientOptions {
             .field("private_addresses", &self.private_addresses)
             .field("connect_timeout", &self.connect_timeout)
             .field("total_timeout", &self.total_timeout)
+            .field("idle_timeout", &self.idle_timeout)
             .field("response_bytes_max", &self.response_bytes_max)
             .field("redirects", &self.redirects)
             .field("proxy", &self.proxy.as_ref().map(Redacted))

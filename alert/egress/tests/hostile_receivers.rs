@@ -19,6 +19,8 @@ fn options() -> ClientOptions {
     ClientOptions {
         private_addresses: PrivateAddresses::Allow,
         total_timeout: Duration::from_millis(600),
+        // The receivers close every connection after one answer.
+        idle_timeout: Duration::ZERO,
         ..ClientOptions::default()
     }
 }

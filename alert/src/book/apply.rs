@@ -10,7 +10,7 @@ use crate::{
         rule_record::{RuleRecord, page_id},
     },
     expression::Group,
-    incident::Observation,
+    incident::{Observation, comes_after},
     notification::NotificationRequest,
     rules::{Rule, RuleEvaluation, RuleSet},
 };
@@ -32,7 +32,7 @@ impl IncidentBook {
         let unsettled = self.incidents.unsettled_of(&rule.name).await?;
         let (mut open, closed): (BTreeMap<_, _>, BTreeMap<_, _>) =
             unsettled.into_iter().partition(|(_, incident)| incident.is_open());
-        if evaluation.at > record.tried_at {
+        if comes_after(evaluation.at, record.tried_at) {
             let verdicts = match &evaluation.result {
                 Ok(keys) => self.update_keys(rule, &record, evaluation, keys).await?,
                 Err(_) => Vec::new(),

@@ -81,7 +81,8 @@ impl PageCheck<'_> {
             if seen.contains_key(name) {
                 return true;
             }
-            let since = *state.silent_since.get_or_insert(self.before.unwrap_or(self.at));
+            let since = state.silent_since.or(self.before).unwrap_or(self.at).min(self.at);
+            state.silent_since = Some(since);
             let silence = self.at.saturating_sub(since);
             verdicts.push(self.silent(state, silence));
             silence < millis(FORGET_AFTER)
@@ -128,7 +129,7 @@ impl PageCheck<'_> {
 
 /// Starts or ends a span of time.
 fn since(span: &mut Option<TimestampMs>, holds: bool, at: TimestampMs) {
-    *span = if holds { Some(span.unwrap_or(at)) } else { None };
+    *span = if holds { Some(span.unwrap_or(at).min(at)) } else { None };
 }
 
 pub(crate) fn millis(duration: Duration) -> i64 {

@@ -12,6 +12,7 @@ use crate::{
         key_states::{KeyPage, millis, page_and_name},
     },
     excerpt::excerpt,
+    incident::comes_after,
     rules::{Rule, RuleEvaluation, RuleFailure, RuleSet},
 };
 
@@ -51,7 +52,7 @@ impl RuleRecord {
     fn resumed_at_if_evaluated(&self, rule: &Rule, at: TimestampMs) -> TimestampMs {
         let gap_max = millis(rule.every).saturating_mul(3);
         match self.evaluated_at {
-            Some(before) if at.saturating_sub(before) <= gap_max => self.resumed_at,
+            Some(before) if (0..=gap_max).contains(&at.saturating_sub(before)) => self.resumed_at,
             _ => at,
         }
     }
@@ -113,7 +114,7 @@ impl IncidentBook {
         let at = evaluation.at;
         let note = |before: Option<RuleRecord>| {
             let mut record = before.unwrap_or_default();
-            if record.tried_at >= at {
+            if !comes_after(at, record.tried_at) {
                 return Ok((None, ()));
             }
             match &evaluation.result {

@@ -11,7 +11,7 @@ use crate::{
     excerpt::excerpt,
     incident::{
         Action, ActionError, ActionKind, ActionRequest, Delivery, DeliveryId, DeliveryState, IncidentEvent,
-        MESSAGE_BYTES_MAX, NotifyReason, Observation, USER_BYTES_MAX, push_capped,
+        MESSAGE_BYTES_MAX, NotifyReason, Observation, USER_BYTES_MAX, comes_after, push_capped,
     },
 };
 
@@ -69,7 +69,7 @@ impl Incident {
     /// A change of status becomes an event. When the worst status rises, acknowledgement is needed again, a delayed
     /// close is dropped, and somebody has to be told. Normal does not close the incident.
     pub fn observe(&mut self, observation: Observation, policy: &IncidentPolicy) -> Vec<Effect> {
-        if !self.is_open() || observation.at <= self.observation.at {
+        if !self.is_open() || !comes_after(observation.at, self.observation.at) {
             return Vec::new();
         }
         let (at, status) = (observation.at, observation.status);

@@ -17,6 +17,7 @@ pub use delivery::{Delivery, DeliveryId, DeliveryState, NotifyReason};
 pub use id::IncidentId;
 pub(crate) use machine::SYSTEM_USER;
 pub use machine::{Effect, IncidentPolicy};
+pub(crate) use observation::comes_after;
 pub use observation::{Observation, Outcome, Step};
 
 use serde::{Deserialize, Serialize};

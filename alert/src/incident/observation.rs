@@ -31,6 +31,17 @@ impl Observation {
     }
 }
 
+/// How far ahead of the clock a moment may lie before it counts as written while the clock was wrong.
+const CLOCK_STEP_MS_MAX: i64 = 10 * 60 * 1000;
+
+/// Whether something at `at` comes after what was noted at `before`.
+///
+/// A moment far in the future was noted while the clock was wrong. It must not hold everything up until the clock gets
+/// there, so it counts as long past.
+pub(crate) fn comes_after(at: TimestampMs, before: TimestampMs) -> bool {
+    at > before || before.saturating_sub(at) > CLOCK_STEP_MS_MAX
+}
+
 /// The value of an expression.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {

@@ -71,6 +71,8 @@ impl Notifier {
                 proxy: options.proxy.clone(),
                 extra_roots: options.extra_roots.clone(),
                 lookup: Arc::clone(&options.lookup),
+                // Notifications are rare: a kept connection is one that the receiver has closed by then.
+                idle_timeout: Duration::ZERO,
                 ..ClientOptions::default()
             })
         };
