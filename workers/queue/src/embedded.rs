@@ -56,9 +56,19 @@ impl EmbeddedBroker {
     /// [`BrokerError::Unavailable`] when another process has the file open or the disk fails;
     /// [`BrokerError::Corrupt`] when the file is not ours, of a newer release, or damaged.
     pub fn open(folder: &Path, options: BrokerOptions, clock: Arc<dyn Clock>) -> Result<Self, BrokerError> {
+        Self::open_limited(folder, options, clock, None)
+    }
+
+    /// As [`EmbeddedBroker::open`], with a disk that is full after so many pages; for tests.
+    fn open_limited(
+        folder: &Path,
+        options: BrokerOptions,
+        clock: Arc<dyn Clock>,
+        pages_max: Option<u32>,
+    ) -> Result<Self, BrokerError> {
         let path = folder.join("queue.db");
         let shared = Shared::new(clock.clone());
-        let (store, table) = JobStore::open(&path, options.clone(), shared.now())?;
+        let (store, table) = JobStore::open(&path, options.clone(), shared.now(), pages_max)?;
         let (calls, waiting) = mpsc::channel(CALLS_MAX);
         let (ended_sender, ended) = watch::channel(false);
         let (trouble_sender, trouble) = watch::channel(None);

@@ -96,6 +96,8 @@ pub(crate) struct JobTable {
     schedules: BTreeMap<String, Schedule>,
     leaders: BTreeMap<String, Leader>,
     changes: Vec<Change>,
+    /// Batches that lost jobs otherwise than by their end.
+    thinned: BTreeSet<u64>,
     became_ready: bool,
     announcements: Vec<(oneshot::Sender<JobResult>, JobResult)>,
 }
@@ -126,6 +128,7 @@ impl JobTable {
             schedules: BTreeMap::new(),
             leaders: BTreeMap::new(),
             changes: Vec::new(),
+            thinned: BTreeSet::new(),
             became_ready: false,
             announcements: Vec::new(),
         }
@@ -133,6 +136,10 @@ impl JobTable {
 
     /// What a durable broker has to write, in order, since the last call.
     pub(crate) fn take_changes(&mut self) -> Vec<Change> {
+        for token in std::mem::take(&mut self.thinned) {
+            let left = self.jobs_left(token);
+            self.changes.extend(left.map(|jobs| Change::LeaseLeft { token, jobs }));
+        }
         std::mem::take(&mut self.changes)
     }
 
@@ -337,3 +344,6 @@ fn millis(duration: Duration) -> i64 {
 }
 
 pub(crate) use steering::Await;
+
+#[cfg(test)]
+mod tests;

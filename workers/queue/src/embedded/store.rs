@@ -37,7 +37,12 @@ pub(super) struct JobStore {
 
 impl JobStore {
     /// Opens or creates the file and fills a table from it.
-    pub(super) fn open(path: &Path, options: BrokerOptions, now: Now) -> Result<(Self, JobTable), BrokerError> {
+    pub(super) fn open(
+        path: &Path,
+        options: BrokerOptions,
+        now: Now,
+        pages_max: Option<u32>,
+    ) -> Result<(Self, JobTable), BrokerError> {
         let folder = path.parent().unwrap_or(Path::new("."));
         std::fs::create_dir_all(folder)
             .map_err(|error| BrokerError::Unavailable(format!("create folder {}: {error}", folder.display())))?;
@@ -46,6 +51,9 @@ impl JobStore {
         let mut store = Self { connection, fsyncs: true };
         store.prepare().map_err(|error| in_file(path, &error))?;
         store.check_layout(path)?;
+        if let Some(pages) = pages_max {
+            store.connection.pragma_update(None, "max_page_count", pages).map_err(|error| in_file(path, &error))?;
+        }
         let table = store.load(options, now)?;
         Ok((store, table))
     }
@@ -235,8 +243,15 @@ impl JobStore {
 
 /// Whether a change must survive a power cut, and not just the end of the process.
 fn needs_fsync(change: &Change) -> bool {
-    !matches!(change, Change::Delete { .. } | Change::Lease { .. } | Change::Unlease { .. } | Change::FreeKey { .. })
-        && !is_history(change)
+    let is_redone = matches!(
+        change,
+        Change::Delete { .. }
+            | Change::Lease { .. }
+            | Change::LeaseLeft { .. }
+            | Change::Unlease { .. }
+            | Change::FreeKey { .. }
+    );
+    !is_redone && !is_history(change)
 }
 
 fn is_history(change: &Change) -> bool {
@@ -261,6 +276,9 @@ fn write_one(transaction: &rusqlite::Transaction<'_>, change: &Change) -> rusqli
         ),
         Change::Lease { token, jobs } => {
             execute("INSERT INTO lease(token, jobs) VALUES(?1, ?2)", &[token, &pack_jobs(jobs)])
+        }
+        Change::LeaseLeft { token, jobs } => {
+            execute("UPDATE lease SET jobs = ?2 WHERE token = ?1", &[token, &pack_jobs(jobs)])
         }
         Change::Unlease { token } => execute("DELETE FROM lease WHERE token = ?1", &[token]),
         Change::Shelve(shelved) => execute(

@@ -106,3 +106,50 @@ async fn history_and_dead_letters_survive_the_process() {
     assert!(broker.retry(bad.id).await.unwrap());
     assert_eq!(broker.fetch(fetch(2)).await.unwrap()[0].job.payload, "bad");
 }
+
+#[tokio::test]
+async fn what_was_acknowledged_is_in_the_file_at_any_moment() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = open(folder.path());
+    broker.push((0..50).map(|number| job(&format!("{number:02}"))).collect()).await.unwrap();
+    let jobs = broker.fetch(fetch(30)).await.unwrap();
+    let completed = || Outcome::Completed { result: None };
+    let settle = jobs.iter().take(10).map(|delivery| (delivery.receipt.clone(), completed())).collect();
+    broker.settle(settle).await.unwrap();
+    // A copy of the files is what a process that was killed leaves behind.
+    let copy = tempfile::tempdir().unwrap();
+    for name in ["queue.db", "queue.db-wal"] {
+        std::fs::copy(folder.path().join(name), copy.path().join(name)).unwrap();
+    }
+    let broker = open(copy.path());
+    let mut left: Vec<_> = broker.fetch(fetch(100)).await.unwrap();
+    left.sort_by(|left, right| left.job.payload.cmp(&right.job.payload));
+    let texts: Vec<_> = left.iter().map(|delivery| delivery.job.payload.clone()).collect();
+    assert_eq!(texts, (10..50).map(|number| format!("{number:02}")).collect::<Vec<_>>());
+    assert_eq!(left.iter().filter(|delivery| delivery.rescues == 1).count(), 20);
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_pushes_and_lets_jobs_finish() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::new(1_764_000_000_000));
+    let broker = EmbeddedBroker::open_limited(folder.path(), BrokerOptions::default(), clock, Some(60)).unwrap();
+    let big = || job(&"x".repeat(10_000));
+    let mut acknowledged = 0;
+    let error = loop {
+        match broker.push(vec![big()]).await {
+            Ok(_) => acknowledged += 1,
+            Err(error) => break error,
+        }
+        assert!(acknowledged < 100, "the disk is never full");
+    };
+    assert!(matches!(error, BrokerError::DiskFull(_)), "{error}");
+    assert!(!broker.health().await.reachable);
+    assert_eq!(broker.queues().await.unwrap()[0].ready, acknowledged);
+    let jobs = broker.fetch(fetch(100)).await.unwrap();
+    assert_eq!(jobs.len() as u64, acknowledged);
+    let settle = jobs.into_iter().map(|job| (job.receipt, Outcome::Completed { result: None })).collect();
+    broker.settle(settle).await.unwrap();
+    broker.push(vec![big()]).await.unwrap();
+    assert!(broker.health().await.reachable);
+}

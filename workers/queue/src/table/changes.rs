@@ -18,6 +18,8 @@ pub(crate) enum Change {
     Update { sequence: u64, attempts: u32, rescues: u32, run_at_ms: TimestampMs, error: Option<String> },
     /// Jobs that a worker got, each with the attempts it had behind it.
     Lease { token: u64, jobs: Vec<(u64, u32)> },
+    /// What is left of a lease of which jobs were given back or taken back: they do not run any more.
+    LeaseLeft { token: u64, jobs: Vec<(u64, u32)> },
     /// A lease of which no job is left.
     Unlease { token: u64 },
     /// A finished job to keep.

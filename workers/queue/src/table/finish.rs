@@ -19,7 +19,7 @@ impl JobTable {
     ) {
         let Some(entry) = self.entries.remove(&sequence) else { return };
         self.by_id.remove(&entry.record.id);
-        self.leave_batch(entry.token, sequence);
+        self.leave_batch(entry.token);
         self.due.remove(&(entry.run_at_ms, sequence));
         if let Some(expires_ms) = entry.record.expires_ms {
             self.expiring.remove(&(expires_ms, sequence));

@@ -141,7 +141,7 @@ impl JobTable {
     /// Takes a job back from a worker and puts it where its changed entry belongs.
     fn hand_back(&mut self, now: Now, sequence: u64, change: impl FnOnce(&mut Entry)) {
         let Some(mut entry) = self.entries.remove(&sequence) else { return };
-        self.leave_batch(entry.token, sequence);
+        self.thin_batch(entry.token);
         self.queue_mut(&entry.record.queue).leave(&entry);
         entry.token = 0;
         entry.worker = None;
@@ -179,7 +179,7 @@ impl JobTable {
             }
             let token = entry.token;
             self.unlease_job(token, sequence);
-            self.leave_batch(token, sequence);
+            self.thin_batch(token);
         }
     }
 
@@ -231,7 +231,7 @@ impl JobTable {
     }
 
     /// One job of a batch is settled.
-    pub(super) fn leave_batch(&mut self, token: u64, _sequence: u64) {
+    pub(super) fn leave_batch(&mut self, token: u64) {
         if token == 0 {
             return;
         }
@@ -241,6 +241,24 @@ impl JobTable {
             self.batches.remove(&token);
             self.changes.push(Change::Unlease { token });
         }
+    }
+
+    /// One job of a batch was given back or taken back. If the process ended now, it must not be taken for running.
+    fn thin_batch(&mut self, token: u64) {
+        self.leave_batch(token);
+        if self.batches.contains_key(&token) {
+            self.thinned.insert(token);
+        }
+    }
+
+    /// The jobs that a batch still holds, each with its earlier attempts.
+    pub(super) fn jobs_left(&self, token: u64) -> Option<Vec<(u64, u32)>> {
+        let batch = self.batches.get(&token)?;
+        let held = batch.jobs.iter().filter_map(|sequence| {
+            let entry = self.entries.get(sequence)?;
+            (entry.state == JobState::Running && entry.token == token).then_some((*sequence, entry.attempts))
+        });
+        Some(held.collect())
     }
 
     /// Takes back jobs whose lease ran out: how many were rescued, how many discarded as poison.
