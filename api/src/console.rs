@@ -11,7 +11,7 @@ mod routes;
 mod tasks;
 mod topics;
 
-use std::{fmt, net::SocketAddr, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use actix_web::web::Data;
 use tidemark_alert::{IncidentBook, RuleSet};
@@ -69,20 +69,21 @@ pub struct Console {
     topics: TopicCache,
     /// What the pages' scripts must send back with every action, so that no other site can act for a person.
     pub(crate) csrf_token: String,
-    address: SocketAddr,
+    /// The address for commands that people copy.
+    base_url: String,
 }
 
 impl Console {
-    /// A console of a server that listens on `address`.
+    /// A console of a server that people reach at `base_url`, such as `http://127.0.0.1:4242`.
     ///
     /// # Errors
     /// When a template does not parse, which the tests rule out, or the system gives no random bytes.
-    pub fn new(seams: ConsoleSeams, address: SocketAddr) -> Result<Arc<Self>, ConsoleError> {
+    pub fn new(seams: ConsoleSeams, base_url: String) -> Result<Arc<Self>, ConsoleError> {
         let assets = Assets::embedded();
         let pages = Pages::new(TemplateSource::Embedded, &assets)?;
         let asker = Asker::new(&seams, ASKING_AT_ONCE);
         let csrf_token = random_text().map_err(|error| ConsoleError::Random(error.to_string()))?;
-        Ok(Arc::new(Self { seams, asker, pages, assets, topics: TopicCache::default(), csrf_token, address }))
+        Ok(Arc::new(Self { seams, asker, pages, assets, topics: TopicCache::default(), csrf_token, base_url }))
     }
 
     /// The routes of pages, socket and REST API, for [`crate::ApiServer::configure`].
@@ -98,13 +99,13 @@ impl Console {
 
     /// The address for commands that people copy.
     pub(crate) fn base_url(&self) -> String {
-        format!("http://{}", self.address)
+        self.base_url.clone()
     }
 }
 
 impl fmt::Debug for Console {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Console").field("address", &self.address).finish_non_exhaustive()
+        out.debug_struct("Console").field("base_url", &self.base_url).finish_non_exhaustive()
     }
 }
 

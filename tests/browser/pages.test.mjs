@@ -5,7 +5,7 @@ import { after, before, test } from "node:test";
 import { chromium } from "playwright-core";
 
 const url = process.env.TIDEMARK_URL;
-const pictures = process.env.TIDEMARK_PICTURES;
+const pictures = process.env.TIDEMARK_TEST_PICTURES;
 let browser;
 
 before(async () => {
@@ -38,10 +38,11 @@ async function picture(page, name) {
 
 test("the overview shows this host within 15 seconds, and its CPU moves", async () => {
   const { page, problems, close } = await open("/");
-  const row = page.locator("[data-host]").first();
-  await row.waitFor({ timeout: 15_000 });
-  const first = await row.innerHTML();
-  await page.waitForFunction((before) => document.querySelector("[data-host]")?.innerHTML !== before, first, { timeout: 30_000 });
+  const cpu = page.locator("table.hosts tbody tr .c-cpu").first();
+  await cpu.waitFor({ timeout: 15_000 });
+  const first = await cpu.innerHTML();
+  const moved = (before) => document.querySelector("table.hosts tbody tr .c-cpu")?.innerHTML !== before;
+  await page.waitForFunction(moved, first, { timeout: 30_000 });
   await picture(page, "overview");
   assert.deepEqual(problems, []);
   await close();
@@ -55,9 +56,9 @@ for (const path of ["/", "/hosts", "/explore", "/incidents", "/tasks"]) {
         await page.locator("main").waitFor();
         const overflow = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
         assert.ok(overflow <= 0, `the page is ${overflow} px wider than the window`);
-        const background = await page.evaluate(() => getComputedStyle(document.body).backgroundColor);
-        const [red] = background.match(/\d+/g).map(Number);
-        assert.equal(red < 128, colorScheme === "dark", `the background is ${background}`);
+        const text = await page.evaluate(() => getComputedStyle(document.body).color);
+        const [red] = text.match(/\d+/g).map(Number);
+        assert.equal(red > 128, colorScheme === "dark", `the text is ${text}`);
         await picture(page, `${path.slice(1) || "overview"}-${width}-${colorScheme}`);
         assert.deepEqual(problems, []);
         await close();
@@ -80,8 +81,10 @@ test("an incident is acknowledged from its page", async () => {
   const incident = page.getByText("browser.always").first();
   await incident.waitFor({ timeout: 40_000 });
   await incident.click();
-  await page.getByRole("button", { name: /acknowledge/i }).first().click();
-  await page.getByText(/acknowledged/i).first().waitFor({ timeout: 10_000 });
+  await page.getByRole("button", { name: "Acknowledge" }).click();
+  await page.getByRole("textbox", { name: /message/i }).fill("seen by the browser");
+  await page.getByRole("dialog").getByRole("button", { name: "Acknowledge" }).click();
+  await page.getByText("seen by the browser").first().waitFor({ timeout: 10_000 });
   await picture(page, "incident");
   assert.deepEqual(problems, []);
   await close();

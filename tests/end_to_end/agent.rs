@@ -5,7 +5,10 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command, time::
 use tidemark_tests::{Client, Node, NodeOptions, binary, wait_for};
 
 /// A running `tidemark agent`; killed when dropped.
-struct Agent(std::process::Child, tempfile::TempDir);
+struct Agent {
+    child: std::process::Child,
+    _folder: tempfile::TempDir,
+}
 
 impl Agent {
     fn start(server: &Node, collectors: &Path) -> Self {
@@ -18,14 +21,14 @@ impl Agent {
             .env("TIDEMARK_AGENT__INTERVAL", "1s")
             .spawn()
             .unwrap();
-        Self(child, folder)
+        Self { child, _folder: folder }
     }
 }
 
 impl Drop for Agent {
     fn drop(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 }
 
@@ -47,8 +50,18 @@ fn last(client: &Client, metric: &str) -> Option<String> {
 fn built_in_and_external_collectors_arrive_from_another_host() {
     let node = Node::start(&NodeOptions::without_agent());
     let collectors = tempfile::tempdir().unwrap();
-    script(collectors.path(), "0", "steady.sh", "#!/bin/sh\nwhile :; do echo \"ext.steady $(date +%s) 1 a=b\"; sleep 1; done\n");
-    script(collectors.path(), "15", "periodic.sh", "#!/bin/sh\necho \"ext.periodic $(date +%s) 2.5 a=b\"\necho broken line\n");
+    script(
+        collectors.path(),
+        "0",
+        "steady.sh",
+        "#!/bin/sh\nwhile :; do echo \"ext.steady $(date +%s) 1 a=b\"; sleep 1; done\n",
+    );
+    script(
+        collectors.path(),
+        "15",
+        "periodic.sh",
+        "#!/bin/sh\necho \"ext.periodic $(date +%s) 2.5 a=b\"\necho broken line\n",
+    );
     script(collectors.path(), "0", "absent.sh", "#!/bin/sh\necho \"ext.absent $(date +%s) 1 a=b\"\nexit 13\n");
     let _agent = Agent::start(&node, collectors.path());
     let client = node.client();
@@ -76,8 +89,12 @@ fn points_wait_in_the_spool_while_the_server_is_away() {
     // The collector counts seconds: the numbers that came while the server was away are all there in the end.
     wait_for("no number is missing", Duration::from_secs(60), || {
         let answer = node.client().get("/api/query?start=10m-ago&arrays&m=sum:ext.counting");
-        let values: Vec<i64> =
-            answer.json()[0]["dps"].as_array()?.iter().filter_map(|point| point[1].as_f64()).map(|value| value as i64).collect();
+        let values: Vec<i64> = answer.json()[0]["dps"]
+            .as_array()?
+            .iter()
+            .filter_map(|point| point[1].as_f64())
+            .map(|value| value as i64)
+            .collect();
         let complete = values.first() == Some(&1) && values.windows(2).all(|pair| pair[1] == pair[0] + 1);
         (complete && values.len() > 12).then_some(())
     });

@@ -17,7 +17,9 @@ fn an_open_address_is_refused_as_long_as_there_are_no_tokens() {
 fn token(name: &str, roles: &[&str]) -> (String, String) {
     let mut command = std::process::Command::new(binary());
     command.args(["token", "create", "--name", name]);
-    roles.iter().for_each(|role| drop(command.args(["--role", role])));
+    for role in roles {
+        command.args(["--role", role]);
+    }
     let output = String::from_utf8(command.output().unwrap().stdout).unwrap();
     let text = output.lines().find_map(|line| line.strip_prefix("token: ")).unwrap().to_owned();
     let entry = output.split_once("[[auth.tokens]]").unwrap().1;
@@ -31,7 +33,8 @@ fn each_role_may_do_its_part_and_no_more() {
     let (read, read_entry) = token("wall", &["read"]);
     let configuration = folder.path().join("tidemark.toml");
     std::fs::write(&configuration, format!("{write_entry}\n{read_entry}")).unwrap();
-    let node = Node::start(&NodeOptions::without_agent().arguments(&["--config", &configuration.display().to_string()]));
+    let node =
+        Node::start(&NodeOptions::without_agent().arguments(&["--config", &configuration.display().to_string()]));
     let client = node.client();
     let point = json!({"metric": "auth.m", "timestamp": 1_767_225_600, "value": 1, "tags": {"host": "a"}}).to_string();
     let status = |method: &str, path: &str, authorization: Option<&str>| {
@@ -41,7 +44,9 @@ fn each_role_may_do_its_part_and_no_more() {
     };
     let bearer = |token: &str| format!("Bearer {token}");
     let basic = |token: &str| format!("Basic {}", BASE64_STANDARD.encode(format!("any:{token}")));
-    for (method, path) in [("POST", "/api/put"), ("GET", "/api/suggest?type=metrics"), ("GET", "/"), ("GET", "/metrics")] {
+    for (method, path) in
+        [("POST", "/api/put"), ("GET", "/api/suggest?type=metrics"), ("GET", "/"), ("GET", "/metrics")]
+    {
         assert_eq!(status(method, path, None), 401, "{path}");
         assert_eq!(status(method, path, Some("Bearer nonsense")), 401, "{path}");
     }
@@ -61,7 +66,8 @@ fn telnet_is_closed_where_tokens_are_needed() {
     let (_, entry) = token("edge", &["write"]);
     let configuration = folder.path().join("tidemark.toml");
     std::fs::write(&configuration, entry).unwrap();
-    let node = Node::start(&NodeOptions::without_agent().arguments(&["--config", &configuration.display().to_string()]));
+    let node =
+        Node::start(&NodeOptions::without_agent().arguments(&["--config", &configuration.display().to_string()]));
     let mut stream = std::net::TcpStream::connect(node.address()).unwrap();
     stream.write_all(b"put auth.telnet 1767225600 1 host=a\n").unwrap();
     let mut reply = String::new();

@@ -41,7 +41,11 @@ fn every_refusal_names_the_reason_and_good_points_beside_bad_ones_are_stored() {
     check("nonsense", 400, "The JSON must start as an object or an array");
     check("[]", 400, "No datapoints found in content");
     check("", 400, "Missing request content");
-    check("{\"metric\":\"a\",\"timestamp\":1,\"value\":\"NaN\",\"tags\":{\"h\":\"a\"}}", 400, "Unable to parse value to a number");
+    check(
+        "{\"metric\":\"a\",\"timestamp\":1,\"value\":\"NaN\",\"tags\":{\"h\":\"a\"}}",
+        400,
+        "Unable to parse value to a number",
+    );
     check("{\"metric\":\"a\",\"timestamp\":1,\"value\":1e400,\"tags\":{\"h\":\"a\"}}", 400, "value is NaN or Infinite");
     check("{\"metric\":\"a:b\",\"timestamp\":1,\"value\":1,\"tags\":{\"h\":\"a\"}}", 400, "illegal character: :");
     check("{\"metric\":\"a\",\"timestamp\":1,\"value\":1,\"tags\":{}}", 400, "Missing tags");
@@ -130,7 +134,9 @@ fn a_thousand_idle_connections_do_not_keep_others_out() {
     let idle: Vec<_> = (0..1000).map(|_| TcpStream::connect(node.address()).unwrap()).collect();
     good(&node.client());
     drop(idle);
-    wait_for("the node answers", Duration::from_secs(5), || (node.client().get("/-/healthy").status == 200).then_some(()));
+    wait_for("the node answers", Duration::from_secs(5), || {
+        (node.client().get("/-/healthy").status == 200).then_some(())
+    });
 }
 
 #[test]

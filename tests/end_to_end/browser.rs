@@ -11,8 +11,10 @@ fn the_pages_work_in_a_real_browser() {
     assert!(folder.join("node_modules").is_dir(), "playwright-core is missing; `cargo xtask test` installs it");
     let rules = tempfile::tempdir().unwrap();
     std::fs::write(rules.path().join("browser.toml"), RULE).unwrap();
-    let node = Node::start(&NodeOptions::default().variable("TIDEMARK_ALERT__RULES", &rules.path().display().to_string()));
-    let hostile = json!({"metric": "browser.hostile", "timestamp": now_s(), "value": 1, "tags": {"host": "a", "x": "b"}});
+    let node =
+        Node::start(&NodeOptions::default().variable("TIDEMARK_ALERT__RULES", &rules.path().display().to_string()));
+    let hostile =
+        json!({"metric": "browser.hostile", "timestamp": now_s(), "value": 1, "tags": {"host": "a", "x": "b"}});
     assert_eq!(node.client().post("/api/put", &hostile).status, 204);
     let run = Command::new("node")
         .args(["--test", "--test-reporter=spec"])

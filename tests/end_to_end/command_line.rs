@@ -41,7 +41,10 @@ fn points_go_in_and_come_out() {
         assert!(output.status.success(), "{output:?}");
         stdout(&output)
     };
-    assert_eq!(ask("csv"), "series,timestamp_ms,value\n\"cli.metric{host=a}\",1767225600000,-2.5\n\"cli.metric{host=a}\",1767225660000,4\n");
+    assert_eq!(
+        ask("csv"),
+        "series,timestamp_ms,value\n\"cli.metric{host=a}\",1767225600000,-2.5\n\"cli.metric{host=a}\",1767225660000,4\n"
+    );
     assert!(ask("table").contains("cli.metric{host=a}  2       4"), "{}", ask("table"));
     assert!(ask("graph").contains("▁█"), "{}", ask("graph"));
     assert!(ask("json").starts_with("[{\"metric\":\"cli.metric\""), "{}", ask("json"));

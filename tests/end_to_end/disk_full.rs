@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path, process::Command, time::Duration};
 
+use rustix::fs::statvfs;
 use tidemark_tests::{Client, Ledger, Node, NodeOptions, wait_for};
 
 /// A small file system in memory; unmounted when dropped.
@@ -25,6 +26,11 @@ impl SmallDisk {
     fn path(&self) -> &Path {
         self.0.path()
     }
+
+    fn free_bytes(&self) -> usize {
+        let disk = statvfs(self.path()).unwrap();
+        usize::try_from(disk.f_bavail * disk.f_frsize).unwrap()
+    }
 }
 
 impl Drop for SmallDisk {
@@ -34,16 +40,19 @@ impl Drop for SmallDisk {
     }
 }
 
+/// Bytes that are left beside the ballast: a little more than the 32 MiB below which the store takes no writes.
+const LEFT_FREE: usize = 34 << 20;
+
 #[test]
 fn a_full_disk_refuses_writes_with_507_and_reads_go_on() {
-    let Some(disk) = SmallDisk::mount("48m") else { return };
+    let Some(disk) = SmallDisk::mount("112m") else { return };
     let node = Node::start(&NodeOptions::without_agent().data(&disk.path().join("data")));
     let client = node.client();
     let mut ledger = Ledger::default();
     assert_eq!(client.post("/api/put", &Ledger::body(0, 0, 1000)).status, 204);
     ledger.acknowledge(0, 0, 1000);
     let ballast = disk.path().join("ballast");
-    fs::write(&ballast, vec![1; 24 << 20]).unwrap();
+    fs::write(&ballast, vec![1; disk.free_bytes() - LEFT_FREE]).unwrap();
     let (mut step, mut refused) = (1000, None);
     while refused.is_none() {
         assert!(step < 10_000_000, "the disk never fills");

@@ -1,6 +1,6 @@
 //! End-to-end tests: the real binary, real Redis, a real browser. One binary, so that they link once.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod agent;
 mod alerting;

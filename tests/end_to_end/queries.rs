@@ -23,7 +23,8 @@ fn fill(client: &Client) {
 }
 
 fn ask(client: &Client, query: &Value) -> Value {
-    let answer = client.post("/api/query?arrays", &json!({"start": START_S, "end": START_S + 3599, "queries": [query]}));
+    let answer =
+        client.post("/api/query?arrays", &json!({"start": START_S, "end": START_S + 3599, "queries": [query]}));
     assert_eq!(answer.status, 200, "{}", answer.text());
     answer.json()
 }
@@ -48,7 +49,8 @@ fn check(client: &Client) {
     // Counters of 2 × (host + 1) a second.
     for (dc, per_second) in [("ams", 6.0), ("fra", 14.0)] {
         let group = of(dc);
-        let values: Vec<f64> = group["dps"].as_array().unwrap().iter().map(|point| point[1].as_f64().unwrap()).collect();
+        let values: Vec<f64> =
+            group["dps"].as_array().unwrap().iter().map(|point| point[1].as_f64().unwrap()).collect();
         assert_eq!(values, vec![per_second; 11], "{dc}");
         assert_eq!(group["aggregateTags"], json!(["host"]));
     }

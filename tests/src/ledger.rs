@@ -79,6 +79,9 @@ fn stored(client: &Client) -> BTreeMap<(u32, i64), i64> {
         "queries": [{"aggregator": "none", "metric": METRIC}],
     });
     let answer = client.post("/api/query?arrays", &query);
+    if answer.status == 400 && answer.text().contains("No such name for 'metrics'") {
+        return BTreeMap::new();
+    }
     assert_eq!(answer.status, 200, "{}", answer.text());
     let mut stored = BTreeMap::new();
     for series in answer.json().as_array().unwrap() {

@@ -170,6 +170,11 @@ fn command(options: &NodeOptions, data: &Path, log: &Path) -> Command {
         command.args(["--listen", "127.0.0.1:0"]);
     }
     command.arg("--data").arg(data);
+    // Settings of whoever runs the tests are not ours.
+    let settings = std::env::vars_os().map(|(name, _)| name);
+    for name in settings.filter(|name| name.to_string_lossy().starts_with("TIDEMARK_")) {
+        command.env_remove(name);
+    }
     command.envs(options.environment.iter().map(|(name, value)| (name, value)));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(fs::File::create(log).unwrap());
     command

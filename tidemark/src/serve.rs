@@ -131,7 +131,7 @@ impl Opened {
         let (store, engine) = store::open(&settings, &folder, &clock).await?;
         let work = Arc::new(WorkFigures::new());
         let jobs = Jobs::open(&settings, &folder, &clock, &store, &work).await?;
-        let alerting = Alerting::open(&settings, &store, &jobs.broker).await?;
+        let alerting = Alerting::open(&settings, &store, &jobs.broker, &clock).await?;
         let host = agent_options(&settings)?.host_tags.host().to_owned();
         Ok(Self { settings, clock, store, engine, work, jobs, alerting, host, _folder: folder })
     }
@@ -145,7 +145,11 @@ impl Opened {
         let server = server.with_context(|| format!("listen on {}", settings.listen))?;
         let address = server.address();
         let sources = figures::sources(store, jobs, work, &state, &settings.data);
-        let console = Console::new(self.console_seams(&sources), address)?;
+        let base_url = match settings.public_url.as_str() {
+            "" => format!("http://{address}"),
+            url => url.trim_end_matches('/').to_owned(),
+        };
+        let console = Console::new(self.console_seams(&sources), base_url)?;
         let readiness = readiness::OfProcess { broker: Arc::clone(&jobs.broker), engine: Arc::clone(&self.engine) };
         jobs.work(settings, host, clock, handlers::of(store, jobs, alerting, clock)?, work)?;
         if settings.roles.contains(&Role::Scheduler) {

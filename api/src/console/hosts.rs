@@ -168,7 +168,7 @@ impl Console {
         let now_ms = self.seams.clock.now_ms();
         let mut facts = Vec::new();
         if let Some(last) = self.last("os.system.uptime", Some(host), now_ms - LISTED_MS).await?.first() {
-            let uptime = tidemark_dashboards::format_duration(last.point.value.as_f64());
+            let uptime = tidemark_dashboards::format_duration(last.point.value.as_f64() * 1000.0);
             facts.push(Fact { name: "uptime".to_owned(), text: uptime });
         }
         let cores = self.last("linux.cpu.clock", Some(host), now_ms - LISTED_MS).await?.len();
@@ -340,8 +340,12 @@ fn graphs_of(host: &str, from: &str, window: Window) -> Vec<Graph> {
     };
     let level = |metric: &str, group: &str| format!("sum:auto-avg:{metric}{{{group}}}{{{only}}}");
     // Hundredths of a second per second: percent of one processor.
-    let mut cpu =
-        graph("cpu", "CPU by mode", Unit::Percent, vec![query(rate("linux.cpu", "type=*", ""), Some("type"))]);
+    let mut cpu = graph(
+        "cpu",
+        "CPU by mode",
+        Unit::Percent,
+        vec![query(rate("linux.cpu", "type=*", ",type=not_literal_or(idle)"), Some("type"))],
+    );
     cpu.stacked = true;
     vec![
         graph("cpu-use", "CPU", Unit::Percent, vec![query(rate("os.cpu", "", ""), None)]),

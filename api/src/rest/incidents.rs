@@ -55,7 +55,7 @@ pub(super) async fn list(
     let limit = parameters.limit.unwrap_or(LISTED).min(LISTED_MAX);
     let page = console.seams.incidents.list(&filter, limit).await.map_err(book_failed)?;
     let incidents: Vec<_> = page.incidents.iter().map(|incident| json!(incident)).collect();
-    Ok(HttpResponse::Ok().json(json!({ "incidents": incidents })))
+    Ok(HttpResponse::Ok().json(json!({"incidents": incidents, "next": page.next})))
 }
 
 pub(super) async fn one(console: Data<Console>, id: web::Path<u64>) -> Result<HttpResponse, ApiError> {

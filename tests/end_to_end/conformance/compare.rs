@@ -9,6 +9,9 @@ use tidemark_tests::Response;
 /// Relative difference of two numbers that count as equal.
 const TOLERANCE: f64 = 1e-9;
 
+/// Compares a wanted document with the one found.
+type Comparison = fn(&Value, &Value) -> Result<(), String>;
+
 /// Whether the answer is as expected; if not, the first difference.
 pub(super) fn check(expect: &Value, answer: &Response) -> Result<(), String> {
     check_status(expect, answer)?;
@@ -24,7 +27,7 @@ pub(super) fn check(expect: &Value, answer: &Response) -> Result<(), String> {
             return Err(format!("no {pattern:?} in {text:?}"));
         }
     }
-    let on_json: [(&str, fn(&Value, &Value) -> Result<(), String>); 6] = [
+    let on_json: [(&str, Comparison); 6] = [
         ("body", |wanted, found| equal(wanted, found, "$")),
         ("contains", |wanted, found| contains(wanted, found, "$")),
         ("dps", same_series),

@@ -9,8 +9,8 @@ use super::Settings;
 
 /// Start of the variables that are settings.
 const PREFIX: &str = "TIDEMARK_";
-/// Variables with that start which are none: what clients and tests use.
-const NOT_SETTINGS: [&str; 4] = ["TIDEMARK_CONFIG", "TIDEMARK_URL", "TIDEMARK_TOKEN", "TIDEMARK_TEST_BINARY"];
+/// Variables with that start which are none: what clients use.
+const NOT_SETTINGS: [&str; 3] = ["TIDEMARK_CONFIG", "TIDEMARK_URL", "TIDEMARK_TOKEN"];
 /// Read when it is there and no other file is named.
 const DEFAULT_FILE: &str = "tidemark.toml";
 

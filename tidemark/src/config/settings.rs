@@ -15,6 +15,9 @@ pub(crate) struct Settings {
     pub(crate) listen: SocketAddr,
     /// Folder of the embedded store, the embedded queue and the spool.
     pub(crate) data: PathBuf,
+    /// Where people reach this server, for links in notifications and commands to copy; empty for the address that it
+    /// listens on.
+    pub(crate) public_url: String,
     /// What this process does: `api`, `worker`, `scheduler`, `agent`.
     pub(crate) roles: Vec<Role>,
     /// `embedded` or `redis://…`.
@@ -276,6 +279,7 @@ impl Default for Settings {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 4242)),
             data: "./tidemark-data".into(),
+            public_url: String::new(),
             roles: vec![Role::Api, Role::Worker, Role::Scheduler, Role::Agent],
             broker: BrokerUrl::Embedded,
             store: StoreUrl::Embedded,
@@ -331,7 +335,7 @@ impl Default for LimitSettings {
             telnet_retry: seconds(60),
             series: 2_000_000,
             series_per_metric: 500_000,
-            head_points: 40_000_000,
+            head_points: 25_000_000,
             queued_points: 2_000_000,
             queries: 16,
             query_wait: seconds(10),

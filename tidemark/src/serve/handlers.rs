@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use tidemark_alert::{IncidentBook, Notifier, RuleSet, notification::NotifierOptions, rules::RuleSetOptions};
 use tidemark_collector::Probe;
-use tidemark_egress::{Client, ClientOptions, PrivateAddresses};
+use tidemark_egress::{Client, ClientOptions, PrivateAddresses, Url};
 use tidemark_model::Clock;
 use tidemark_queue::{Broker, JobKind};
 use tidemark_tsdb::Store;
@@ -26,9 +26,14 @@ pub(crate) struct Alerting {
 
 impl Alerting {
     /// Reads the rules; a rule file with a mistake keeps the process from starting, with every mistake named.
-    pub(crate) async fn open(settings: &Settings, store: &Store, broker: &Arc<dyn Broker>) -> anyhow::Result<Self> {
+    pub(crate) async fn open(
+        settings: &Settings,
+        store: &Store,
+        broker: &Arc<dyn Broker>,
+        clock: &Arc<dyn Clock>,
+    ) -> anyhow::Result<Self> {
         let folder = settings.alert.rules.clone();
-        let options = RuleSetOptions::default();
+        let options = RuleSetOptions { public_url: public_url(settings)?, ..RuleSetOptions::default() };
         let loaded = tokio::task::spawn_blocking(move || match folder.as_os_str().is_empty() {
             true => RuleSet::built_in(options),
             false => RuleSet::load(&folder, options),
@@ -37,13 +42,27 @@ impl Alerting {
             Ok(rules) => rules,
             Err(errors) => bail!("the rules have mistakes:\n{errors}"),
         };
+        let book = IncidentBook::new(Arc::new(store.clone()));
+        let orphans = book.close_orphans(&rules, clock.now_ms()).await.context("close incidents of rules that are gone")?;
+        if orphans > 0 {
+            tracing::info!(orphans, "closed incidents whose rule is gone");
+        }
         Ok(Self {
             rules,
-            book: IncidentBook::new(Arc::new(store.clone())),
+            book,
             notifications: NotificationQueue::new(Arc::clone(broker)),
             notifier: Notifier::new(&NotifierOptions::default()).context("set up notifications")?,
         })
     }
+}
+
+/// Where people reach this server, if somebody said so.
+fn public_url(settings: &Settings) -> anyhow::Result<Option<Url>> {
+    if settings.public_url.is_empty() {
+        return Ok(None);
+    }
+    let url = Url::parse(&settings.public_url);
+    url.map(Some).with_context(|| format!("setting public_url `{}`", settings.public_url))
 }
 
 /// A handler for each kind of job.
