@@ -3,7 +3,7 @@
 //! `--broker` is `embedded` (in a temporary folder), `memory`, `direct`, or an address of Redis. `--bytes` is the size of a
 //! payload (32), `--kind` the kind of job (write, whose jobs share frames in Redis), `--spawn` gives each attempt a task
 //! of its own. Prints enqueue alone, execute alone, the latency of single jobs on the idle system, and as its last line
-//! `both N jobs/s`: enqueue and execute at the same time.
+//! `both N jobs/s`: enqueue and execute at the same time. N times the size must fit the queue's limit of 512 MiB.
 
 #![allow(
     clippy::expect_used,
@@ -22,7 +22,8 @@ use std::{
 
 use tidemark_model::{BoxFuture, Clock, SystemClock};
 use tidemark_queue::{
-    Broker, BrokerOptions, EmbeddedBroker, JobKind, MemoryBroker, NewJob, RedisBroker, RedisOptions, WorkerId,
+    Broker, BrokerError, BrokerOptions, EmbeddedBroker, JobKind, MemoryBroker, NewJob, RedisBroker, RedisOptions,
+    WorkerId,
 };
 use tidemark_workers::{
     Attempted, DirectOptions, DirectQueue, Handler, Handlers, JobContext, JobOutput, PoolOptions, QueueOptions,
@@ -129,8 +130,12 @@ impl Bench {
             tracker.spawn(async move {
                 for _ in 0..jobs / PRODUCERS / PUSH_JOBS {
                     let job = || NewJob::from_bytes(kind, vec![7; bytes].into());
-                    let batch = (0..PUSH_JOBS).map(|_| job()).collect();
-                    broker.push(batch).await.expect("push");
+                    let batch: Vec<NewJob> = (0..PUSH_JOBS).map(|_| job()).collect();
+                    // A producer that is refused because the queue is full comes again.
+                    while let Err(error) = broker.push(batch.clone()).await {
+                        assert!(matches!(error, BrokerError::Full { .. }), "push: {error}");
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                    }
                 }
             });
         }
