@@ -6,7 +6,10 @@ mod test_run;
 mod tidy;
 mod tools;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
 
@@ -28,12 +31,19 @@ enum Task {
     Bench(bench::Options),
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
     let root = repository_root();
-    match Arguments::parse().task {
+    let done = match Arguments::parse().task {
         Task::Test(options) => test_run::run(&root, &options),
         Task::Tidy => tidy::run(&root),
         Task::Bench(options) => bench::run(&root, &options),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }
 

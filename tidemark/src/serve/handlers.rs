@@ -43,7 +43,8 @@ impl Alerting {
             Err(errors) => bail!("the rules have mistakes:\n{errors}"),
         };
         let book = IncidentBook::new(Arc::new(store.clone()));
-        let orphans = book.close_orphans(&rules, clock.now_ms()).await.context("close incidents of rules that are gone")?;
+        let orphans =
+            book.close_orphans(&rules, clock.now_ms()).await.context("close incidents of rules that are gone")?;
         if orphans > 0 {
             tracing::info!(orphans, "closed incidents whose rule is gone");
         }
