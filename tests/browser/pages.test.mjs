@@ -5,7 +5,7 @@ import { after, before, test } from "node:test";
 import { chromium } from "playwright-core";
 
 const url = process.env.TIDEMARK_URL;
-const pictures = process.env.TIDEMARK_TEST_PICTURES;
+const pictures = process.env.TEST_PICTURES;
 let browser;
 
 before(async () => {

@@ -1,19 +1,19 @@
 //! The agent on another host.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command, time::Duration};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
-use tidemark_tests::{Client, Node, NodeOptions, binary, wait_for};
+use tidemark_tests::{Client, Node, NodeOptions, tidemark, wait_for};
 
 /// A running `tidemark agent`; killed when dropped.
 struct Agent {
     child: std::process::Child,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Agent {
     fn start(server: &Node, collectors: &Path) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let child = Command::new(binary())
+        let child = tidemark()
             .args(["agent", "--to", &format!("http://{}", server.address()), "--host", "other", "--data"])
             .arg(folder.path())
             .arg("--collectors")
@@ -21,7 +21,13 @@ impl Agent {
             .env("TIDEMARK_AGENT__INTERVAL", "1s")
             .spawn()
             .unwrap();
-        Self { child, _folder: folder }
+        Self { child, folder }
+    }
+
+    /// Whether its spool holds anything but its own bookkeeping.
+    fn has_spooled(&self) -> bool {
+        let spool = fs::read_dir(self.folder.path().join("spool")).unwrap().flatten();
+        spool.filter_map(|entry| entry.metadata().ok()).any(|file| file.len() > 256)
     }
 }
 
@@ -81,10 +87,10 @@ fn points_wait_in_the_spool_while_the_server_is_away() {
     let collectors = tempfile::tempdir().unwrap();
     let counting = "#!/bin/sh\ni=0\nwhile :; do i=$((i+1)); echo \"ext.counting $(date +%s) $i a=b\"; sleep 1; done\n";
     script(collectors.path(), "0", "counting.sh", counting);
-    let _agent = Agent::start(&node, collectors.path());
+    let agent = Agent::start(&node, collectors.path());
     wait_for("the first point", Duration::from_secs(40), || last(&node.client(), "ext.counting{host=other}"));
     node.kill();
-    std::thread::sleep(Duration::from_secs(6));
+    wait_for("points go into the spool", Duration::from_secs(30), || agent.has_spooled().then_some(()));
     let node = Node::start(&NodeOptions::without_agent().data(&data).arguments(&["--listen", &listen]));
     // The collector counts seconds: the numbers that came while the server was away are all there in the end.
     wait_for("no number is missing", Duration::from_secs(60), || {
@@ -102,10 +108,10 @@ fn points_wait_in_the_spool_while_the_server_is_away() {
 
 #[test]
 fn collectors_can_be_listed_and_previewed_without_a_server() {
-    let list = Command::new(binary()).args(["agent", "list"]).output().unwrap();
+    let list = tidemark().args(["agent", "list"]).output().unwrap();
     assert!(list.status.success(), "{list:?}");
     assert!(String::from_utf8_lossy(&list.stdout).contains("cpu"), "{list:?}");
-    let preview = Command::new(binary()).args(["agent", "preview", "memory", "-o", "json"]).output().unwrap();
+    let preview = tidemark().args(["agent", "preview", "memory", "-o", "json"]).output().unwrap();
     assert!(preview.status.success(), "{preview:?}");
     assert!(String::from_utf8_lossy(&preview.stdout).contains("os.mem.total"), "{preview:?}");
 }

@@ -36,17 +36,27 @@ fn ten_kills_under_load_lose_nothing_that_was_acknowledged() {
                 let (client, stop, ledger) = (node.client(), &stop, &ledger);
                 scope.spawn(move || write(&client, series as u32, step, stop, ledger));
             }
+            // Also when the wait fails: the scope would wait for the writers for ever.
+            let _stopping = Stopping(&stop);
             wait_for("enough batches are acknowledged", Duration::from_secs(60), || {
                 (ledger.lock().unwrap().len() >= wanted).then_some(())
             });
             node.kill();
-            stop.store(true, Ordering::SeqCst);
         });
     }
     let node = Node::start(&options);
     let ledger = ledger.into_inner().unwrap();
     assert!(!ledger.is_empty());
     ledger.check(&node.client());
+}
+
+/// Tells the writers to stop when dropped.
+struct Stopping<'a>(&'a AtomicBool);
+
+impl Drop for Stopping<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
 
 /// Writes batch after batch until the server is gone.

@@ -162,25 +162,31 @@ impl Drop for Node {
     }
 }
 
-fn command(options: &NodeOptions, data: &Path, log: &Path) -> Command {
+/// The binary under test as a command, without the settings of whoever runs the tests.
+#[must_use]
+pub fn tidemark() -> Command {
     let mut command = Command::new(binary());
+    let names = std::env::vars_os().map(|(name, _)| name);
+    for name in names.filter(|name| name.to_string_lossy().starts_with("TIDEMARK_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+fn command(options: &NodeOptions, data: &Path, log: &Path) -> Command {
+    let mut command = tidemark();
     command.args(&options.arguments);
     let takes_listen = options.arguments.first().is_some_and(|first| first == "serve" || first == "api");
     if takes_listen && !options.arguments.iter().any(|argument| argument == "--listen") {
         command.args(["--listen", "127.0.0.1:0"]);
     }
     command.arg("--data").arg(data);
-    // Settings of whoever runs the tests are not ours.
-    let settings = std::env::vars_os().map(|(name, _)| name);
-    for name in settings.filter(|name| name.to_string_lossy().starts_with("TIDEMARK_")) {
-        command.env_remove(name);
-    }
     command.envs(options.environment.iter().map(|(name, value)| (name, value)));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(fs::File::create(log).unwrap());
     command
 }
 
-/// The binary under test: `TIDEMARK_TEST_BINARY`, or the debug build of this tree, which is brought up to date first.
+/// The binary under test: `TEST_BINARY`, or the debug build of this tree, which is brought up to date first.
 ///
 /// # Panics
 /// When it cannot be built.
@@ -189,7 +195,7 @@ fn command(options: &NodeOptions, data: &Path, log: &Path) -> Command {
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
-        if let Ok(path) = std::env::var("TIDEMARK_TEST_BINARY") {
+        if let Ok(path) = std::env::var("TEST_BINARY") {
             return path.into();
         }
         let build = Command::new(env!("CARGO")).args(["build", "--quiet", "--package", "tidemark"]).status().unwrap();

@@ -75,17 +75,18 @@ impl Records {
         documents.into_iter().map(|document| Ok((document.id, decode(&document.bytes)?))).collect()
     }
 
-    /// All records whose ids begin with `prefix`, with the rest of their ids.
+    /// All records whose ids begin with `prefix`, with the rest of their ids. Records behind them, which may be of another
+    /// type, are not looked into.
     pub(crate) async fn list_prefix<T: DeserializeOwned>(&self, prefix: &str) -> Result<Vec<(String, T)>, BookError> {
         let mut found = Vec::new();
         let mut after = prefix.to_owned();
         loop {
-            let page = self.list(Some(&after), PAGE).await?;
+            let page = self.store.list(self.collection, Some(&after), PAGE).await?;
             let is_last = page.len() < PAGE;
-            for (id, record) in page {
-                let Some(rest) = id.strip_prefix(prefix) else { return Ok(found) };
-                found.push((rest.to_owned(), record));
-                after = id;
+            for document in page {
+                let Some(rest) = document.id.strip_prefix(prefix) else { return Ok(found) };
+                found.push((rest.to_owned(), decode(&document.bytes)?));
+                after = document.id;
             }
             if is_last {
                 return Ok(found);

@@ -30,7 +30,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<()> {
     command::run_with(
         root,
         &["cargo", "test", "--locked", "--workspace", "--no-fail-fast"],
-        &[("TIDEMARK_TEST_BINARY", &binary)],
+        &[("TEST_BINARY", &binary)],
     )?;
     eprintln!("\neverything passed");
     Ok(())
