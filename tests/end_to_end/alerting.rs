@@ -8,7 +8,14 @@ use std::{
 use serde_json::{Value, json};
 use tidemark_tests::{Client, Node, NodeOptions, Receiver, RedisServer, wait_for};
 
+/// The rule of the test, between others: the built-in ones come before it, this one after.
 const RULE: &str = r#"
+[[rule]]
+name = "z.quiet"
+warn = 'max(q("sum:alert.depth{queue=*}", "5m", "")) < 0'
+every = "1s"
+missing_metric = "no_data"
+
 [[rule]]
 name = "queue.deep"
 warn = 'last(q("sum:alert.depth{queue=*}", "5m", "")) > 10'
@@ -77,6 +84,10 @@ fn one_life(client: &Client, receiver: &Receiver) {
     let open = client.get("/api/tidemark/v1/incidents?state=open").json();
     assert_eq!(open["incidents"], json!([]));
     assert_eq!(client.get("/api/tidemark/v1/incidents/999").status, 404);
+    let rules = client.get("/api/tidemark/v1/rules").json();
+    assert!(rules["rules"].as_array().unwrap().iter().all(|rule| rule["state"]["failing"].is_null()), "{rules}");
+    let discarded = client.get("/api/tidemark/v1/jobs?state=discarded").json();
+    assert_eq!(discarded["jobs"], json!([]));
     let page = client.get(&format!("/incidents/{id}"));
     assert!(page.text().contains("on it") && page.text().contains("ada"), "{}", page.text());
 }
