@@ -19,7 +19,7 @@ use actix_web::{
     App, HttpRequest, HttpResponse,
     dev::AppConfig,
     middleware::from_fn,
-    web::{self, Data, ServiceConfig},
+    web::{self, Data, PathConfig, QueryConfig, ServiceConfig},
 };
 use tokio::net::TcpStream;
 
@@ -227,12 +227,20 @@ fn http_factory(
     let limits = state.options.limits;
     let shutdown = state.shutdown.clone();
     let data = Data::from(state);
-    let app = App::new()
-        .app_data(data)
-        .wrap(from_fn(pipeline))
-        .default_service(web::to(not_found))
-        .configure(opentsdb::configure)
-        .configure(|config| routes.iter().for_each(|configure| configure(config)));
+    let app =
+        App::new()
+            .app_data(data)
+            .app_data(QueryConfig::default().error_handler(|error, _| {
+                ApiError::bad_request("Invalid query string").details(error.to_string()).into()
+            }))
+            .app_data(
+                PathConfig::default()
+                    .error_handler(|error, _| ApiError::endpoint_not_found().details(error.to_string()).into()),
+            )
+            .wrap(from_fn(pipeline))
+            .default_service(web::to(not_found))
+            .configure(opentsdb::configure)
+            .configure(|config| routes.iter().for_each(|configure| configure(config)));
     let app = app.into_factory().map_err(|error: actix_web::Error| error.error_response());
     HttpService::build()
         .keep_alive(limits.keep_alive)

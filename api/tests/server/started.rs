@@ -1,7 +1,8 @@
 //! A server that runs for the length of a test.
 
-use std::{net::SocketAddr, num::NonZeroUsize, sync::Arc, thread::JoinHandle, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, num::NonZeroUsize, sync::Arc, thread::JoinHandle, time::Duration};
 
+use actix_web::web;
 use tidemark_api::{ApiOptions, ApiSeams, ApiServer, AppState};
 use tidemark_model::SystemClock;
 use tokio_util::sync::CancellationToken;
@@ -42,7 +43,9 @@ impl Started {
                 async {
                     let server = ApiServer::bind("127.0.0.1:0".parse().unwrap(), of_thread).unwrap();
                     let server = server.configure(Arc::new(|config| {
-                        config.route("/own/{Name}", actix_web::web::get().to(|| async { "own" }));
+                        config
+                            .route("/own/{Name}", web::get().to(|| async { "own" }))
+                            .route("/own/number/{number}", web::get().to(own_number));
                     }));
                     let running = server.start().unwrap();
                     send.send(running.address()).unwrap();
@@ -76,6 +79,11 @@ impl Started {
             std::thread::yield_now();
         }
     }
+}
+
+/// Adds a number of the path and one of the query string.
+async fn own_number(number: web::Path<u64>, query: web::Query<HashMap<String, u64>>) -> String {
+    query.values().fold(*number, |sum, value| sum + value).to_string()
 }
 
 impl Drop for Started {
