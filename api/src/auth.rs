@@ -10,7 +10,7 @@ mod token;
 mod tokens;
 
 pub use admission::Visitor;
-pub(crate) use admission::admit;
+pub(crate) use admission::{admit, needed_role};
 pub use role::{Role, RoleError};
 pub use token::{Token, TokenError, random_text};
 pub use tokens::{KnownToken, TokenHashError, Tokens};

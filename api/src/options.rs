@@ -22,6 +22,9 @@ pub struct ApiOptions {
     pub slow_request: Duration,
     /// Who is let in; everybody when there is no token.
     pub tokens: Tokens,
+    /// Names, without ports, by which people reach the server beside `localhost` and loopback addresses: the host of
+    /// `public_url`. As long as there is no token, requests to other names are refused.
+    pub hosts: Vec<String>,
 }
 
 /// Limits of connections and requests. Each refusal names its limit.
@@ -146,6 +149,7 @@ impl Default for ApiOptions {
             build: BuildInfo { version: env!("CARGO_PKG_VERSION").to_owned(), ..BuildInfo::default() },
             slow_request: Duration::from_secs(1),
             tokens: Tokens::default(),
+            hosts: Vec::new(),
         }
     }
 }

@@ -47,7 +47,8 @@ impl Visitor {
     }
 }
 
-/// Lets a request in, or says why not. The path is in its normal form already.
+/// Lets a request in, or says why not. Method and path are those that are routed. On paths that are open to everybody
+/// a visitor is only told when they may read.
 ///
 /// # Errors
 /// 401 without a token that is known, 403 when it may not do this.
@@ -57,7 +58,7 @@ pub(crate) fn admit(
     headers: &HeaderMap,
     tokens: &Tokens,
 ) -> Result<Option<Visitor>, ApiError> {
-    if tokens.is_empty() || OPEN_PATHS.contains(&path) {
+    if tokens.is_empty() {
         return Ok(None);
     }
     let known = match sent_token(headers) {
@@ -67,10 +68,14 @@ pub(crate) fn admit(
         Some(Err(error)) => Err(error.to_string()),
         Some(Ok(token)) => tokens.find(&token).ok_or_else(|| "no such token; was it revoked?".to_owned()),
     };
-    let known: &KnownToken = known.map_err(ApiError::unauthorized)?;
+    let visitor = |known: &KnownToken| Visitor { name: known.name.clone() };
+    if OPEN_PATHS.contains(&path) {
+        return Ok(known.ok().filter(|known| known.may(Role::Read)).map(visitor));
+    }
+    let known = known.map_err(ApiError::unauthorized)?;
     let needed = needed_role(method, path);
     if known.may(needed) {
-        return Ok(Some(Visitor { name: known.name.clone() }));
+        return Ok(Some(visitor(known)));
     }
     let message = format!("token `{}` may not do this: it needs the role `{needed}`", known.name);
     Err(ApiError::new(StatusCode::FORBIDDEN, message))
@@ -93,11 +98,13 @@ fn sent_token(headers: &HeaderMap) -> Option<Result<Token, TokenError>> {
     Some(Token::parse(text.split_once(':').map_or("", |(_, password)| password)))
 }
 
-fn needed_role(method: &Method, path: &str) -> Role {
+/// The least role that may do this.
+pub(crate) fn needed_role(method: &Method, path: &str) -> Role {
     if WRITE_PATHS.contains(&path) {
         return Role::Write;
     }
-    let reads = [Method::GET, Method::HEAD, Method::OPTIONS].contains(method) || READ_PATHS.contains(&path);
+    let asks = method == Method::POST && READ_PATHS.contains(&path);
+    let reads = [Method::GET, Method::HEAD, Method::OPTIONS].contains(method) || asks;
     if reads { Role::Read } else { Role::Operate }
 }
 
@@ -110,6 +117,7 @@ mod tests {
         let check = |method: Method, path: &str, role: Role| assert_eq!(needed_role(&method, path), role, "{path}");
         check(Method::POST, "/api/put", Role::Write);
         check(Method::POST, "/api/query", Role::Read);
+        check(Method::DELETE, "/api/query", Role::Operate);
         check(Method::DELETE, "/api/tidemark/v1/jobs/1", Role::Operate);
         check(Method::GET, "/", Role::Read);
         check(Method::GET, "/api/ws", Role::Read);

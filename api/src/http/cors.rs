@@ -40,7 +40,7 @@ pub(crate) fn is_cross_site_script(headers: &HeaderMap, options: &OpenTsdbOption
 pub(crate) fn allow(request_origin: Option<&HeaderValue>, response: &mut HeaderMap, options: &OpenTsdbOptions) {
     let Some(origin) = request_origin else { return };
     response.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-    response.insert(header::VARY, HeaderValue::from_static("Origin"));
+    response.append(header::VARY, HeaderValue::from_static("Origin"));
     let methods = HeaderValue::from_static("GET, POST, PUT, DELETE");
     response.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
     if let Ok(headers) = HeaderValue::from_str(&options.cors_headers) {

@@ -42,6 +42,17 @@ pub(crate) enum NormalPath {
     BadVersion,
 }
 
+/// Whether a path, in its normal form, is one of OpenTSDB's endpoints below `/api`.
+pub(crate) fn is_opentsdb_api(path: &str) -> bool {
+    let segment = path.strip_prefix("/api/").and_then(|rest| rest.split('/').next());
+    segment.is_some_and(|segment| API_SEGMENTS.contains(&segment))
+}
+
+/// Whether a path, in its normal form, is one of OpenTSDB's from before there was an `/api`.
+pub(crate) fn is_opentsdb_legacy(path: &str) -> bool {
+    path.strip_prefix('/').is_some_and(|segment| LEGACY_SEGMENTS.contains(&segment))
+}
+
 /// Finds out what a path means.
 pub(crate) fn normal_path(path: &str) -> NormalPath {
     let mut segments = path.split('/').skip(1).filter(|segment| !segment.is_empty());
@@ -104,6 +115,17 @@ mod tests {
         for path in ["/", "/api/tidemark/v1/Rules/CPU", "/static/App.js", "/api/ws", "/hosts/Web01", "/version/x"] {
             check(path, path);
         }
+    }
+
+    #[test]
+    fn opentsdbs_paths_are_told_from_ours() {
+        for path in ["/api/put", "/api/query/last", "/api/config/filters"] {
+            assert!(is_opentsdb_api(path), "{path}");
+        }
+        for path in ["/api/tidemark/v1/jobs", "/bosun/api/expr", "/api/expr", "/api/ws", "/api/", "/put", "/version"] {
+            assert!(!is_opentsdb_api(path), "{path}");
+        }
+        assert!(is_opentsdb_legacy("/version") && !is_opentsdb_legacy("/hosts") && !is_opentsdb_legacy("/"));
     }
 
     #[test]

@@ -13,11 +13,15 @@ use actix_web::{
     middleware::Next,
     web::Data,
 };
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use crate::{
-    auth,
+    auth::{self, Role},
     error::ApiError,
-    http::{callback, cors, gzip_body, normal_path, normal_path::NormalPath, query_string::QueryString},
+    http::{
+        callback, cors, gzip_body, normal_path, normal_path::NormalPath, own_host, query_string::QueryString,
+        same_origin,
+    },
     metrics::printable,
     state::AppState,
 };
@@ -29,9 +33,14 @@ pub struct RequestId(pub Arc<str>);
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest id that is taken from a request.
 const REQUEST_ID_BYTES_MAX: usize = 64;
+/// Answered to a browser that opens a socket, never to HEAD.
+const SOCKET_PATH: &str = "/api/ws";
 
-/// Gives the request an id, finds out which endpoint it means, judges its origin; afterwards wraps, compresses, counts
-/// and logs.
+/// What a path cannot have as it is; percent signs that are left in a decoded path stay.
+const NOT_IN_PATHS: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>').add(b'?').add(b'`');
+
+/// Gives the request an id, judges its host and origin, finds out which endpoint and method it means, lets it in;
+/// afterwards wraps, compresses, counts and logs.
 pub(crate) async fn pipeline(
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -43,40 +52,36 @@ pub(crate) async fn pipeline(
     let id = request_id(&request, &state);
     request.extensions_mut().insert(RequestId(Arc::from(id.as_str())));
     let described = format!("{} {}", request.method(), printable(request.path()));
-    let plan = match prepare(&mut request, &state) {
-        Ok(plan) => plan,
-        Err(answer) => {
-            let response = request.into_response(answer);
-            return Ok(finish(response, &state, &id, &described, began));
-        }
+    let origin = cors::judge(request.headers(), &state.options.opentsdb);
+    let allowed = request.headers().get(header::ORIGIN).filter(|_| origin == cors::Origin::Allowed).cloned();
+    let mut response = match prepare(&mut request, &state, origin) {
+        Ok(plan) => plan.wrap(next.call(request).await?.map_into_boxed_body()),
+        Err(answer) => request.into_response(answer),
     };
-    let origin = request.headers().get(header::ORIGIN).cloned();
-    let mut response = next.call(request).await?.map_into_boxed_body();
-    if plan.origin == cors::Origin::Allowed {
-        cors::allow(origin.as_ref(), response.headers_mut(), &state.options.opentsdb);
-    }
-    Ok(finish(plan.wrap(response), &state, &id, &described, began))
+    cors::allow(allowed.as_ref(), response.headers_mut(), &state.options.opentsdb);
+    Ok(finish(response, &state, &id, &described, began))
 }
 
 /// What is to be done with the answer.
 struct Plan {
-    origin: cors::Origin,
     callback: Option<String>,
     gzip: bool,
 }
 
 #[expect(clippy::result_large_err, reason = "the answer is made once and moved once")]
-fn prepare(request: &mut ServiceRequest, state: &AppState) -> Result<Plan, HttpResponse> {
+fn prepare(request: &mut ServiceRequest, state: &AppState, origin: cors::Origin) -> Result<Plan, HttpResponse> {
     let refuse = |error: ApiError| error.to_response();
-    let options = &state.options.opentsdb;
-    let origin = cors::judge(request.headers(), options);
+    let options = &state.options;
+    if options.tokens.is_empty() {
+        own_host::check(request.headers(), &options.hosts).map_err(refuse)?;
+    }
     if origin == cors::Origin::Refused {
         return Err(refuse(
             ApiError::new(StatusCode::OK, "CORS domain not allowed")
                 .details("the origin of the page is not in `opentsdb.cors_domains`"),
         ));
     }
-    match normal_path::normal_path(request.path()) {
+    match normal_path::normal_path(routed_path(request)) {
         NormalPath::AsItIs => {}
         NormalPath::Rewritten(path) => rewrite(request, &path),
         NormalPath::VersionTooHigh(version) => {
@@ -88,26 +93,70 @@ fn prepare(request: &mut ServiceRequest, state: &AppState) -> Result<Plan, HttpR
         }
         NormalPath::BadVersion => return Err(refuse(ApiError::endpoint_not_found())),
     }
-    let visitor =
-        auth::admit(request.method(), request.path(), request.headers(), &state.options.tokens).map_err(refuse)?;
+    let of_api = routed_path(request).starts_with("/api/");
+    // Browsers ask without their user's token whether they may send it.
+    if of_api && request.method() == Method::OPTIONS && origin == cors::Origin::Allowed {
+        return Err(HttpResponse::Ok().finish());
+    }
+    // From here on the method is the one that is routed: nobody is let in as one and served as the other.
+    settle_method(request).map_err(refuse)?;
+    let (method, path) = (request.method(), routed_path(request));
+    let visitor = auth::admit(method, path, request.headers(), &options.tokens).map_err(refuse)?;
+    let changes = auth::needed_role(method, path) != Role::Read;
+    if changes && origin != cors::Origin::Allowed && !same_origin::is_same_origin(request.headers()) {
+        return Err(refuse(
+            ApiError::new(StatusCode::FORBIDDEN, "a page of another site may not do this")
+                .details("the origin of the page is not in `opentsdb.cors_domains`")
+                .closing(),
+        ));
+    }
     if let Some(visitor) = visitor {
         request.extensions_mut().insert(visitor);
     }
     let gzip = gzip_body::accepts_gzip(request.headers());
-    if !request.path().starts_with("/api/") {
-        return Ok(Plan { origin, callback: None, gzip });
+    let callback = if of_api { switches(request, state).map_err(refuse)? } else { None };
+    Ok(Plan { callback, gzip })
+}
+
+/// The path that routes are found by: percent-decoded, and in its normal form once that was made.
+fn routed_path(request: &ServiceRequest) -> &str {
+    request.match_info().get_ref().path()
+}
+
+/// Puts the method in place that the request is served as: `method_override` of OpenTSDB's endpoints, which turns a GET
+/// into another method, and HEAD elsewhere, which is a GET whose body the connection leaves out.
+///
+/// # Errors
+/// 405 for an override that is no method of OpenTSDB's, 400 for a damaged query string.
+fn settle_method(request: &mut ServiceRequest) -> Result<(), ApiError> {
+    let path = routed_path(request);
+    if !normal_path::is_opentsdb_api(path) {
+        let becomes_get = !normal_path::is_opentsdb_legacy(path) && path != SOCKET_PATH;
+        if request.method() == Method::HEAD && becomes_get {
+            request.head_mut().method = Method::GET;
+        }
+        return Ok(());
     }
-    if request.method() == Method::OPTIONS && origin == cors::Origin::Allowed {
-        let mut answer = HttpResponse::Ok().finish();
-        cors::allow(request.headers().get(header::ORIGIN), answer.headers_mut(), options);
-        return Err(answer);
+    if request.method() != Method::GET || request.query_string().is_empty() {
+        return Ok(());
     }
-    let callback = switches(request, state).map_err(refuse)?;
-    Ok(Plan { origin, callback, gzip })
+    let query = QueryString::parse(request.query_string())?;
+    let Some(method) = query.get("method_override") else { return Ok(()) };
+    request.head_mut().method = match method.to_ascii_lowercase().as_str() {
+        "get" => Method::GET,
+        "post" => Method::POST,
+        "put" => Method::PUT,
+        "delete" => Method::DELETE,
+        _ => {
+            let text = "Unknown or unsupported method override value";
+            return Err(ApiError::new(StatusCode::METHOD_NOT_ALLOWED, text));
+        }
+    };
+    Ok(())
 }
 
 /// The switches that every endpoint of the API understands.
-fn switches(request: &mut ServiceRequest, state: &AppState) -> Result<Option<String>, ApiError> {
+fn switches(request: &ServiceRequest, state: &AppState) -> Result<Option<String>, ApiError> {
     if request.query_string().is_empty() {
         return Ok(None);
     }
@@ -115,22 +164,6 @@ fn switches(request: &mut ServiceRequest, state: &AppState) -> Result<Option<Str
     if let Some(serializer) = query.get("serializer").filter(|name| !name.eq_ignore_ascii_case("json")) {
         let shown: String = serializer.chars().take(64).collect();
         return Err(ApiError::bad_request(format!("Could not find a serializer with the name: {shown}")));
-    }
-    if request.method() == Method::GET
-        && let Some(method) = query.get("method_override")
-    {
-        request.head_mut().method = match method.to_ascii_lowercase().as_str() {
-            "get" => Method::GET,
-            "post" => Method::POST,
-            "put" => Method::PUT,
-            "delete" => Method::DELETE,
-            _ => {
-                return Err(ApiError::new(
-                    StatusCode::METHOD_NOT_ALLOWED,
-                    "Unknown or unsupported method override value",
-                ));
-            }
-        };
     }
     let callback = callback::callback(&query)?;
     if callback.is_some() && cors::is_cross_site_script(request.headers(), &state.options.opentsdb) {
@@ -143,9 +176,10 @@ fn switches(request: &mut ServiceRequest, state: &AppState) -> Result<Option<Str
 fn rewrite(request: &mut ServiceRequest, path: &str) {
     let head = request.head_mut();
     let mut parts = head.uri.clone().into_parts();
+    let path = utf8_percent_encode(path, NOT_IN_PATHS);
     let target = match head.uri.query() {
         Some(query) => format!("{path}?{query}"),
-        None => path.to_owned(),
+        None => path.to_string(),
     };
     parts.path_and_query = target.parse().ok();
     if let Ok(uri) = Uri::from_parts(parts) {

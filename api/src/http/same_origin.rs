@@ -6,7 +6,9 @@ use actix_web::http::header::{self, HeaderMap};
 /// is sent to. A page of another site, whatever its address resolves to, is neither.
 pub(crate) fn is_same_origin(headers: &HeaderMap) -> bool {
     let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
-    if text(header::HeaderName::from_static("sec-fetch-site")).is_some_and(|site| site == "cross-site") {
+    if text(header::HeaderName::from_static("sec-fetch-site"))
+        .is_some_and(|site| site == "cross-site" || site == "same-site")
+    {
         return false;
     }
     match (text(header::ORIGIN), text(header::HOST)) {
@@ -37,6 +39,10 @@ mod tests {
         check(&[("host", "a:4242"), ("origin", "http://evil:4242")], false);
         check(&[("host", "a:4242"), ("origin", "null")], false);
         check(&[("host", "a:4242"), ("sec-fetch-site", "cross-site")], false);
+        // Another port of the same host is another page.
+        check(&[("host", "a:4242"), ("sec-fetch-site", "same-site")], false);
+        check(&[("host", "a:4242"), ("sec-fetch-site", "same-origin")], true);
+        check(&[("host", "a:4242"), ("sec-fetch-site", "none")], true);
         check(&[("origin", "http://a:4242")], false);
     }
 }

@@ -87,7 +87,7 @@ fn ask(server: &Started, request: &Value, captured: &BTreeMap<String, String>) -
     let answer = if request["gzip"] == true {
         client.request(method, &path, "Content-Encoding: gzip\r\n", gzip(body.as_bytes()))
     } else if request["chunked"] == true {
-        client.send(format!("{method} {path} HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n"));
+        client.send(format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"));
         client.send(format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len()));
         client.answer()
     } else {

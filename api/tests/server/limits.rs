@@ -54,10 +54,10 @@ fn bodies_over_the_limit_are_refused_whether_they_say_so_or_not() {
     let server = Started::with(|options| options.limits.body_bytes = 1000);
     let message = "the body has more than 1000 bytes; see `limits.body_bytes`";
     let mut client = server.client();
-    client.send("POST /api/put HTTP/1.1\r\nHost: test\r\nContent-Length: 1001\r\n\r\n");
+    client.send("POST /api/put HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1001\r\n\r\n");
     client.answer().expect_error(413, message);
     let mut client = server.client();
-    client.send("POST /api/put HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n");
+    client.send("POST /api/put HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n");
     client.send(format!("3e9\r\n{}\r\n", " ".repeat(1001)));
     client.answer().expect_error(413, message);
     assert_eq!(server.store.batches(), 0);
@@ -78,10 +78,10 @@ fn unknown_encodings_are_refused() {
 fn a_body_that_stalls_or_drips_is_given_up() {
     let server = Started::with(|options| options.limits.body_timeout = Duration::from_millis(300));
     let mut client = server.client();
-    client.send("POST /api/put HTTP/1.1\r\nHost: test\r\nContent-Length: 100\r\n\r\n[");
+    client.send("POST /api/put HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n[");
     client.answer().expect_error(408, "the body stalled after 1 bytes");
     let mut client = server.client();
-    client.send("POST /api/put HTTP/1.1\r\nHost: test\r\nContent-Length: 100000\r\n\r\n");
+    client.send("POST /api/put HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n");
     let mut drip = client.writer();
     let answered = &AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -101,7 +101,7 @@ fn a_body_that_stalls_or_drips_is_given_up() {
 fn half_a_request_stores_nothing() {
     let server = Started::new();
     let mut client = server.client();
-    client.send("POST /api/put HTTP/1.1\r\nHost: test\r\nContent-Length: 100\r\n\r\n[{\"metric\":\"m\"");
+    client.send("POST /api/put HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n[{\"metric\":\"m\"");
     drop(client);
     let mut client = server.client();
     client.send("POST /api/put HTTP/1.1\r\nHost: te");
@@ -150,7 +150,7 @@ fn rude_clients_do_not_keep_others_from_being_served() {
         match number % 4 {
             0 => {}
             1 => client.send("GET /api/ver"),
-            2 => client.send("POST /api/put HTTP/1.1\r\nHost: test\r\nContent-Length: 1000\r\n\r\n["),
+            2 => client.send("POST /api/put HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n["),
             _ => client.send("put a 1 "),
         }
         rude.push(client);

@@ -2,6 +2,8 @@
 
 use serde_json::json;
 
+use tidemark_api::auth::{KnownToken, Role, Token};
+
 use crate::started::Started;
 
 #[test]
@@ -62,6 +64,128 @@ fn methods_are_checked_and_can_be_overridden() {
     answer.expect(200, json!([]));
     client.get("/api/version?serializer=xml").expect_error(400, "Could not find a serializer with the name: xml");
     assert_eq!(client.get("/api/version?serializer=json").status, 200);
+}
+
+#[test]
+fn an_override_is_judged_as_the_method_that_it_becomes() {
+    let server = Started::new();
+    let mut client = server.client();
+    client.get("/api/suggest?method_override=patch").expect_error(405, "Unknown or unsupported method override value");
+    // Only OpenTSDB's endpoints know it: elsewhere a GET stays one.
+    assert_eq!(client.get("/own/Name?method_override=delete").text(), "own");
+    // Without an origin, as an image on another site's page would do it.
+    let image = client.request("GET", "/api/put?method_override=post", "Sec-Fetch-Site: cross-site\r\n", "");
+    image.expect_error(403, "a page of another site may not do this");
+    assert_eq!(server.client().get("/api/put?method_override=post").status, 400);
+}
+
+#[test]
+fn roles_are_judged_by_the_path_that_is_routed() {
+    let token = Token::generate(&[Role::Operate]).unwrap();
+    let server = Started::with(|options| {
+        let known = KnownToken { name: "ops".to_owned(), roles: vec![Role::Operate] };
+        options.tokens.insert(&token.hash(), known).unwrap();
+    });
+    let bearer = format!("Authorization: Bearer {}\r\n", token.text());
+    for path in [
+        "/api/put",
+        "/api/%70ut",
+        "/%61pi/v1/put",
+        "//api//put",
+        "/api/put/",
+        "/API/PUT",
+        "/api/%50UT/",
+        "/api/v1/metadata/put",
+        "/api/metadata%2Fput",
+        "/api/v1/metadata/put%3F",
+    ] {
+        let status = server.client().request("POST", path, &bearer, "{}").status;
+        let unknown = path.contains("%2F") || path.contains("%3F");
+        assert_eq!(status, if unknown { 404 } else { 403 }, "{path}");
+    }
+    assert_eq!(server.client().request("GET", "/api/%70ut?method_override=post", &bearer, "{}").status, 403);
+    assert_eq!(server.client().request("GET", "/api/%76ersion", &bearer, "").status, 200);
+    assert_eq!(server.client().request("DELETE", "/api/query?start=1h-ago&m=sum:a", &bearer, "").status, 400);
+}
+
+#[test]
+fn only_pages_of_our_own_names_reach_a_server_without_tokens() {
+    let server = Started::with(|options| options.hosts = vec!["tidemark.example".to_owned()]);
+    let status = |host: &str| {
+        let mut client = server.client();
+        client.send(format!("GET /api/version HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        client.answer().status
+    };
+    let own = ["localhost:4242", "127.0.0.1:4242", "[::1]:4242", "tidemark.example", "tidemark.example:443"];
+    assert_eq!(own.map(status), [200; 5]);
+    assert_eq!(status("evil.example:4242"), 421);
+    let mut old = server.client();
+    old.send("GET /api/version HTTP/1.0\r\n\r\n");
+    assert_eq!(old.answer().status, 200);
+}
+
+#[test]
+fn pages_of_other_sites_write_nothing() {
+    let server = Started::new();
+    let point = r#"{"metric":"m","timestamp":1,"value":1,"tags":{"host":"a"}}"#;
+    let put = |origin: &str| {
+        let headers = format!("Content-Type: text/plain\r\nOrigin: {origin}\r\n");
+        server.client().request("POST", "/api/put", &headers, point).status
+    };
+    assert_eq!(["http://evil.example", "null", "http://localhost:8080"].map(put), [403; 3]);
+    assert_eq!(put("http://localhost"), 204);
+    assert_eq!(
+        server
+            .client()
+            .request("POST", "/api/suggest", "Origin: http://evil.example\r\n", r#"{"type":"metrics"}"#)
+            .status,
+        200
+    );
+}
+
+#[test]
+fn head_is_a_get_without_a_body_beside_opentsdbs_paths() {
+    let server = Started::new();
+    let mut client = server.client();
+    client.send("HEAD /own/Name HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let head = client.read_until("\r\n\r\n");
+    assert!(head.starts_with("HTTP/1.1 200") && head.contains("content-length: 3"), "{head}");
+    // The connection goes on right after the head.
+    assert_eq!(client.get("/own/Name").text(), "own");
+    for path in ["/api/version", "/version", "/api/put"] {
+        client.send(format!("HEAD {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+        assert!(client.read_until("\r\n\r\n").starts_with("HTTP/1.1 405"), "{path}");
+    }
+}
+
+#[test]
+fn preflights_need_no_token_and_refusals_can_be_read() {
+    let token = Token::generate(&[Role::Read]).unwrap();
+    let server = Started::with(|options| {
+        options.opentsdb.cors_domains = vec!["http://a.example".to_owned()];
+        let known = KnownToken { name: "wall".to_owned(), roles: vec![Role::Read] };
+        options.tokens.insert(&token.hash(), known).unwrap();
+    });
+    let ask = |method: &str, path: &str, headers: &str| {
+        let answer = server.client().request(method, path, &format!("Origin: http://a.example\r\n{headers}"), "");
+        (answer.status, answer.header("access-control-allow-origin").map(str::to_owned))
+    };
+    let bearer = format!("Authorization: Bearer {}\r\n", token.text());
+    let allowed = Some("http://a.example".to_owned());
+    assert_eq!(ask("OPTIONS", "/api/put", "Access-Control-Request-Method: POST\r\n"), (200, allowed.clone()));
+    assert_eq!(ask("GET", "/api/version", ""), (401, allowed.clone()));
+    assert_eq!(ask("POST", "/api/put", &bearer), (403, allowed.clone()));
+    assert_eq!(ask("GET", "/api/version", &bearer), (200, allowed));
+    assert_eq!(server.client().request("OPTIONS", "/api/version", "", "").status, 401);
+}
+
+#[test]
+fn parameters_of_the_wrong_kind_get_the_error_object() {
+    let server = Started::new();
+    let mut client = server.client();
+    client.get("/own/number/x").expect_error(404, "Endpoint not found");
+    client.get("/own/number/1?limit=x").expect_error(400, "Invalid query string");
+    assert_eq!(client.get("/own/number/1?limit=2").text(), "3");
 }
 
 #[test]

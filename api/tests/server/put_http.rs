@@ -135,14 +135,15 @@ fn compressed_chunked_and_pipelined_bodies_are_read() {
     let answer = client.request("POST", "/api/put?summary", "Content-Encoding: gzip\r\n", gzip(POINT.as_bytes()));
     answer.expect(200, json!({"success": 1, "failed": 0}));
 
-    client.send("POST /api/put?summary HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n");
+    client.send("POST /api/put?summary HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n");
     for piece in POINT.as_bytes().chunks(7) {
         client.send(format!("{:x}\r\n{}\r\n", piece.len(), std::str::from_utf8(piece).unwrap()));
     }
     client.send("0\r\n\r\n");
     client.answer().expect(200, json!({"success": 1, "failed": 0}));
 
-    let request = format!("POST /api/put HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n\r\n{POINT}", POINT.len());
+    let request =
+        format!("POST /api/put HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{POINT}", POINT.len());
     client.send(request.repeat(20));
     (0..20).for_each(|_| assert_eq!(client.answer().status, 204));
     assert_eq!(server.store.batches(), 22);
@@ -154,7 +155,7 @@ fn a_client_that_asks_first_is_told_to_continue() {
     let mut client = server.client();
     let length = POINT.len();
     client.send(format!(
-        "POST /api/put HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\nExpect: 100-continue\r\n\r\n"
+        "POST /api/put HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\nExpect: 100-continue\r\n\r\n"
     ));
     assert_eq!(client.read_until("\r\n\r\n"), "HTTP/1.1 100 Continue\r\n\r\n");
     client.send(POINT);

@@ -158,7 +158,8 @@ fn a_client_that_goes_away_ends_its_query() {
     let query = json!({"metric": "large", "aggregator": "none"});
     let query = body(json!({"end": START + 100_000, "queries": vec![query; 100]}));
     let mut leaving = server.client();
-    leaving.send(format!("POST /api/query HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n\r\n{query}", query.len()));
+    leaving
+        .send(format!("POST /api/query HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{query}", query.len()));
     // 100 MB do not fit the buffers of the connection, so the query is under way when the client leaves.
     leaving.read_until("\r\n\r\n");
     assert_eq!(server.state.counters.queries.get(), 1);
@@ -174,7 +175,7 @@ fn a_client_that_does_not_read_its_answer_is_given_up() {
     let query = json!({"metric": "large", "aggregator": "none"});
     let query = body(json!({"end": START + 100_000, "queries": vec![query; 100]}));
     let mut deaf = server.client();
-    deaf.send(format!("POST /api/query HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n\r\n{query}", query.len()));
+    deaf.send(format!("POST /api/query HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{query}", query.len()));
     deaf.read_until("\r\n\r\n");
     server.wait_until("the end of the query", |server| server.state.counters.queries.get() == 0);
     assert_eq!(client.get("/api/version").status, 200);
@@ -186,7 +187,8 @@ fn a_query_under_way_is_finished_when_the_server_stops() {
     put(&mut client, "large", "a", (0..50_000).map(|n| (START + n, json!(n))));
     let query = json!({"metric": "large", "aggregator": "none"});
     let query = body(json!({"end": START + 100_000, "queries": vec![query; 10]}));
-    client.send(format!("POST /api/query HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n\r\n{query}", query.len()));
+    client
+        .send(format!("POST /api/query HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{query}", query.len()));
     server.wait_until("the query", |server| server.state.counters.queries.get() == 1);
     server.state.shutdown.cancel();
     assert_eq!(client.answer().json().as_array().unwrap().len(), 10);
