@@ -1,6 +1,6 @@
 //! Rules do not get in each other's way, whatever their names.
 
-#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
 
 #[allow(dead_code, reason = "each test file uses its part")]
 mod memory_store;

@@ -175,7 +175,8 @@ fn rule_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in entries {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "toml") {
+        let is_named_so = path.extension().is_some_and(|extension| extension == "toml");
+        if is_named_so && !path.is_dir() {
             paths.push(path);
         }
     }

@@ -31,9 +31,11 @@ impl SubQueryPlan {
         mut emit: impl FnMut(GroupResult) -> ControlFlow<()>,
     ) -> Result<EvaluationStatistics, QueryError> {
         self.check_buckets(control)?;
+        let groups = self.groups(series.series());
+        self.check_filled(groups.len(), control)?;
         let statistics = EvaluationStatistics::default();
         let mut evaluation = Evaluation { plan: self, series, control, statistics, points: PointColumns::default() };
-        for indexes in self.groups(series.series()) {
+        for indexes in groups {
             let Some(result) = evaluation.group(&indexes)? else { continue };
             if emit(result).is_break() {
                 break;
@@ -51,6 +53,18 @@ impl SubQueryPlan {
             }
             Some(_) | None => Ok(()),
         }
+    }
+
+    /// Filled groups have as many points as the grid has buckets. Refusing them before the first is handed out gives
+    /// whoever asked an error and not half an answer. A group without any point hands out nothing, so the sum may be too
+    /// high by those.
+    fn check_filled(&self, groups: usize, control: &EvaluationControl<'_>) -> Result<(), QueryError> {
+        let limit = control.limits.result_points_max;
+        let buckets = self.grid.as_ref().filter(|_| self.fill != Fill::None).map_or(0, Grid::count);
+        if buckets.saturating_mul(groups as u64) > limit {
+            return Err(QueryError::TooManyResultPoints { limit });
+        }
+        Ok(())
     }
 
     /// Positions of the series of each group.

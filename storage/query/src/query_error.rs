@@ -18,7 +18,10 @@ pub enum QueryError {
     #[error("the query was cancelled")]
     Cancelled,
     /// The window has too many buckets.
-    #[error("the window has {found} buckets, at most {limit} are allowed; use a longer interval or a shorter window")]
+    #[error(
+        "the window has {found} buckets, at most {limit} are allowed; use a longer interval, a shorter window, or raise \
+         `limits.query_result_points`"
+    )]
     TooManyBuckets {
         /// Buckets, or how many were counted.
         found: u64,

@@ -7,8 +7,9 @@ use tidemark_alert::{
     book::BookError,
     expression::ExpressionLimits,
     notification::{NotificationRequest, RequestError},
+    rules::{RuleEvaluation, RuleFailure},
 };
-use tidemark_model::{BoxFuture, Clock, SeriesReader};
+use tidemark_model::{BoxFuture, Clock, SeriesReader, TimestampMs};
 use tidemark_queue::{
     Broker, BrokerError, EvaluatePayload, NewJob, NotifyPayload, PayloadError, UniqueKey, UniqueMode,
 };
@@ -50,16 +51,30 @@ impl EvaluateHandler {
         }
         let limits: ExpressionLimits = self.rules.options().limits;
         let evaluation = rule.evaluate(self.reader.as_ref(), self.clock.now_ms(), limits).await;
-        let requests = self.book.apply(&self.rules, &name, &evaluation).await.map_err(book_failed)?;
+        let requests = match self.book.apply(&self.rules, &name, &evaluation).await {
+            Ok(requests) => requests,
+            Err(error) if error.is_transient() => return Err(book_failed(error)),
+            Err(error) => return Err(self.note_failure(&name, evaluation.at, error).await),
+        };
         self.notifications
             .push(&self.book, &requests)
             .await
             .map_err(|error| JobError::Retry(error.to_string(), None))?;
         match evaluation.result {
-            Ok(_) => Ok(JobOutput::default()),
-            // What is wrong with the rule is on its page; the next slot of the schedule is the next attempt.
-            Err(failure) => Err(JobError::Discard(failure.reason)),
+            Err(failure) if failure.is_transient => Err(JobError::Retry(failure.reason, None)),
+            // A rule that cannot be evaluated says so itself; as a dead letter each time it would bury the others.
+            Ok(_) | Err(_) => Ok(JobOutput::default()),
         }
+    }
+
+    /// Makes a rule whose evaluation cannot be applied show that, so that it does not look healthy.
+    async fn note_failure(&self, rule: &str, at: TimestampMs, error: BookError) -> JobError {
+        let failure = RuleFailure { reason: error.to_string(), is_transient: false };
+        let failed = RuleEvaluation { at, result: Err(failure) };
+        if let Err(second) = self.book.apply(&self.rules, rule, &failed).await {
+            tracing::warn!(rule, error = %second, "that a rule fails could not be noted");
+        }
+        book_failed(error)
     }
 }
 
