@@ -28,13 +28,9 @@ fn token(name: &str, roles: &[&str]) -> (String, String) {
 
 #[test]
 fn each_role_may_do_its_part_and_no_more() {
-    let folder = tempfile::tempdir().unwrap();
     let (write, write_entry) = token("edge", &["write"]);
     let (read, read_entry) = token("wall", &["read"]);
-    let configuration = folder.path().join("tidemark.toml");
-    std::fs::write(&configuration, format!("{write_entry}\n{read_entry}")).unwrap();
-    let node =
-        Node::start(&NodeOptions::without_agent().arguments(&["--config", &configuration.display().to_string()]));
+    let (_folder, node) = node_with("", &[&write_entry, &read_entry]);
     let client = node.client();
     let point = json!({"metric": "auth.m", "timestamp": 1_767_225_600, "value": 1, "tags": {"host": "a"}}).to_string();
     let status = |method: &str, path: &str, authorization: Option<&str>| {
@@ -62,15 +58,161 @@ fn each_role_may_do_its_part_and_no_more() {
 #[test]
 fn telnet_is_closed_where_tokens_are_needed() {
     use std::io::{Read, Write};
-    let folder = tempfile::tempdir().unwrap();
     let (_, entry) = token("edge", &["write"]);
-    let configuration = folder.path().join("tidemark.toml");
-    std::fs::write(&configuration, entry).unwrap();
-    let node =
-        Node::start(&NodeOptions::without_agent().arguments(&["--config", &configuration.display().to_string()]));
+    let (_folder, node) = node_with("", &[&entry]);
     let mut stream = std::net::TcpStream::connect(node.address()).unwrap();
     stream.write_all(b"put auth.telnet 1767225600 1 host=a\n").unwrap();
     let mut reply = String::new();
     stream.read_to_string(&mut reply).unwrap();
     assert!(reply.contains("token"), "{reply}");
+}
+
+/// A node that knows these tokens, with more configuration before them.
+fn node_with(configuration: &str, entries: &[&str]) -> (tempfile::TempDir, Node) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tidemark.toml");
+    std::fs::write(&file, format!("{configuration}\n{}", entries.join("\n"))).unwrap();
+    let options = NodeOptions::without_agent().arguments(&["--config", &file.display().to_string()]);
+    (folder, Node::start(&options))
+}
+
+/// Header lines of a request.
+type Headers<'a> = &'a [(&'a str, &'a str)];
+
+const POINT: &str = r#"{"metric":"auth.m","timestamp":1767225600,"value":1,"tags":{"host":"a"}}"#;
+const PAUSE: &str = "/api/tidemark/v1/queues/maintenance/pause";
+const RESUME: &str = "/api/tidemark/v1/queues/maintenance/resume";
+
+#[test]
+fn no_spelling_of_a_request_gets_past_a_role() {
+    let (operate, operate_entry) = token("ops", &["operate"]);
+    let (read, read_entry) = token("wall", &["read"]);
+    let (_folder, node) = node_with("", &[&operate_entry, &read_entry]);
+    let rows = [
+        ("GET", "/api/suggest?type=metrics", &operate, 200),
+        ("POST", PAUSE, &operate, 204),
+        ("POST", RESUME, &operate, 204),
+        ("POST", PAUSE, &read, 403),
+        ("POST", "/api/put", &operate, 403),
+        ("GET", "/api/put?method_override=post", &operate, 403),
+        ("GET", "/api/tidemark/v1/queues/maintenance/pause?method_override=post", &operate, 404),
+        ("GET", "/api/tidemark/v1/queues/maintenance/pause?method_override=post", &read, 404),
+        ("POST", "/api/%70ut", &operate, 403),
+        ("POST", "/%61pi/v1/%50ut/", &operate, 403),
+        ("GET", "/api/%70ut?method_override=post", &operate, 403),
+        ("POST", "//api//put", &operate, 403),
+        ("POST", "/api/put/", &operate, 403),
+        ("POST", "/API/PUT", &operate, 403),
+        ("POST", "/api/tidemark/v1/queues/maintenance/%70ause", &read, 403),
+        ("DELETE", "/api/query?start=1h-ago&m=sum:auth.m", &read, 403),
+    ];
+    for (method, path, token, expect) in rows {
+        let authorization = format!("Bearer {token}");
+        let answer = node.client().request(method, path, &[("Authorization", &authorization)], POINT.as_bytes());
+        assert_eq!(answer.unwrap().status, expect, "{method} {path}");
+    }
+}
+
+#[test]
+fn pages_of_other_sites_change_nothing() {
+    let node = Node::start(&NodeOptions::without_agent());
+    let client = node.client();
+    let page = client.get("/").text();
+    let csrf = page.split_once("csrf-token\" content=\"").unwrap().1.split_once('"').unwrap().0;
+    let own = format!("http://{}", node.address());
+    let (evil, neighbour) = ("http://evil.example", "http://127.0.0.1:1");
+    let rows: [(&str, Headers<'_>, u16); 10] = [
+        (PAUSE, &[("Origin", evil)], 403),
+        (PAUSE, &[("Origin", evil), ("X-Tidemark-Csrf", csrf)], 403),
+        (PAUSE, &[("Origin", &own)], 403),
+        (PAUSE, &[("Origin", &own), ("X-Tidemark-Csrf", "old")], 403),
+        (PAUSE, &[("Origin", &own), ("X-Tidemark-Csrf", csrf)], 204),
+        (RESUME, &[], 204),
+        ("/api/put", &[("Origin", evil), ("Content-Type", "text/plain")], 403),
+        ("/api/put", &[("Origin", neighbour), ("Content-Type", "text/plain")], 403),
+        ("/api/put", &[("Origin", &own)], 204),
+        ("/api/put", &[], 204),
+    ];
+    for (path, headers, expect) in rows {
+        let answer = client.request("POST", path, headers, POINT.as_bytes()).unwrap();
+        assert_eq!(answer.status, expect, "{path} {headers:?}: {}", answer.text());
+    }
+}
+
+#[test]
+fn a_name_that_is_not_ours_gets_no_page_as_long_as_there_are_no_tokens() {
+    let (_, entry) = token("wall", &["read"]);
+    let (_folder, asking) = node_with("", &[&entry]);
+    let open = Node::start(&NodeOptions::without_agent());
+    let rows = [
+        (&open, Some("evil.example:4242"), 421),
+        (&open, Some("localhost:4242"), 200),
+        (&open, Some("[::1]:4242"), 200),
+        (&open, None, 200),
+        (&asking, Some("tidemark.example"), 401),
+    ];
+    for (node, host, expect) in rows {
+        let answer = raw(node, "GET", "/", host);
+        assert!(answer.starts_with(&format!("HTTP/1.0 {expect}")), "{host:?}: {answer}");
+        assert_eq!(answer.contains("public_url"), expect == 421, "{host:?}: {answer}");
+    }
+}
+
+#[test]
+fn a_preflight_of_an_allowed_page_needs_no_token() {
+    let (read, entry) = token("wall", &["read"]);
+    let (_folder, node) = node_with("[opentsdb]\ncors_domains = [\"http://wall.example\"]\n", &[&entry]);
+    let bearer = format!("Bearer {read}");
+    let origin = ("Origin", "http://wall.example");
+    let rows: [(&str, &str, Headers<'_>, u16); 4] = [
+        ("OPTIONS", "/api/query", &[origin, ("Access-Control-Request-Method", "POST")], 200),
+        ("GET", "/api/suggest?type=metrics", &[origin], 401),
+        ("POST", "/api/put", &[origin, ("Authorization", &bearer)], 403),
+        ("GET", "/api/suggest?type=metrics", &[origin, ("Authorization", &bearer)], 200),
+    ];
+    for (method, path, headers, expect) in rows {
+        let answer = node.client().request(method, path, headers, b"").unwrap();
+        assert_eq!(answer.status, expect, "{method} {path}");
+        assert_eq!(answer.header("access-control-allow-origin"), Some("http://wall.example"), "{method} {path}");
+    }
+}
+
+#[test]
+fn readiness_is_told_to_everybody_and_its_reasons_to_readers() {
+    let (read, read_entry) = token("wall", &["read"]);
+    let (write, write_entry) = token("edge", &["write"]);
+    let (_folder, node) = node_with("", &[&read_entry, &write_entry]);
+    let (read, write) = (format!("Bearer {read}"), format!("Bearer {write}"));
+    for (authorization, told) in
+        [(None, false), (Some("Bearer nonsense"), false), (Some(&*write), false), (Some(&*read), true)]
+    {
+        let headers: Vec<_> = authorization.into_iter().map(|value| ("Authorization", value)).collect();
+        let answer = node.client().request("GET", "/-/ready", &headers, b"").unwrap();
+        assert_eq!((answer.status, answer.json()["reasons"].is_array()), (200, told), "{authorization:?}");
+    }
+}
+
+#[test]
+fn head_asks_whether_a_page_is_there() {
+    let node = Node::start(&NodeOptions::without_agent());
+    for path in ["/-/healthy", "/-/ready", "/", "/hosts", "/tasks", "/metrics", "/api/tidemark/v1/queues"] {
+        let answer = raw(&node, "HEAD", path, None);
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.0 200"), "{path}: {head}");
+        assert_eq!(body, "", "{path}");
+    }
+    for path in ["/api/version", "/api/put", "/version"] {
+        assert!(raw(&node, "HEAD", path, None).starts_with("HTTP/1.0 405"), "{path}");
+    }
+}
+
+/// What comes for a request of HTTP/1.0, which may leave out the host.
+fn raw(node: &Node, method: &str, path: &str, host: Option<&str>) -> String {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(node.address()).unwrap();
+    let host = host.map(|host| format!("Host: {host}\r\n")).unwrap_or_default();
+    stream.write_all(format!("{method} {path} HTTP/1.0\r\n{host}\r\n").as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
 }

@@ -120,7 +120,9 @@ fn a_half_sent_request_is_closed_and_stores_nothing() {
     let node = Node::start(&NodeOptions::without_agent().variable("TIDEMARK_LIMITS__BODY_TIMEOUT", "500ms"));
     good(&node.client());
     let mut stream = TcpStream::connect(node.address()).unwrap();
-    stream.write_all(b"POST /api/put HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n[{\"metric\":").unwrap();
+    stream
+        .write_all(b"POST /api/put HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n[{\"metric\":")
+        .unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
