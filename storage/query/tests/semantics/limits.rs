@@ -116,3 +116,17 @@ fn an_empty_window_has_no_results() {
     assert!(backwards.plan().is_err());
     assert!(Query::new(0, 1, Vec::new()).plan().is_err());
 }
+
+#[test]
+fn filled_groups_beyond_the_limit_are_refused_before_the_first_is_handed_out() {
+    let limits = EvaluationLimits { result_points_max: 29, ..EvaluationLimits::default() };
+    let query = query("sum:1s-avg-zero:m{host=*}");
+    let plan = query.plan().unwrap().remove(0);
+    let set = store().open(&plan.read_request(ReadLimits::default()));
+    let mut handed_out = 0;
+    let refused = plan.evaluate(&set, &control(limits), |_| {
+        handed_out += 1;
+        ControlFlow::Continue(())
+    });
+    assert_eq!((refused, handed_out), (Err(QueryError::TooManyResultPoints { limit: 29 }), 0));
+}
