@@ -16,7 +16,7 @@ const OPERATIONS: [Operation; 15] = [
     ("post", "/jobs/{id}/cancel", "Calls a job off.", &["id"], &[]),
     ("get", "/workers", "Workers that were heard of lately.", &[], &[]),
     ("get", "/schedules", "When jobs come.", &[], &[]),
-    ("get", "/incidents", "Incidents.", &[], &["state"]),
+    ("get", "/incidents", "Incidents, the newest first.", &[], &["state", "rule", "before", "limit"]),
     ("get", "/incidents/{id}", "One incident with its events and actions.", &["id"], &[]),
     (
         "post",
@@ -75,6 +75,9 @@ mod tests {
                 path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')).collect();
             assert_eq!(placeholders, in_path, "{path}");
         }
+        let of_incidents = &openapi()["paths"]["/incidents"]["get"]["parameters"];
+        let names: Vec<_> = of_incidents.as_array().unwrap().iter().map(|parameter| &parameter["name"]).collect();
+        assert_eq!(names, ["state", "rule", "before", "limit"]);
         assert_eq!(openapi()["paths"]["/jobs/{id}"]["get"]["parameters"][0]["required"], true);
     }
 }
