@@ -57,11 +57,11 @@ impl Console {
     ) -> Result<IncidentList, BookError> {
         let open = self.open().await?;
         let needs_ack = open.iter().filter(|incident| incident.needs_acknowledgement).count();
-        let closed = self
-            .seams
-            .incidents
-            .list(&IncidentFilter { open: Some(false), ..IncidentFilter::default() }, SEARCHED_MAX)
-            .await?;
+        // All but these two states only ask whether there ever was one.
+        let shows_closed = matches!(state, IncidentStateFilter::Closed | IncidentStateFilter::All);
+        let looked_through = if shows_closed { SEARCHED_MAX } else { 1 };
+        let filter = IncidentFilter { open: Some(false), ..IncidentFilter::default() };
+        let closed = self.seams.incidents.list(&filter, looked_through).await?;
         let any_ever = !open.is_empty() || !closed.incidents.is_empty();
         let (open_count, acknowledged) = (open.len(), open.len() - needs_ack);
         let mut listed: Vec<IncidentView> = match state {
