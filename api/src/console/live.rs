@@ -5,7 +5,8 @@
 //! it takes nothing for ten seconds.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
+    future::ready,
     hash::{BuildHasher, RandomState},
     sync::Arc,
     time::Duration,
@@ -37,6 +38,8 @@ const PING: Duration = Duration::from_secs(20);
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// A peer that takes nothing for so long is dropped.
 const SEND_MAX: Duration = Duration::from_secs(10);
+/// A topic that takes longer to be rendered is left for the next look.
+const RENDER_MAX: Duration = Duration::from_secs(30);
 /// Least time between two evaluations of a live query.
 const QUERY_EVERY_MIN: Duration = Duration::from_secs(1);
 
@@ -111,7 +114,14 @@ pub(super) async fn socket(
     let (response, session, messages) = actix_ws::handle(&request, body)?;
     let messages =
         messages.max_frame_size(MESSAGE_BYTES_MAX).aggregate_continuations().max_continuation_size(MESSAGE_BYTES_MAX);
-    let tab = Tab { console, session, topics: HashMap::new(), queries: HashMap::new(), hasher: RandomState::new() };
+    let tab = Tab {
+        console,
+        session,
+        topics: HashMap::new(),
+        queries: HashMap::new(),
+        waiting: VecDeque::new(),
+        hasher: RandomState::new(),
+    };
     actix_web::rt::spawn(state.tasks.track_future(tab.serve(messages, state.shutdown.clone())));
     Ok(response)
 }
@@ -123,7 +133,24 @@ struct Tab {
     /// By the tab's id, the topic and a hash of what was sent of each fragment.
     topics: HashMap<u64, (Topic, HashMap<&'static str, u64>)>,
     queries: HashMap<u64, LiveQuery>,
+    /// What is to be looked at, each at most once; what the tab says and pings come between any two.
+    waiting: VecDeque<Subject>,
     hasher: RandomState,
+}
+
+/// A subscription or a live query, by the tab's id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Subject {
+    Topic(u64),
+    Query(u64),
+}
+
+/// What a tab does next.
+enum Step {
+    Hear(AggregatedMessage),
+    Tick,
+    Ping,
+    Look,
 }
 
 struct LiveQuery {
@@ -146,33 +173,54 @@ impl Tab {
         let mut ping = interval(PING);
         let mut heard = Instant::now();
         let gone = loop {
-            let step = tokio::select! {
+            let next = tokio::select! {
                 biased;
-                () = shutdown.cancelled() => {
-                    let Gone(code) = self.send(&Says::Drain).await.err().unwrap_or(Gone(Some(CloseCode::Away)));
-                    break Gone(code);
-                }
-                message = messages.next() => {
-                    heard = Instant::now();
-                    match message {
-                        Some(Ok(message)) => self.heard(message).await,
-                        Some(Err(_)) => Err(Gone(Some(CloseCode::Size))),
-                        None => Err(Gone(None)),
-                    }
-                }
-                _ = tick.tick() => self.look().await,
-                _ = ping.tick() => match heard.elapsed() < SILENCE_MAX {
-                    true => self.session.ping(b"").await.map_err(|_| Gone(None)),
-                    false => Err(Gone(Some(CloseCode::Away))),
+                () = shutdown.cancelled() => break self.drain().await,
+                message = messages.next() => match message {
+                    Some(Ok(message)) => Step::Hear(message),
+                    Some(Err(_)) => break Gone(Some(CloseCode::Size)),
+                    None => break Gone(None),
                 },
+                _ = ping.tick() => Step::Ping,
+                _ = tick.tick() => Step::Tick,
+                () = ready(()), if !self.waiting.is_empty() => Step::Look,
             };
-            if let Err(gone) = step {
+            if matches!(next, Step::Hear(_)) {
+                heard = Instant::now();
+            }
+            let done = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break self.drain().await,
+                done = self.take_step(next, heard) => done,
+            };
+            if let Err(gone) = done {
                 break gone;
             }
         };
         if let Gone(Some(code)) = gone {
             // The peer may be gone already: then there is nobody to tell.
             drop(timeout(SEND_MAX, self.session.close(Some(CloseReason::from(code)))).await);
+        }
+    }
+
+    async fn drain(&mut self) -> Gone {
+        self.send(&Says::Drain).await.err().unwrap_or(Gone(Some(CloseCode::Away)))
+    }
+
+    async fn take_step(&mut self, step: Step, heard: Instant) -> Result<(), Gone> {
+        match step {
+            Step::Hear(message) => self.heard(message).await,
+            Step::Ping if heard.elapsed() < SILENCE_MAX => self.session.ping(b"").await.map_err(|_| Gone(None)),
+            Step::Ping => Err(Gone(Some(CloseCode::Away))),
+            Step::Tick => {
+                self.find_what_is_due();
+                Ok(())
+            }
+            Step::Look => match self.waiting.pop_front() {
+                Some(Subject::Topic(id)) => self.look_at(id).await,
+                Some(Subject::Query(id)) => self.ask(id).await,
+                None => Ok(()),
+            },
         }
     }
 
@@ -205,7 +253,8 @@ impl Tab {
             Said::Sub { id, topic } => match topic.parse() {
                 Ok(topic) => {
                     self.topics.insert(id, (topic, HashMap::new()));
-                    self.look_at(id).await
+                    self.wait_for(Subject::Topic(id));
+                    Ok(())
                 }
                 Err(error) => self.send(&Says::Error { id, message: &format!("{error}") }).await,
             },
@@ -216,27 +265,34 @@ impl Tab {
             Said::Query(asked) => {
                 let id = asked.id;
                 self.queries.insert(id, LiveQuery { asked, due: Instant::now(), sent: None });
-                self.ask(id).await
+                self.wait_for(Subject::Query(id));
+                Ok(())
             }
         }
     }
 
-    /// Sends what changed since the last look.
-    async fn look(&mut self) -> Result<(), Gone> {
-        for id in self.topics.keys().copied().collect::<Vec<_>>() {
-            self.look_at(id).await?;
-        }
+    fn find_what_is_due(&mut self) {
         let now = Instant::now();
-        let due = self.queries.iter().filter(|(_, query)| query.due <= now).map(|(id, _)| *id);
-        for id in due.collect::<Vec<_>>() {
-            self.ask(id).await?;
+        let topics = self.topics.keys().map(|id| Subject::Topic(*id));
+        let queries = self.queries.iter().filter(|(_, query)| query.due <= now).map(|(id, _)| Subject::Query(*id));
+        for subject in topics.chain(queries).collect::<Vec<_>>() {
+            self.wait_for(subject);
         }
-        Ok(())
     }
 
+    fn wait_for(&mut self, subject: Subject) {
+        if !self.waiting.contains(&subject) {
+            self.waiting.push_back(subject);
+        }
+    }
+
+    /// Sends what changed of a topic since the last look.
     async fn look_at(&mut self, id: u64) -> Result<(), Gone> {
         let Some((topic, _)) = self.topics.get(&id) else { return Ok(()) };
-        let fragments = self.console.fragments(topic).await;
+        let Ok(fragments) = timeout(RENDER_MAX, self.console.fragments(topic)).await else {
+            let message = format!("the page's parts took longer than {} s to make", RENDER_MAX.as_secs());
+            return self.send(&Says::Error { id, message: &message }).await;
+        };
         let fragments = match fragments.as_ref() {
             Ok(fragments) => fragments,
             Err(message) => return self.send(&Says::Error { id, message }).await,
