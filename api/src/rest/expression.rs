@@ -1,6 +1,6 @@
 //! `POST /api/expr`: an expression of the alert language evaluated now or at another moment, in Bosun's form.
 
-use std::fmt::Display;
+use std::{fmt::Display, sync::Arc};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -8,8 +8,11 @@ use actix_web::{
     web::{Data, Payload},
 };
 use serde_json::{Map, Value, json};
-use tidemark_alert::expression::{Datum, EvaluateOptions, Evaluation, Expression, ExpressionLimits, Item};
+use tidemark_alert::expression::{
+    Datum, EvaluateError, EvaluateOptions, Evaluation, Expression, ExpressionLimits, Item,
+};
 use tidemark_query::{Tz, parse_time};
+use tokio::time::timeout;
 
 use crate::{
     console::Console,
@@ -30,13 +33,50 @@ pub(super) async fn evaluate(
     let body = read_body_up_to(&request, payload, &state, BODY_BYTES_MAX).await?;
     let query = QueryString::parse(request.query_string())?;
     let now_ms = moment(&query, console.seams.clock.now_ms())?;
-    let expression = Expression::parse(expression_of(body.text()?)?, &ExpressionLimits::default())
+    let limits = ExpressionLimits { read: state.options.limits.query_reads, ..ExpressionLimits::default() };
+    let expression = Expression::parse(expression_of(body.text()?)?, &limits)
         .map_err(|error| refused("the expression cannot be read", &error))?;
-    let evaluation = expression.evaluate(console.seams.reader.as_ref(), EvaluateOptions::at(now_ms)).await;
-    match evaluation {
+    drop(body);
+    match in_turn(&state, &console, expression, EvaluateOptions { limits, ..EvaluateOptions::at(now_ms) }).await? {
         Ok(evaluation) => Ok(HttpResponse::Ok().json(answer(&evaluation))),
         Err(error) if error.is_transient() => Err(ApiError::unavailable(error.to_string())),
         Err(error) => Err(refused("the expression cannot be evaluated", &error)),
+    }
+}
+
+/// Evaluates when there is a slot, within the time of a query. What does not end in time keeps its slot until it does,
+/// so that there are never more evaluations than slots.
+async fn in_turn(
+    state: &Data<AppState>,
+    console: &Console,
+    expression: Expression,
+    options: EvaluateOptions,
+) -> Result<Result<Evaluation, EvaluateError>, ApiError> {
+    let limits = state.options.limits;
+    let turn = timeout(limits.query_wait, Arc::clone(&state.query_slots).acquire_owned()).await;
+    let Ok(Ok(turn)) = turn else {
+        return Err(ApiError::unavailable(format!(
+            "{} queries are under evaluation and none ended within {} s; see `limits.queries`",
+            limits.queries,
+            limits.query_wait.as_secs_f64()
+        )));
+    };
+    let (reader, abandon) = (Arc::clone(&console.seams.reader), state.abandon.clone());
+    let evaluation = state.tasks.spawn(async move {
+        let _turn = turn;
+        abandon.run_until_cancelled(expression.evaluate(reader.as_ref(), options)).await
+    });
+    match timeout(limits.query_time, evaluation).await {
+        Ok(Ok(Some(evaluation))) => Ok(evaluation),
+        Ok(Ok(None)) => Err(ApiError::unavailable("the server is ending")),
+        Ok(Err(_)) => Err(ApiError::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the evaluation of the expression failed; the log says why",
+        )),
+        Err(_) => Err(ApiError::too_large(format!(
+            "the expression took longer than {} s; see `limits.query_time`",
+            limits.query_time.as_secs_f64()
+        ))),
     }
 }
 
