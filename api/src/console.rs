@@ -11,13 +11,14 @@ mod routes;
 mod tasks;
 mod topics;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use actix_web::web::Data;
 use tidemark_alert::{IncidentBook, RuleSet};
 use tidemark_dashboards::{Assets, Pages, RenderError, TemplateSource};
 use tidemark_model::{Clock, MetadataStore, ReadLimits, SeriesCatalog, SeriesReader};
 use tidemark_queue::Broker;
+use tidemark_scheduler::SchedulerHandle;
 use tidemark_workers::NotificationQueue;
 
 use crate::{
@@ -56,8 +57,12 @@ pub struct ConsoleSeams {
     pub figures: Vec<Arc<dyn FigureSource>>,
     /// Most a graph may read.
     pub read_limits: ReadLimits,
+    /// How long a graph may take, `limits.query_time`; waiting for its turn is a part of it.
+    pub query_time: Duration,
     /// Name of this process' scheduler; empty when it has none.
     pub scheduler_name: String,
+    /// This process' scheduler, if it has one.
+    pub scheduler: Option<SchedulerHandle>,
 }
 
 /// Fills pages; one for each process.

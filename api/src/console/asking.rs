@@ -1,7 +1,11 @@
 //! Asking queries for the pages: texts in, aligned columns out.
+//!
+//! What one request asks takes one slot, has one deadline and may answer so many series and points in all. Whoever stops
+//! waiting ends the evaluation at its next series, and the slot is free only when it has ended.
 
 use std::{
     collections::{BTreeMap, HashMap},
+    ops::ControlFlow,
     sync::Arc,
     time::Duration,
 };
@@ -10,7 +14,11 @@ use thiserror::Error;
 use tidemark_dashboards::{GraphData, GraphQuery, GraphSeries, Unit, resolve_auto_downsample};
 use tidemark_model::{Clock, MetadataStore, ReadError, ReadLimits, SeriesReader, TimestampMs};
 use tidemark_query::{EvaluationControl, EvaluationLimits, GroupResult, ParseError, Query, QueryError, SubQuery, Tz};
-use tokio::sync::Semaphore;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
 
 use super::ConsoleSeams;
 
@@ -18,8 +26,10 @@ use super::ConsoleSeams;
 pub(crate) const QUERIES_MAX: usize = 26;
 /// Most series of one graph; a picture of more says nothing and costs the browser much.
 const SERIES_MAX: usize = 1_000;
-/// How long one graph may take.
-const TIME_LIMIT: Duration = Duration::from_secs(30);
+/// Most points of one graph before they are put on shared timestamps.
+const POINTS_MAX: u64 = 2_000_000;
+/// Most values of one graph, gaps included: timestamps times series.
+const CELLS_MAX: usize = 5_000_000;
 
 /// Asks queries, a few at a time, so that many open pages cannot starve the store.
 #[derive(Clone)]
@@ -28,6 +38,7 @@ pub(crate) struct Asker {
     clock: Arc<dyn Clock>,
     metadata: Arc<dyn MetadataStore>,
     limits: ReadLimits,
+    time_limit: Duration,
     slots: Arc<Semaphore>,
 }
 
@@ -47,8 +58,14 @@ pub(crate) enum AskError {
     #[error("{0}")]
     TooLarge(String),
     /// It took too long.
-    #[error("the query took longer than {} s; shorten its range or narrow its filters", TIME_LIMIT.as_secs())]
-    TooSlow,
+    #[error(
+        "the query took longer than {} s; shorten its range, narrow its filters or raise `limits.query_time`",
+        _0.as_secs_f64()
+    )]
+    TooSlow(Duration),
+    /// No slot became free in time.
+    #[error("other pages kept the store busy for {} s; try again", _0.as_secs_f64())]
+    Busy(Duration),
     /// The server is ending.
     #[error("the server is ending")]
     Ending,
@@ -61,14 +78,24 @@ pub(crate) struct Window {
     pub(crate) end_ms: TimestampMs,
 }
 
+/// One request's turn: its slot, its deadline, and how much it may still answer.
+struct Turn {
+    slot: Arc<OwnedSemaphorePermit>,
+    deadline: Instant,
+    time_limit: Duration,
+    series_left: usize,
+    points_left: u64,
+}
+
 impl Asker {
-    /// Asks the reader of these seams, so many queries at one time.
+    /// Asks the reader of these seams, for so many requests at one time.
     pub(crate) fn new(seams: &ConsoleSeams, slots: usize) -> Self {
         Self {
             reader: Arc::clone(&seams.reader),
             clock: Arc::clone(&seams.clock),
             metadata: Arc::clone(&seams.metadata),
             limits: seams.read_limits,
+            time_limit: seams.query_time,
             slots: Arc::new(Semaphore::new(slots)),
         }
     }
@@ -93,18 +120,14 @@ impl Asker {
                 queries.len()
             )));
         }
+        let mut turn = self.turn(SERIES_MAX).await?;
         let mut answers = Vec::new();
         for query in queries {
             let m = resolve_auto_downsample(&query.m, window.end_ms - window.start_ms, px);
-            answers.push(self.groups(&m, window).await?);
+            answers.push(self.answer(&m, window, &mut turn).await?);
         }
-        let series: usize = answers.iter().map(Vec::len).sum();
-        if series > SERIES_MAX {
-            return Err(AskError::TooLarge(format!(
-                "the graph has {series} series, at most {SERIES_MAX} are drawn; narrow its filters or group less"
-            )));
-        }
-        let mut data = align(queries, &answers);
+        let mut data = align(queries, &answers)?;
+        drop((answers, turn));
         self.add_units(queries, &mut data).await;
         Ok(data)
     }
@@ -140,46 +163,104 @@ impl Asker {
         }
     }
 
-    /// The groups of one query; `m` has no `auto` any more.
+    /// The groups of one query, none when nobody ever wrote its metric. `m` has no `auto`, and there may be any number
+    /// of groups.
     pub(crate) async fn groups(&self, m: &str, window: Window) -> Result<Vec<GroupResult>, AskError> {
-        let query = Query::new(window.start_ms, window.end_ms, vec![SubQuery::parse(m)?]);
-        let _slot = self.slots.acquire().await.map_err(|_| AskError::Ending)?;
-        tokio::time::timeout(TIME_LIMIT, self.evaluate(query)).await.map_err(|_| AskError::TooSlow)?
+        let mut turn = self.turn(usize::MAX).await?;
+        match self.answer(m, window, &mut turn).await {
+            Err(AskError::Read(ReadError::UnknownName { .. })) => Ok(Vec::new()),
+            other => other,
+        }
     }
 
-    async fn evaluate(&self, query: Query) -> Result<Vec<GroupResult>, AskError> {
+    /// Waits for a slot.
+    async fn turn(&self, series_max: usize) -> Result<Turn, AskError> {
+        let deadline = Instant::now() + self.time_limit;
+        let slot = timeout_at(deadline, Arc::clone(&self.slots).acquire_owned()).await;
+        let slot = slot.map_err(|_| AskError::Busy(self.time_limit))?.map_err(|_| AskError::Ending)?;
+        Ok(Turn {
+            slot: Arc::new(slot),
+            deadline,
+            time_limit: self.time_limit,
+            series_left: series_max,
+            points_left: POINTS_MAX,
+        })
+    }
+
+    async fn answer(&self, m: &str, window: Window, turn: &mut Turn) -> Result<Vec<GroupResult>, AskError> {
+        let query = Query::new(window.start_ms, window.end_ms, vec![SubQuery::parse(m)?]);
+        let (deadline, time_limit) = (turn.deadline, turn.time_limit);
+        timeout_at(deadline, self.evaluate(query, turn)).await.map_err(|_| AskError::TooSlow(time_limit))?
+    }
+
+    /// # Cancel safety
+    /// Dropping the future ends the evaluation at its next series.
+    async fn evaluate(&self, query: Query, turn: &mut Turn) -> Result<Vec<GroupResult>, AskError> {
         let mut groups = Vec::new();
         for plan in query.plan()? {
             let set = self.reader.open(plan.read_request(self.limits)).await?;
+            let dropped = CancellationToken::new();
+            let _ends_it = dropped.clone().drop_guard();
+            let slot = Arc::clone(&turn.slot);
+            let (series_left, points_left) = (turn.series_left, turn.points_left);
             let evaluated = tokio::task::spawn_blocking(move || {
-                let limits = EvaluationLimits { result_points_max: 2_000_000, ..EvaluationLimits::default() };
+                let _slot = slot;
+                let cancelled = || dropped.is_cancelled();
+                let limits = EvaluationLimits { result_points_max: points_left, ..EvaluationLimits::default() };
+                let control = EvaluationControl { limits, cancelled: &cancelled };
                 let mut groups = Vec::new();
-                let control = EvaluationControl { limits, ..EvaluationControl::default() };
                 let done = plan.evaluate(set.as_ref(), &control, &mut |group| {
                     groups.push(group);
-                    std::ops::ControlFlow::Continue(())
+                    if groups.len() > series_left { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
                 });
                 done.map(|_| groups)
             });
-            groups.extend(evaluated.await.map_err(|_| AskError::Ending)??);
+            let of_plan = match evaluated.await.map_err(|_| AskError::Ending)? {
+                Err(QueryError::TooManyResultPoints { .. }) => return Err(too_many_points()),
+                other => other?,
+            };
+            turn.series_left = turn.series_left.checked_sub(of_plan.len()).ok_or_else(too_many_series)?;
+            let points: usize = of_plan.iter().map(|group| group.timestamps.len()).sum();
+            turn.points_left = turn.points_left.saturating_sub(points as u64);
+            groups.extend(of_plan);
         }
         Ok(groups)
     }
 }
 
+fn too_many_series() -> AskError {
+    AskError::TooLarge(format!(
+        "the graph has more than {SERIES_MAX} series, which is as many as are drawn; narrow its filters or group less"
+    ))
+}
+
+fn too_many_points() -> AskError {
+    AskError::TooLarge(format!(
+        "the graph has more than {POINTS_MAX} points; downsample, shorten its range or narrow its filters"
+    ))
+}
+
 /// Puts all groups on the union of their timestamps.
-fn align(queries: &[GraphQuery], answers: &[Vec<GroupResult>]) -> GraphData {
+fn align(queries: &[GraphQuery], answers: &[Vec<GroupResult>]) -> Result<GraphData, AskError> {
     let mut times_ms: Vec<TimestampMs> =
         answers.iter().flatten().flat_map(|group| group.timestamps.iter().copied()).collect();
     times_ms.sort_unstable();
     times_ms.dedup();
-    let mut series = Vec::new();
+    let series: usize = answers.iter().map(Vec::len).sum();
+    if times_ms.len().saturating_mul(series) > CELLS_MAX {
+        return Err(AskError::TooLarge(format!(
+            "the graph has {series} series on {} timestamps, which is more than {CELLS_MAX} values; downsample, so that \
+             the series share their timestamps",
+            times_ms.len()
+        )));
+    }
+    let mut series = Vec::with_capacity(series);
     for (position, (query, groups)) in queries.iter().zip(answers).enumerate() {
         let mut of_query: Vec<_> = groups.iter().map(|group| graph_series(position, query, group, &times_ms)).collect();
         of_query.sort_by(|left, right| left.label.cmp(&right.label));
         series.extend(of_query);
     }
-    GraphData { times_ms, series }
+    Ok(GraphData { times_ms, series })
 }
 
 fn graph_series(position: usize, query: &GraphQuery, group: &GroupResult, times_ms: &[TimestampMs]) -> GraphSeries {
@@ -197,4 +278,41 @@ fn graph_series(position: usize, query: &GraphQuery, group: &GroupResult, times_
 fn label(group: &GroupResult) -> String {
     let tags: Vec<_> = group.tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
     if tags.is_empty() { group.metric.clone() } else { format!("{}{{{}}}", group.metric, tags.join(",")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidemark_model::ValueColumn;
+    use tidemark_query::Fill;
+
+    use super::*;
+
+    fn group(timestamps: Vec<TimestampMs>) -> GroupResult {
+        GroupResult {
+            metric: "m".to_owned(),
+            tags: Vec::new(),
+            aggregate_tags: Vec::new(),
+            tsuids: Vec::new(),
+            values: ValueColumn::Int(vec![1; timestamps.len()]),
+            timestamps,
+            fill: Fill::None,
+        }
+    }
+
+    #[test]
+    fn series_stand_on_the_union_of_their_timestamps() {
+        let queries = [GraphQuery { m: "sum:m".to_owned(), label_tag: None }];
+        let data = align(&queries, &[vec![group(vec![1, 3]), group(vec![2, 3])]]).unwrap();
+        assert_eq!(data.times_ms, [1, 2, 3]);
+        assert_eq!(data.series[0].values, [Some(1.0), None, Some(1.0)]);
+        assert_eq!(data.series[1].values, [None, Some(1.0), Some(1.0)]);
+    }
+
+    #[test]
+    fn series_that_share_no_timestamps_are_refused_before_the_memory_is_taken() {
+        let queries = [GraphQuery { m: "sum:m".to_owned(), label_tag: None }];
+        let apart = (0..1_000).map(|first| group((0..10).map(|step| first + step * 1_000).collect())).collect();
+        let refused = align(&queries, &[apart]).unwrap_err().to_string();
+        assert!(refused.contains("1000 series on 10000 timestamps") && refused.contains("downsample"), "{refused}");
+    }
 }

@@ -5,7 +5,7 @@ use tidemark_dashboards::{
 };
 use tidemark_queue::{BrokerError, JobFilter, JobState, JobView, Page, QueueStats, Schedule, Timing, WorkerView};
 
-use tidemark_scheduler::next_times;
+use tidemark_scheduler::{SchedulerHandle, next_times};
 
 use super::Console;
 
@@ -53,7 +53,10 @@ impl Console {
         let now_ms = self.seams.clock.now_ms();
         let schedules = self.seams.broker.schedules().await?;
         let rows = schedules.iter().map(|schedule| schedule_row(schedule, now_ms)).collect();
-        Ok(ScheduleTable { leader: self.seams.scheduler_name.clone(), schedules: rows })
+        // The broker tells nobody but the leader who leads, so that of other processes nothing is known here.
+        let leads = self.seams.scheduler.as_ref().is_some_and(SchedulerHandle::leads);
+        let leader = if leads { self.seams.scheduler_name.clone() } else { String::new() };
+        Ok(ScheduleTable { leader, schedules: rows })
     }
 }
 

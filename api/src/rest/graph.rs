@@ -52,9 +52,9 @@ fn ask_failed(error: AskError) -> ApiError {
     let text = error.to_string();
     match error {
         AskError::Text(_) | AskError::Read(ReadError::UnknownName { .. }) => ApiError::bad_request(text),
-        AskError::TooLarge(_) | AskError::TooSlow | AskError::Evaluate(_) => ApiError::too_large(text),
+        AskError::TooLarge(_) | AskError::TooSlow(_) | AskError::Evaluate(_) => ApiError::too_large(text),
         AskError::Read(ReadError::Corrupt(_)) => ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, text),
-        AskError::Read(ReadError::Unavailable(_)) | AskError::Ending => ApiError::unavailable(text),
+        AskError::Read(ReadError::Unavailable(_)) | AskError::Busy(_) | AskError::Ending => ApiError::unavailable(text),
         AskError::Read(_) => ApiError::too_large(text),
     }
 }
