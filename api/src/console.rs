@@ -8,6 +8,7 @@ mod incidents;
 mod live;
 mod overview;
 mod routes;
+mod silence;
 mod tasks;
 mod topics;
 

@@ -12,6 +12,7 @@ mod command_line;
 mod conformance;
 mod disk_full;
 mod kill_nine;
+mod many_hosts;
 mod queries;
 mod shutdown;
 mod whole_way;

@@ -1,12 +1,19 @@
 //! Hosts, as the agent's metrics describe them: any series with a tag `host`.
+//!
+//! A table first finds out when each host was last heard of, chooses the rows, and asks for lines of the chosen alone:
+//! what it costs grows with the rows and hardly with the hosts, and the number of queries with neither.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, HashMap},
+};
 
 use tidemark_dashboards::{
     DiskUse, Fact, Graph, GraphQuery, HostFacts, HostIncidents, HostPage, HostRow, HostTable, HostVolumes,
     IncidentSummary, MetricRow, NetworkInterface, Status, Unit, Volume,
 };
 use tidemark_model::{LastPoint, SeriesSelector, TagMatch, TagPredicate, TimestampMs};
+use tidemark_query::GroupResult;
 
 use super::{
     Console,
@@ -19,33 +26,66 @@ const RECENT_MS: i64 = 10 * 60_000;
 const RECENT: &str = "20s";
 /// A host that was silent for longer is not listed any more.
 const LISTED_MS: i64 = 24 * 3_600_000;
-/// A host that was silent for longer is of unknown status: three intervals of the agent.
-const SILENT_MS: i64 = 30_000;
-/// Most hosts of a table.
-const ROWS_MAX: usize = 1_000;
+/// Most hosts of the table of all hosts, which is sent again and again.
+const ROWS_MAX: usize = 100;
+/// Most hosts of a table of those with a certain name.
+const FOUND_MAX: usize = 150;
+/// Longest list of hosts, in bytes, that is put into a query.
+const FILTER_BYTES_MAX: usize = 12 * 1024;
 /// Most metrics of a host's page.
 const METRICS_MAX: usize = 500;
 /// Width of a graph on the host page in pixels.
 const GRAPH_PX: u32 = 600;
 
-/// Values of one small line by host, and the newest of them.
+/// Values of one small line by host.
 type Lines = HashMap<String, Vec<Option<f64>>>;
+
+/// What is known of a host before its lines are asked for.
+struct Found {
+    host: String,
+    last_point_ms: TimestampMs,
+    status: Status,
+    problems: u32,
+}
 
 impl Console {
     /// The table of hosts whose name contains `search`, the worst first.
     pub(crate) async fn host_table(&self, search: &str) -> Result<HostTable, AskError> {
         let incidents = self.open_incidents().await;
-        let rows = self.host_rows(None, &incidents).await?;
-        let total = u32::try_from(rows.len()).unwrap_or(u32::MAX);
-        let rows = rows.into_iter().filter(|row| row.host.contains(search)).take(ROWS_MAX).collect();
-        Ok(HostTable { rows, total, search: search.to_owned(), base_url: self.base_url() })
+        let mut found = self.hosts_found(None, &incidents).await?;
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        let total = count(found.len());
+        found.retain(|found| found.host.contains(search));
+        let shown = if search.is_empty() { ROWS_MAX } else { FOUND_MAX };
+        let left_out = count(found.len().saturating_sub(shown));
+        found.truncate(shown);
+        let rows = self.host_rows(found).await?;
+        Ok(HostTable { rows, total, left_out, search: search.to_owned(), base_url: self.base_url() })
     }
 
-    /// Rows of all hosts or of one.
-    async fn host_rows(&self, host: Option<&str>, incidents: &[IncidentSummary]) -> Result<Vec<HostRow>, AskError> {
+    /// All hosts or one, the worst first.
+    async fn hosts_found(&self, host: Option<&str>, incidents: &[IncidentSummary]) -> Result<Vec<Found>, AskError> {
         let now_ms = self.seams.clock.now_ms();
         let seen = self.hosts_seen(host, now_ms).await?;
-        let filter = host.unwrap_or("*");
+        let silence = self.silence(&seen, now_ms).await?;
+        let by_host = problems_by_host(incidents);
+        let found = |(host, last_point_ms): (String, TimestampMs)| {
+            let (worst, problems) = by_host.get(host.as_str()).copied().unwrap_or_default();
+            let is_silent = silence.is_silent(&host, now_ms - last_point_ms);
+            Found { status: if is_silent { Status::Unknown } else { worst }, host, last_point_ms, problems }
+        };
+        let mut found: Vec<Found> = seen.into_iter().map(found).collect();
+        found.sort_by(|left, right| (Reverse(left.status), &left.host).cmp(&(Reverse(right.status), &right.host)));
+        Ok(found)
+    }
+
+    /// The rows of these hosts.
+    async fn host_rows(&self, found: Vec<Found>) -> Result<Vec<HostRow>, AskError> {
+        if found.is_empty() {
+            return Ok(Vec::new());
+        }
+        let hosts: Vec<&str> = found.iter().map(|found| found.host.as_str()).collect();
+        let filter = hosts_filter(&hosts);
         let cpu = self.lines(&format!("sum:{RECENT}-avg:rate{{dropcounter}}:os.cpu{{host={filter}}}")).await?;
         let used = self.lines(&format!("sum:{RECENT}-avg:os.mem.used{{host={filter}}}")).await?;
         let total = self.lines(&format!("sum:{RECENT}-last:os.mem.total{{host={filter}}}")).await?;
@@ -54,32 +94,28 @@ impl Console {
         };
         let (inward, outward) = (self.lines(&network("in")).await?, self.lines(&network("out")).await?);
         let load = self.lines(&format!("sum:{RECENT}-last:linux.loadavg_1_min{{host={filter}}}")).await?;
-        let mut disks = self.disks(host, now_ms).await?;
-        let mut rows: Vec<HostRow> = seen
-            .into_iter()
-            .map(|(host, last_point_ms)| {
-                let of = |lines: &Lines| lines.get(&host).cloned().unwrap_or_default();
-                let (of_used, of_total) = (of(&used), of(&total));
-                HostRow {
-                    status: status_of(&host, now_ms - last_point_ms, incidents),
-                    problems: problems_of(&host, incidents),
-                    last_point_ms: Some(last_point_ms),
-                    cpu_percent: newest(&of(&cpu)),
-                    recent_cpu_percent: of(&cpu),
-                    memory_used_bytes: newest(&of_used),
-                    memory_total_bytes: newest(&of_total),
-                    recent_memory_percent: percents(&of_used, newest(&of_total)),
-                    network_in: newest(&of(&inward)),
-                    network_out: newest(&of(&outward)),
-                    recent_network: sums(&of(&inward), &of(&outward)),
-                    load_1: newest(&of(&load)),
-                    disks: disks.remove(&host).unwrap_or_default(),
-                    host,
-                }
-            })
-            .collect();
-        rows.sort_by(|left, right| (right.status, &left.host).cmp(&(left.status, &right.host)));
-        Ok(rows)
+        let mut disks = self.disks(&hosts).await?;
+        let row = |Found { host, last_point_ms, status, problems }| {
+            let of = |lines: &Lines| lines.get(&host).cloned().unwrap_or_default();
+            let (of_used, of_total) = (of(&used), of(&total));
+            HostRow {
+                status,
+                problems,
+                last_point_ms: Some(last_point_ms),
+                cpu_percent: newest(&of(&cpu)),
+                recent_cpu_percent: of(&cpu),
+                memory_used_bytes: newest(&of_used),
+                memory_total_bytes: newest(&of_total),
+                recent_memory_percent: percents(&of_used, newest(&of_total)),
+                network_in: newest(&of(&inward)),
+                network_out: newest(&of(&outward)),
+                recent_network: sums(&of(&inward), &of(&outward)),
+                load_1: newest(&of(&load)),
+                disks: disks.remove(&host).unwrap_or_default(),
+                host,
+            }
+        };
+        Ok(found.into_iter().map(row).collect())
     }
 
     /// When each host was last heard of.
@@ -90,7 +126,7 @@ impl Console {
     ) -> Result<BTreeMap<String, TimestampMs>, AskError> {
         let mut seen = BTreeMap::new();
         for metric in ["os.cpu", "linux.loadavg_1_min", "os.mem.total"] {
-            for last in self.last(metric, host, now_ms - LISTED_MS).await? {
+            for last in self.last(metric, host.as_slice(), now_ms - LISTED_MS).await? {
                 if let Some(host) = last.series.key.tag("host") {
                     let newest = seen.entry(host.to_owned()).or_insert(last.point.timestamp);
                     *newest = last.point.timestamp.max(*newest);
@@ -100,9 +136,13 @@ impl Console {
         Ok(seen)
     }
 
-    /// The newest point of each series of a metric; none when nobody ever wrote it.
-    async fn last(&self, metric: &str, host: Option<&str>, since_ms: TimestampMs) -> Result<Vec<LastPoint>, AskError> {
-        let matches = host.map_or(TagMatch::Any, |host| TagMatch::OneOf(vec![host.to_owned()]));
+    /// The newest point of each series of a metric, of these hosts or, when there are none, of all; none when nobody ever
+    /// wrote it.
+    async fn last(&self, metric: &str, hosts: &[&str], since_ms: TimestampMs) -> Result<Vec<LastPoint>, AskError> {
+        let matches = match hosts {
+            [] => TagMatch::Any,
+            hosts => TagMatch::OneOf(hosts.iter().map(|&host| host.to_owned()).collect()),
+        };
         let selector = SeriesSelector::Tags {
             metric: Some(metric.to_owned()),
             predicates: vec![TagPredicate { key: "host".to_owned(), matches }],
@@ -115,18 +155,25 @@ impl Console {
         }
     }
 
-    /// The small lines of a query, by host.
+    /// The small lines of a query that groups by host, all on the same timestamps.
     async fn lines(&self, m: &str) -> Result<Lines, AskError> {
         let now_ms = self.seams.clock.now_ms();
         let window = Window { start_ms: now_ms - RECENT_MS, end_ms: now_ms };
-        let query = GraphQuery { m: m.to_owned(), label_tag: Some("host".to_owned()) };
-        let data = self.asker.graph_or_empty(&[query], window, GRAPH_PX).await?;
-        Ok(data.series.into_iter().map(|series| (series.label, series.values)).collect())
+        let groups = self.asker.groups(m, window).await?;
+        let times: BTreeSet<TimestampMs> = groups.iter().flat_map(|group| group.timestamps.iter().copied()).collect();
+        let line = |group: GroupResult| {
+            let host = group.tags.iter().find(|(key, _)| key == "host")?.1.clone();
+            let values: HashMap<_, _> = group.timestamps.iter().copied().zip(group.values.iter()).collect();
+            let value_at = |time| values.get(time).map(|value| value.as_f64()).filter(|value| value.is_finite());
+            Some((host, times.iter().map(value_at).collect()))
+        };
+        Ok(groups.into_iter().filter_map(line).collect())
     }
 
-    async fn disks(&self, host: Option<&str>, now_ms: TimestampMs) -> Result<HashMap<String, Vec<DiskUse>>, AskError> {
+    async fn disks(&self, hosts: &[&str]) -> Result<HashMap<String, Vec<DiskUse>>, AskError> {
         let mut disks: HashMap<String, Vec<DiskUse>> = HashMap::new();
-        for last in self.last("os.disk.fs.percent_free", host, now_ms - LISTED_MS).await? {
+        let since_ms = self.seams.clock.now_ms() - LISTED_MS;
+        for last in self.last("os.disk.fs.percent_free", hosts, since_ms).await? {
             let (Some(host), Some(mount)) = (last.series.key.tag("host"), last.series.key.tag("disk")) else {
                 continue;
             };
@@ -164,14 +211,15 @@ impl Console {
     /// The head of a host's page.
     pub(crate) async fn host_facts(&self, host: &str) -> Result<Option<HostFacts>, AskError> {
         let incidents = self.open_incidents().await;
-        let Some(row) = self.host_rows(Some(host), &incidents).await?.into_iter().next() else { return Ok(None) };
+        let found = self.hosts_found(Some(host), &incidents).await?;
+        let Some(row) = self.host_rows(found).await?.into_iter().next() else { return Ok(None) };
         let now_ms = self.seams.clock.now_ms();
         let mut facts = Vec::new();
-        if let Some(last) = self.last("os.system.uptime", Some(host), now_ms - LISTED_MS).await?.first() {
+        if let Some(last) = self.last("os.system.uptime", &[host], now_ms - LISTED_MS).await?.first() {
             let uptime = tidemark_dashboards::format_duration(last.point.value.as_f64() * 1000.0);
             facts.push(Fact { name: "uptime".to_owned(), text: uptime });
         }
-        let cores = self.last("linux.cpu.clock", Some(host), now_ms - LISTED_MS).await?.len();
+        let cores = self.last("linux.cpu.clock", &[host], now_ms - LISTED_MS).await?.len();
         if cores > 0 {
             facts.push(Fact { name: "processors".to_owned(), text: cores.to_string() });
         }
@@ -187,14 +235,14 @@ impl Console {
     pub(crate) async fn host_volumes(&self, host: &str) -> Result<HostVolumes, AskError> {
         let since = self.seams.clock.now_ms() - LISTED_MS;
         let mut volumes: BTreeMap<String, Volume> = BTreeMap::new();
-        for last in self.last("os.disk.fs.space_total", Some(host), since).await? {
+        for last in self.last("os.disk.fs.space_total", &[host], since).await? {
             volume(&mut volumes, &last, "disk").total_bytes = Some(last.point.value.as_f64());
         }
-        for last in self.last("os.disk.fs.space_used", Some(host), since).await? {
+        for last in self.last("os.disk.fs.space_used", &[host], since).await? {
             volume(&mut volumes, &last, "disk").used_bytes = Some(last.point.value.as_f64());
         }
-        let total = self.last("linux.disk.fs.inodes_total", Some(host), since).await?;
-        for used in self.last("linux.disk.fs.inodes_used", Some(host), since).await? {
+        let total = self.last("linux.disk.fs.inodes_total", &[host], since).await?;
+        for used in self.last("linux.disk.fs.inodes_used", &[host], since).await? {
             let same = |other: &&LastPoint| other.series.key.tag("mount") == used.series.key.tag("mount");
             let total = total.iter().find(same).map(|total| total.point.value.as_f64()).filter(|total| *total > 0.0);
             volume(&mut volumes, &used, "mount").inodes_used_percent =
@@ -289,16 +337,24 @@ fn volume<'a>(volumes: &'a mut BTreeMap<String, Volume>, last: &LastPoint, key: 
     volume
 }
 
-fn problems_of(host: &str, incidents: &[IncidentSummary]) -> u32 {
-    let about = |incident: &&IncidentSummary| incident.tags.iter().any(|tag| tag.key == "host" && tag.value == host);
-    u32::try_from(incidents.iter().filter(about).count()).unwrap_or(u32::MAX)
+/// The worst status and the number of open incidents about each host.
+fn problems_by_host(incidents: &[IncidentSummary]) -> HashMap<&str, (Status, u32)> {
+    let mut by_host: HashMap<&str, (Status, u32)> = HashMap::new();
+    for incident in incidents {
+        for tag in incident.tags.iter().filter(|tag| tag.key == "host") {
+            let (worst, problems) = by_host.entry(&tag.value).or_default();
+            *worst = incident.current.max(*worst);
+            *problems = problems.saturating_add(1);
+        }
+    }
+    by_host
 }
 
-fn status_of(host: &str, silent_ms: i64, incidents: &[IncidentSummary]) -> Status {
-    let about =
-        incidents.iter().filter(|incident| incident.tags.iter().any(|tag| tag.key == "host" && tag.value == host));
-    let worst = about.map(|incident| incident.current).max().unwrap_or_default();
-    if silent_ms > SILENT_MS { Status::Unknown } else { worst }
+/// A filter for these hosts. When their names are too long for a query it lets all hosts through, and what comes of
+/// others is not used.
+pub(super) fn hosts_filter(hosts: &[&str]) -> String {
+    let length: usize = hosts.iter().map(|host| host.len() + 1).sum();
+    if length > FILTER_BYTES_MAX { "*".to_owned() } else { format!("literal_or({})", hosts.join("|")) }
 }
 
 fn newest(values: &[Option<f64>]) -> Option<f64> {
@@ -383,4 +439,30 @@ fn graphs_of(host: &str, from: &str, window: Window) -> Vec<Graph> {
             vec![query(level("os.disk.fs.space_used", "disk=*"), Some("disk"))],
         ),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use tidemark_dashboards::Tag;
+
+    use super::*;
+
+    #[test]
+    fn the_worst_open_incident_of_a_host_is_its_status() {
+        let about = |host: &str, current| IncidentSummary {
+            tags: vec![Tag { key: "host".to_owned(), value: host.to_owned() }],
+            current,
+            ..IncidentSummary::default()
+        };
+        let incidents = [about("a", Status::Warning), about("b", Status::Warning), about("a", Status::Critical)];
+        let by_host = problems_by_host(&incidents);
+        assert_eq!((by_host["a"], by_host["b"]), ((Status::Critical, 2), (Status::Warning, 1)));
+    }
+
+    #[test]
+    fn a_filter_of_too_many_names_lets_all_hosts_through() {
+        assert_eq!(hosts_filter(&["a", "b"]), "literal_or(a|b)");
+        let long = "x".repeat(250);
+        assert_eq!(hosts_filter(&[long.as_str(); 60]), "*");
+    }
 }

@@ -1,7 +1,7 @@
 //! The front page.
 
 use tidemark_alert::book::IncidentFilter;
-use tidemark_dashboards::{Attention, GraphQuery, IngestHealth, OverviewPage, RecentEvent, RecentEvents};
+use tidemark_dashboards::{Attention, GraphQuery, HostTable, IngestHealth, OverviewPage, RecentEvent, RecentEvents};
 
 use super::{
     Console,
@@ -21,9 +21,14 @@ const RECENT_MS: i64 = 10 * 60_000;
 impl Console {
     /// The page `/`.
     pub(crate) async fn overview_page(&self) -> Result<OverviewPage, PageError> {
+        Ok(OverviewPage { hosts: self.host_table("").await?, ..self.beside_hosts().await? })
+    }
+
+    /// The page without its hosts, which cost more than the rest and need not be looked at as often.
+    pub(super) async fn beside_hosts(&self) -> Result<OverviewPage, PageError> {
         Ok(OverviewPage {
             attention: self.attention().await?,
-            hosts: self.host_table("").await?,
+            hosts: HostTable::default(),
             events: self.recent_events().await?,
             ingest: self.ingest_health().await?,
         })

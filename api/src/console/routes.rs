@@ -70,6 +70,9 @@ pub(crate) enum PageError {
     Incidents(#[from] BookError),
     #[error("{0}")]
     Render(#[from] RenderError),
+    /// A part that is shared with another topic could not be made.
+    #[error("{0}")]
+    Part(String),
 }
 
 async fn overview(request: HttpRequest, console: Data<Console>, parameters: web::Query<Parameters>) -> HttpResponse {
@@ -234,6 +237,7 @@ async fn failure(request: &HttpRequest, console: &Console, error: PageError) -> 
         PageError::Ask(error @ AskError::Text(_)) => (StatusCode::BAD_REQUEST, "not a query", error.to_string()),
         PageError::Ask(error @ AskError::TooLarge(_)) => (StatusCode::PAYLOAD_TOO_LARGE, "too much", error.to_string()),
         PageError::Ask(error) => (StatusCode::SERVICE_UNAVAILABLE, "no answer", error.to_string()),
+        PageError::Part(text) => (StatusCode::SERVICE_UNAVAILABLE, "no answer", text),
         PageError::Broker(error) => (StatusCode::SERVICE_UNAVAILABLE, "the broker does not answer", error.to_string()),
         PageError::Render(error) => return render_failure(&error),
         PageError::Incidents(error) => (StatusCode::SERVICE_UNAVAILABLE, "incidents cannot be read", error.to_string()),

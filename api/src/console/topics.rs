@@ -1,6 +1,12 @@
 //! What a tab can subscribe to, and the parts of pages that belong to it.
 
-use std::{collections::HashMap, str::FromStr, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
+    str::FromStr,
+    sync::Arc,
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 use thiserror::Error;
@@ -10,6 +16,8 @@ use super::{Console, live::Fragments, routes::PageError};
 
 /// How long a rendered topic serves further tabs.
 const FRESH: Duration = Duration::from_millis(1_500);
+/// How long topics about hosts do while no incident changes: the interval of an agent.
+const HOSTS_FRESH: Duration = Duration::from_secs(10);
 /// Topics that are kept rendered; beyond that those that nobody asks for go first.
 const TOPICS_MAX: usize = 1_000;
 
@@ -58,7 +66,16 @@ impl FromStr for Topic {
 pub(super) struct TopicCache(Mutex<HashMap<Topic, Arc<Slot>>>);
 
 #[derive(Default)]
-struct Slot(tokio::sync::Mutex<Option<(Duration, Fragments)>>);
+struct Slot(tokio::sync::Mutex<Option<Rendered>>);
+
+/// A topic as it was rendered.
+struct Rendered {
+    /// When, by the monotonic clock.
+    at: Duration,
+    /// What was open then; see [`Console::fingerprint`].
+    fingerprint: u64,
+    fragments: Fragments,
+}
 
 impl Console {
     /// The parts of pages that belong to a topic, rendered at most a moment ago.
@@ -72,21 +89,42 @@ impl Console {
         };
         let mut rendered = slot.0.lock().await;
         let now = self.seams.clock.monotonic();
-        if let Some((at, fragments)) = rendered.as_ref()
-            && now.saturating_sub(*at) < FRESH
+        let young = |rendered: &&Rendered, fresh| now.saturating_sub(rendered.at) < fresh;
+        if let Some(rendered) = rendered.as_ref().filter(|rendered| young(rendered, FRESH)) {
+            return Arc::clone(&rendered.fragments);
+        }
+        let is_about_hosts = matches!(topic, Topic::Hosts | Topic::Host(_));
+        let fingerprint = if is_about_hosts { self.fingerprint().await } else { 0 };
+        if let Some(rendered) = rendered.as_ref().filter(|rendered| is_about_hosts && young(rendered, HOSTS_FRESH))
+            && rendered.fingerprint == fingerprint
         {
-            return Arc::clone(fragments);
+            return Arc::clone(&rendered.fragments);
         }
         let fragments: Fragments = Arc::new(self.render(topic).await.map_err(|error| error.to_string()));
-        *rendered = Some((now, Arc::clone(&fragments)));
+        *rendered = Some(Rendered { at: now, fingerprint, fragments: Arc::clone(&fragments) });
         fragments
+    }
+
+    /// Another number whenever incidents open, close or change.
+    async fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        for incident in self.open_incidents().await {
+            (incident.id, incident.current as u8, incident.acknowledged_by.is_some()).hash(&mut hasher);
+        }
+        hasher.finish()
     }
 
     async fn render(&self, topic: &Topic) -> Result<Vec<(&'static str, String)>, PageError> {
         match topic {
             Topic::Overview => {
-                let page = self.overview_page().await?;
-                self.html(&[&page.attention, &page.hosts, &page.events, &page.ingest])
+                let beside = self.beside_hosts().await?;
+                let mut fragments = self.html(&[&beside.attention, &beside.events, &beside.ingest])?;
+                // The same table for both topics. It waits for the hosts' lock, and whoever has that waits for no other.
+                match Box::pin(self.fragments(&Topic::Hosts)).await.as_ref() {
+                    Ok(hosts) => fragments.extend(hosts.iter().cloned()),
+                    Err(error) => return Err(PageError::Part(error.clone())),
+                }
+                Ok(fragments)
             }
             Topic::Hosts => self.html(&[&self.host_table("").await?]),
             Topic::Host(host) => {

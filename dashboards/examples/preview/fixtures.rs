@@ -131,7 +131,13 @@ fn host_table() -> HostTable {
         ..HostRow::default()
     };
     rows.insert(3, silent);
-    HostTable { total: 12, rows, search: String::new(), base_url: "http://127.0.0.1:4242".to_owned() }
+    HostTable {
+        total: 12,
+        left_out: 12 - u32::try_from(rows.len()).unwrap_or(12),
+        rows,
+        search: String::new(),
+        base_url: "http://127.0.0.1:4242".to_owned(),
+    }
 }
 
 fn event(minutes: i64, kind: &str, text: &str, href: &str) -> RecentEvent {

@@ -19,6 +19,8 @@ pub struct HostTable {
     pub rows: Vec<HostRow>,
     /// How many hosts there are in all, listed or not.
     pub total: u32,
+    /// How many more hosts have such a name than are listed.
+    pub left_out: u32,
     /// What host names must contain to be listed; empty lists all.
     pub search: String,
     /// The address that agents send to, such as `http://127.0.0.1:4242`, for the command of an empty table.
