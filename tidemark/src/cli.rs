@@ -9,10 +9,8 @@ use crate::config::{LogFormat, Sources};
 /// Collects, queues, stores, queries, alerts on and shows time series.
 #[derive(Debug, Parser)]
 #[command(name = "tidemark", version, max_term_width = 100)]
-#[command(
-    after_help = "Every setting can also come from a variable (TIDEMARK_LISTEN, TIDEMARK_LIMITS__BODY_BYTES) or from \
-    tidemark.toml.\nExit codes: 0 ok, 1 failed, 2 wrong usage, 3 a check found problems."
-)]
+#[command(after_help = "Settings can also come from variables (TIDEMARK_LISTEN, TIDEMARK_LIMITS__BODY_BYTES) or from \
+    tidemark.toml; lists of tables ([[auth.tokens]], [[collect]]) only from tidemark.toml.\nExit codes: 0 ok, 1 failed, 2 wrong usage, 3 a check found problems.")]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -79,7 +77,7 @@ pub(crate) struct ServeOptions {
     /// What this process does, of api, worker, scheduler, agent [default: all].
     #[arg(long, value_name = "ROLES")]
     roles: Option<String>,
-    /// Where jobs wait: `embedded` or `redis://HOST:PORT` [default: embedded].
+    /// Where jobs wait: `embedded` or `redis://HOST:PORT`, without TLS for now [default: embedded].
     #[arg(long, value_name = "URL")]
     broker: Option<String>,
     /// Where points are kept: `embedded` [default: embedded].

@@ -3,11 +3,15 @@
 //! Everything is parsed into validated types here; nothing below the binary reads the environment.
 
 mod layers;
+mod masked;
 mod quantities;
 mod settings;
+mod validate;
 
 pub(crate) use layers::{Sources, load};
+pub(crate) use masked::masked;
 pub(crate) use quantities::{Bytes, Span};
 pub(crate) use settings::{
-    AgentSettings, AuthSettings, BrokerUrl, CollectTarget, LimitSettings, LogFormat, Role, Settings, StoreUrl,
+    AgentSettings, AuthSettings, BrokerUrl, CONCURRENCY_MAX, CollectTarget, LimitSettings, LogFormat, Role, Settings,
+    StoreUrl, WorkerSettings,
 };

@@ -14,7 +14,7 @@ use clap::Parser;
 
 use crate::cli::{Cli, Command};
 
-/// A check found problems (DESIGN: exit codes).
+/// A check found problems; `--help` lists the exit codes.
 const EXIT_PROBLEMS: u8 = 3;
 
 fn main() -> ExitCode {

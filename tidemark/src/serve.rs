@@ -7,6 +7,8 @@ mod exposure;
 mod figures;
 mod handlers;
 mod jobs;
+mod problems;
+mod queues;
 mod readiness;
 mod scheduling;
 mod self_metrics;
@@ -26,23 +28,30 @@ use tidemark_workers::WorkFigures;
 use tokio::task::JoinHandle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub(crate) use self::{agent_options::agent_options, data_folder::DataFolder, signals::EndSignals};
+pub(crate) use self::{
+    agent_options::agent_options,
+    data_folder::DataFolder,
+    problems::{problems, refuse},
+    signals::EndSignals,
+};
 use self::{
     api_options::{api_options, read_limits},
     handlers::Alerting,
-    jobs::Jobs,
+    jobs::{Jobs, STOP_EXTRA},
     self_metrics::SelfMetrics,
 };
 use crate::{
-    config::{Role, Settings, Span},
+    config::{Role, Settings},
     demo, logging,
 };
 
+/// How long the broker may take to finish what is on its way.
+const BROKER_CLOSE: Duration = Duration::from_secs(1);
+
 /// Serves until told to end.
 pub(crate) fn run(settings: Settings, demo: bool) -> anyhow::Result<ExitCode> {
+    refuse(&problems(&settings))?;
     logging::start(&settings)?;
-    exposure::check(&settings)?;
-    check_roles(&settings)?;
     let threads = std::thread::available_parallelism().map_or(2, NonZeroUsize::get).max(2);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)
@@ -51,16 +60,6 @@ pub(crate) fn run(settings: Settings, demo: bool) -> anyhow::Result<ExitCode> {
         .build()
         .context("start the threads")?;
     runtime.block_on(serve(settings, demo))
-}
-
-/// With the embedded store, whoever takes points must also write them.
-fn check_roles(settings: &Settings) -> anyhow::Result<()> {
-    for role in [Role::Api, Role::Worker] {
-        if !settings.roles.contains(&role) {
-            bail!("the embedded store belongs to one process, which needs at least the roles `api` and `worker`");
-        }
-    }
-    Ok(())
 }
 
 async fn serve(settings: Settings, demo: bool) -> anyhow::Result<ExitCode> {
@@ -83,14 +82,17 @@ async fn serve(settings: Settings, demo: bool) -> anyhow::Result<ExitCode> {
     ending.cancel();
     let shutdown = opened.settings.shutdown.clone();
     let orderly = async {
-        step("requests, scheduler and agent", shutdown.requests, parts.wait()).await;
-        step("jobs", shutdown.jobs, opened.jobs.stop()).await;
+        // The server gives open requests this time, at least a second, and then the work that they left behind.
+        let requests = shutdown.requests.0.max(Duration::from_secs(1)) + shutdown.requests.0;
+        step("requests, scheduler and agent", requests, parts.wait()).await;
+        step("jobs", shutdown.jobs.0 + STOP_EXTRA, opened.jobs.stop()).await;
     };
     tokio::select! {
         () = orderly => {}
         signal = signals.next() => tracing::warn!(signal, "hurried: requests and jobs may be unfinished"),
     }
-    step("the flush of the store", shutdown.flush, opened.store.close()).await;
+    step("the end of the broker", BROKER_CLOSE, opened.jobs.close()).await;
+    step("the flush of the store", shutdown.flush.0, opened.store.close()).await;
     if serving.task.is_finished() {
         serving.task.await?.context("serve requests")?;
     }
@@ -155,10 +157,16 @@ impl Opened {
         });
         let console = Console::new(self.console_seams(&sources, scheduler.as_ref()), base_url)?;
         let readiness = readiness::OfProcess { broker: Arc::clone(&jobs.broker), engine: Arc::clone(&self.engine) };
-        jobs.work(settings, host, clock, handlers::of(store, jobs, alerting, clock)?, work)?;
+        jobs.work(settings, host, clock, handlers::of(store, jobs, alerting, clock, work)?, work)?;
         if let Some(scheduler) = scheduler {
-            scheduling::ensure(&jobs.broker, settings, &alerting.rules).await?;
-            parts.spawn(scheduler.run(ending.clone()));
+            let schedules = scheduling::wanted(settings, &alerting.rules)?;
+            let written = scheduling::ensure(Arc::clone(&jobs.broker), schedules, ending.clone());
+            let ending = ending.clone();
+            parts.spawn(async move {
+                if written.await {
+                    scheduler.run(ending).await;
+                }
+            });
         }
         if settings.roles.contains(&Role::Agent) {
             let metadata = Arc::new(store.clone());
@@ -238,11 +246,10 @@ fn announce(address: SocketAddr) -> anyhow::Result<()> {
     writeln!(out, "tidemark ready on http://{address}").and_then(|()| out.flush()).context("write the ready line")
 }
 
-/// Waits for a part to end, at most until its deadline, and says who is late.
-async fn step(name: &str, deadline: Span, ending: impl Future<Output = ()>) {
+/// Waits for a part to end, at most for so long, and says who is late.
+async fn step(name: &str, longest: Duration, ending: impl Future<Output = ()>) {
     // The parts have deadlines of their own, which are to be noticed first.
-    let grace = deadline.0 + Duration::from_secs(2);
-    if tokio::time::timeout(grace, ending).await.is_err() {
-        tracing::warn!(%deadline, "late at the end: {name}");
+    if tokio::time::timeout(longest + Duration::from_secs(1), ending).await.is_err() {
+        tracing::warn!(?longest, "late at the end: {name}");
     }
 }

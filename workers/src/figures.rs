@@ -47,6 +47,7 @@ pub struct WorkFigures {
     stale: AtomicU64,
     settle_failures: AtomicU64,
     fetch_failures: AtomicU64,
+    points_refused: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -68,6 +69,8 @@ pub struct WorkSnapshot {
     pub stale: u64,
     /// Calls to the broker that failed and were made again.
     pub broker_failures: u64,
+    /// Points of `write` jobs that the store refused for good, such as those of new series over a limit.
+    pub points_refused: u64,
 }
 
 /// Figures of one kind.
@@ -144,6 +147,10 @@ impl WorkFigures {
         self.fetch_failures.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(crate) fn points_refused(&self, count: u64) {
+        self.points_refused.fetch_add(count, Ordering::Relaxed);
+    }
+
     /// Attempts begun, of all kinds.
     #[must_use]
     pub fn attempts(&self) -> u64 {
@@ -158,6 +165,7 @@ impl WorkFigures {
         WorkSnapshot {
             kinds: seen.map(|(kind, counters)| counters.snapshot(kind)).collect(),
             stale: self.stale.load(Ordering::Relaxed),
+            points_refused: self.points_refused.load(Ordering::Relaxed),
             broker_failures: self.settle_failures.load(Ordering::Relaxed) + self.fetch_failures.load(Ordering::Relaxed),
         }
     }

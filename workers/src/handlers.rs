@@ -3,6 +3,7 @@
 pub(crate) mod collect;
 pub(crate) mod evaluate;
 pub(crate) mod notify;
+mod refusal_log;
 pub(crate) mod rollup;
 pub(crate) mod write;
 mod write_receipt;

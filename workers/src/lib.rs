@@ -9,11 +9,12 @@
 //! # use tidemark_queue::{Broker, JobKind, WorkerId};
 //! # use tidemark_workers::*;
 //! # async fn example(broker: Arc<dyn Broker>, store: Arc<dyn PointSink>, stop: tokio_util::sync::CancellationToken) {
-//! let handlers = Handlers::new().with(JobKind::Write, Arc::new(WriteHandler::new(store)));
+//! let (figures, clock) = (Arc::new(WorkFigures::new()), Arc::new(SystemClock::new()));
+//! let write = WriteHandler::new(store, figures.clone(), clock.clone());
+//! let handlers = Handlers::new().with(JobKind::Write, Arc::new(write));
 //! let options = PoolOptions::new(WorkerId::new("ams1-worker-1"))
 //!     .with_queue(QueueOptions::new(JobKind::Write.default_queue(), 8));
-//! let figures = Arc::new(WorkFigures::new());
-//! let pool = WorkerPool::new(options, broker, Arc::new(SystemClock::new()), handlers, figures);
+//! let pool = WorkerPool::new(options, broker, clock, handlers, figures);
 //! let report = pool.run(stop).await;
 //! # }
 //! ```

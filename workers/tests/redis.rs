@@ -11,7 +11,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use brokers::RedisServer;
 use support::{RunningPool, eventually, job, options, scripted};
 use tidemark_model::{Clock, SystemClock};
-use tidemark_queue::{Broker, BrokerError, BrokerOptions, JobKind, NewJob};
+use tidemark_queue::{Broker, BrokerError, BrokerOptions, JobKind, NewJob, RedisBroker, RedisOptions};
 use tidemark_workers::JobOutput;
 
 macro_rules! server {
@@ -127,4 +127,29 @@ async fn a_server_that_may_lose_jobs_is_reported() {
     assert!(health.warnings[1].starts_with("`maxmemory-policy` is `allkeys-lru`"), "{:?}", health.warnings);
     let careful = server!();
     assert_eq!(careful.broker(BrokerOptions::default()).health().await.warnings, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn the_queues_belong_to_the_store_that_came_first() {
+    let mut server = server!();
+    let broker = |store: Option<&str>| {
+        let redis = RedisOptions { store: store.map(str::to_owned), ..RedisOptions::new(&server.url()) };
+        RedisBroker::new(redis, BrokerOptions::default(), Arc::new(SystemClock::new())).unwrap()
+    };
+    let (first, again, second, without) = (broker(Some("a")), broker(Some("a")), broker(Some("b")), broker(None));
+    first.push(vec![job("x")]).await.unwrap();
+    again.push(vec![job("x")]).await.unwrap();
+    without.push(vec![job("x")]).await.unwrap();
+    let error = second.push(vec![job("y")]).await.unwrap_err();
+    assert!(matches!(&error, BrokerError::OtherStore(text) if text.contains("`tidemark:store`")), "{error}");
+    assert!(!second.health().await.reachable);
+    // What stands behind a new connection is looked at again.
+    server.command(&["SET", "tidemark:store", "b"]);
+    server.kill();
+    server.restart().await;
+    eventually("the first store is refused", || async {
+        matches!(first.push(vec![job("z")]).await, Err(BrokerError::OtherStore(_)))
+    })
+    .await;
+    eventually("the second store is let in", || async { second.push(vec![job("y")]).await.is_ok() }).await;
 }

@@ -144,11 +144,14 @@ async fn a_direct_write_that_panics_or_hangs_is_unknown_and_others_go_on() {
     direct.running.await.unwrap();
 }
 
-fn write_pool(broker: Arc<dyn Broker>, store: Arc<Store>) -> RunningPool {
+/// A pool of writers, and where they count.
+fn write_pool(broker: Arc<dyn Broker>, store: Arc<dyn PointSink>) -> (RunningPool, Arc<WorkFigures>) {
     let options = PoolOptions::new(WorkerId::new("w")).with_queue(QueueOptions::new(JobKind::Write.default_queue(), 4));
     let options = PoolOptions { sweep_every: Duration::from_millis(10), ..options };
-    let handlers = Handlers::new().with(JobKind::Write, Arc::new(WriteHandler::new(store)));
-    RunningPool::start_with(options, broker, handlers)
+    let figures = Arc::new(WorkFigures::new());
+    let handler = WriteHandler::new(store, figures.clone(), Arc::new(SystemClock::new()));
+    let handlers = Handlers::new().with(JobKind::Write, Arc::new(handler));
+    (RunningPool::start_with(options, broker, handlers), figures)
 }
 
 #[tokio::test]
@@ -159,7 +162,7 @@ async fn a_queued_write_is_answered_at_once_and_stored_soon() {
     let outcome = sink.write(batch(&["cpu", "mem"])).await;
     assert_eq!(outcome, WriteOutcome::Done(WriteReceipt { stored: 2, refused: Vec::new() }));
     assert!(store.batches.lock().is_empty());
-    let pool = write_pool(broker, store.clone());
+    let (pool, _) = write_pool(broker, store.clone());
     eventually("stored", || async { store.batches.lock().len() == 1 }).await;
     assert_eq!(store.batches.lock()[0], batch(&["cpu", "mem"]));
     pool.stop().await;
@@ -171,16 +174,38 @@ async fn a_write_that_is_awaited_is_answered_with_the_receipt_of_the_store() {
     let store = Store::new(100);
     // The first attempt loses track; writing again is harmless.
     store.failures.store(1, Ordering::SeqCst);
-    let pool = write_pool(broker.clone(), store.clone());
+    let (pool, figures) = write_pool(broker.clone(), store.clone());
     let queued = BrokerPointSink::new(broker.clone(), WriteAnswer::WhenQueued);
     let sink = queued.answering(WriteAnswer::WhenDone(Duration::from_secs(10)));
     let WriteOutcome::Done(receipt) = sink.write(batch(&["new.one", "cpu"])).await else { panic!() };
     assert_eq!((receipt.stored, receipt.refused.len()), (1, 1));
     assert_eq!((receipt.refused[0].0, receipt.refused[0].1.message.as_str()), (0, "series limit reached"));
+    assert_eq!(figures.snapshot().points_refused, 1);
     pool.stop().await;
     let hasty = queued.answering(WriteAnswer::WhenDone(Duration::from_millis(10)));
     let WriteOutcome::Unknown(reason) = hasty.write(batch(&["cpu"])).await else { panic!() };
     assert!(reason.ends_with("is queued and not done after 10ms"), "{reason}");
+}
+
+/// A store that takes nothing.
+struct Full;
+
+impl PointSink for Full {
+    fn write(&self, _batch: PointBatch) -> BoxFuture<'_, WriteOutcome> {
+        let refusal = WriteRefusal::new(RefusalReason::Limit, "too many points");
+        Box::pin(async { WriteOutcome::Refused(refusal) })
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_is_awaited_and_refused_as_a_whole_is_refused() {
+    let broker = broker(Duration::from_secs(30));
+    let (pool, figures) = write_pool(broker.clone(), Arc::new(Full));
+    let sink = BrokerPointSink::new(broker, WriteAnswer::WhenDone(Duration::from_secs(10)));
+    let outcome = sink.write(batch(&["cpu", "mem"])).await;
+    assert_eq!(outcome, WriteOutcome::Refused(WriteRefusal::new(RefusalReason::Limit, "too many points")));
+    assert_eq!(figures.snapshot().points_refused, 2);
+    pool.stop().await;
 }
 
 #[tokio::test]
@@ -212,7 +237,7 @@ async fn a_job_with_bytes_that_are_no_batch_is_discarded_and_the_worker_goes_on(
     let bad = broker.push(vec![NewJob::from_bytes(JobKind::Write, bytes.into())]).await.unwrap()[0].id();
     let junk = NewJob { attempts_max: 1, ..NewJob::from_bytes(JobKind::Write, "junk".into()) };
     let junk = broker.push(vec![junk]).await.unwrap()[0].id();
-    let pool = write_pool(broker.clone(), store.clone());
+    let (pool, _) = write_pool(broker.clone(), store.clone());
     let sink = BrokerPointSink::new(broker.clone(), WriteAnswer::WhenDone(Duration::from_secs(10)));
     assert!(matches!(sink.write(batch(&["cpu"])).await, WriteOutcome::Done(_)));
     for (id, expect) in [(bad, "illegal name"), (junk, "malformed")] {

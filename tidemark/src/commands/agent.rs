@@ -12,13 +12,14 @@ use tokio_util::sync::CancellationToken;
 use super::print;
 use crate::{
     cli::{AgentCommand, AgentOptions, Output, OutputOptions},
-    config::Settings,
+    config::{Settings, masked},
     logging,
-    serve::{DataFolder, EndSignals, agent_options},
+    serve::{DataFolder, EndSignals, agent_options, refuse},
 };
 
 /// Runs an agent, or looks at its collectors.
 pub(crate) fn run(options: &AgentOptions, settings: Settings) -> anyhow::Result<ExitCode> {
+    refuse(&settings.validate())?;
     logging::start(&settings)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
@@ -37,7 +38,7 @@ fn remote_sink(settings: &Settings) -> anyhow::Result<Arc<RemoteSink>> {
         bail!("name the server to send to: --to http://HOST:4242, or setting agent.to");
     }
     let mut remote =
-        RemoteOptions::new(Url::parse(&agent.to).with_context(|| format!("setting agent.to `{}`", agent.to))?);
+        RemoteOptions::new(Url::parse(&agent.to).with_context(|| format!("setting agent.to `{}`", masked(&agent.to)))?);
     remote.token = Some(agent.token.clone()).filter(|token| !token.is_empty());
     if !agent.proxy.is_empty() {
         remote.proxy = Some(Url::parse(&agent.proxy).context("setting agent.proxy")?);
@@ -59,7 +60,7 @@ async fn send(settings: Settings) -> anyhow::Result<ExitCode> {
     let (agent, _) = Agent::new(options, clock, points, metadata)?;
     let mut signals = EndSignals::listen()?;
     let stop = CancellationToken::new();
-    tracing::info!(to = settings.agent.to, "the agent is collecting");
+    tracing::info!(to = masked(&settings.agent.to), "the agent is collecting");
     let running = agent.run(stop.clone());
     tokio::pin!(running);
     tokio::select! {

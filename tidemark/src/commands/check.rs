@@ -11,6 +11,7 @@ use crate::{
     EXIT_PROBLEMS,
     cli::{CheckOptions, Output},
     config::Settings,
+    serve,
 };
 
 /// Checks the configuration, then the rules, and says everything that is wrong.
@@ -18,10 +19,12 @@ pub(crate) fn run(options: &CheckOptions, settings: anyhow::Result<Settings>) ->
     let mut problems: Vec<String> = Vec::new();
     let mut paths = options.paths.clone();
     match settings {
-        Ok(settings) if paths.is_empty() && !settings.alert.rules.as_os_str().is_empty() => {
-            paths.push(settings.alert.rules);
+        Ok(settings) => {
+            problems.extend(serve::problems(&settings));
+            if paths.is_empty() && !settings.alert.rules.as_os_str().is_empty() {
+                paths.push(settings.alert.rules);
+            }
         }
-        Ok(_) => {}
         Err(error) => problems.push(format!("{error:#}")),
     }
     let mut rules = 0;

@@ -7,7 +7,7 @@ use anyhow::Context;
 use super::print;
 use crate::cli::TokenCommand;
 
-/// Makes a token: `tdm_<random>_<check>`, shown once; the server keeps its hash.
+/// Makes a token: `tdm_<kind>_<random>_<check>`, shown once; the server keeps its hash.
 pub(crate) fn run(command: &TokenCommand) -> anyhow::Result<ExitCode> {
     let TokenCommand::Create { name, roles } = command;
     let kinds: Vec<_> = roles.iter().map(|role| role.parse()).collect::<Result<_, _>>()?;

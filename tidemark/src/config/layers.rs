@@ -14,6 +14,9 @@ const NOT_SETTINGS: [&str; 3] = ["TIDEMARK_CONFIG", "TIDEMARK_URL", "TIDEMARK_TO
 /// Read when it is there and no other file is named.
 const DEFAULT_FILE: &str = "tidemark.toml";
 
+/// Parts of the names of settings whose values nobody is to see.
+const SECRETS: [&str; 4] = ["token", "proxy", "sha256", "password"];
+
 /// Where settings come from, the strongest last.
 #[derive(Debug, Default)]
 pub(crate) struct Sources {
@@ -31,8 +34,8 @@ pub(crate) fn load(sources: &Sources) -> anyhow::Result<Settings> {
     let mut merged = Table::new();
     if let Some((path, text)) = read_file(sources.file.as_ref())? {
         let origin = || format!("configuration file {}", path.display());
-        toml::from_str::<Settings>(&text).with_context(origin)?;
-        merged = toml::from_str(&text).with_context(origin)?;
+        merged = toml::from_str(&text).map_err(|error| sentence(&error, &text)).with_context(origin)?;
+        toml::from_str::<Settings>(&text).map_err(|error| sentence(&error, &text)).with_context(origin)?;
     }
     for (name, text) in &sources.variables {
         let Some(setting) = name.strip_prefix(PREFIX).filter(|_| !NOT_SETTINGS.contains(&name.as_str())) else {
@@ -46,6 +49,24 @@ pub(crate) fn load(sources: &Sources) -> anyhow::Result<Settings> {
         set(&mut merged, &kinds, &path, text).with_context(|| format!("option --{name}"))?;
     }
     Ok(merged.try_into()?)
+}
+
+/// What is wrong in a file and where, without showing the line as TOML's own text does: it may hold a token.
+fn sentence(error: &toml::de::Error, text: &str) -> anyhow::Error {
+    let Some(before) = error.span().and_then(|span| text.get(..span.start)) else {
+        return anyhow::anyhow!("{}", error.message());
+    };
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    let key = text.lines().nth(line - 1).and_then(|line| line.split_once('=')).map(|(key, _)| key.trim());
+    let is_secret = key.is_some_and(|key| SECRETS.iter().any(|secret| key.contains(secret)));
+    let message = match error.message() {
+        // The message has the value.
+        message if is_secret && message.contains('"') => "invalid type or form",
+        message => message,
+    };
+    let key = key.filter(|key| !key.contains(['"', '\''])).map(|key| format!(" (`{key}`)")).unwrap_or_default();
+    anyhow::anyhow!("line {line}, column {column}{key}: {message}")
 }
 
 fn read_file(named: Option<&PathBuf>) -> anyhow::Result<Option<(PathBuf, String)>> {
@@ -167,6 +188,23 @@ mod tests {
         check(None, Some(("TIDEMARK_LIMITS__BODY_BYTES", "64")), &["TIDEMARK_LIMITS__BODY_BYTES", "64MiB"]);
         check(None, Some(("TIDEMARK_LIMTS__BODY", "64")), &["no such setting: `limts`"]);
         check(None, Some(("TIDEMARK_BROKER", "amqp://x")), &["TIDEMARK_BROKER", "redis://"]);
+        check(Some("broker = 5"), None, &["line 1, column 10 (`broker`): invalid type"]);
+        check(None, Some(("TIDEMARK_BROKER", "rediss://h")), &["TLS to Redis is not there yet"]);
         check(None, Some(("TIDEMARK_ROLES", "api,wroker")), &["TIDEMARK_ROLES", "wroker"]);
+    }
+
+    #[test]
+    fn no_error_shows_a_secret() {
+        let check = |file: Option<&str>, variable: Option<(&str, &str)>| {
+            let (sources, _folder) = sources(file, &variable.into_iter().collect::<Vec<_>>(), &[]);
+            let error = format!("{:#}", load(&sources).unwrap_err());
+            assert!(!error.contains("hunter2"), "{error}");
+        };
+        check(Some("[agent]\ntoken = \"hunter2"), None);
+        check(Some("[agent]\ntoken = [\"hunter2\"]"), None);
+        check(Some("[agent]\ntokn = \"hunter2\""), None);
+        check(Some("[auth]\ntokens = \"hunter2\""), None);
+        check(Some("broker = \"rediss://:hunter2@h\""), None);
+        check(None, Some(("TIDEMARK_BROKER", "amqp://me:hunter2@h")));
     }
 }

@@ -1,11 +1,14 @@
 //! Every setting, its default and what it means.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::bail;
 use serde::{Deserialize, Serialize};
 
-use super::{Bytes, Span};
+use super::{Bytes, Span, masked};
+
+/// Most jobs of one queue at one time.
+pub(crate) const CONCURRENCY_MAX: usize = 10_000;
 
 /// All settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,7 +23,7 @@ pub(crate) struct Settings {
     pub(crate) public_url: String,
     /// What this process does: `api`, `worker`, `scheduler`, `agent`.
     pub(crate) roles: Vec<Role>,
-    /// `embedded` or `redis://…`.
+    /// `embedded` or `redis://…`; TLS to Redis is not there yet. Each embedded store needs a Redis database of its own.
     pub(crate) broker: BrokerUrl,
     /// `embedded`.
     pub(crate) store: StoreUrl,
@@ -218,13 +221,13 @@ pub(crate) struct AgentSettings {
     pub(crate) interval: Span,
     /// Folder of external collectors, with one numeric folder for each interval in seconds; empty for none.
     pub(crate) collectors: PathBuf,
-    /// Server to send to (`tidemark agent`).
+    /// Server to send to. Only for `tidemark agent`, like the next three: the agent in `serve` writes into its own store.
     pub(crate) to: String,
-    /// Token for that server.
+    /// Token for that server. Only for `tidemark agent`.
     pub(crate) token: String,
-    /// Proxy to send through, with user and password if it wants them.
+    /// Proxy to send through, with user and password if it wants them. Only for `tidemark agent`.
     pub(crate) proxy: String,
-    /// Most bytes of the spool on disk.
+    /// Most bytes of the spool on disk. Only for `tidemark agent`.
     pub(crate) spool: Bytes,
 }
 
@@ -240,9 +243,10 @@ pub(crate) struct AlertSettings {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct WorkerSettings {
-    /// Jobs at one time, over all queues.
+    /// Jobs of each queue at one time, where `queues` names no number. Of `rollup` there is always one: a seal takes
+    /// memory and a core.
     pub(crate) concurrency: usize,
-    /// Queues to work on; empty for all. `name:n` allows `n` jobs of that queue at one time.
+    /// Queues to work on; empty for all. `name:n` allows `n` jobs of that queue at one time, 1 to 10,000.
     pub(crate) queues: Vec<String>,
 }
 
@@ -262,11 +266,12 @@ pub(crate) struct CollectTarget {
     pub(crate) timeout: Span,
 }
 
-/// Deadlines of an orderly end.
+/// Deadlines of an orderly end. With the defaults it takes at most 43 s: what holds a request or job may need some time
+/// more to give it up.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct ShutdownSettings {
-    /// For open requests.
+    /// For open requests, and once more for the work that they left behind.
     pub(crate) requests: Span,
     /// For running jobs, before they are cancelled and their leases released.
     pub(crate) jobs: Span,
@@ -408,20 +413,6 @@ fn ten_seconds() -> Span {
     Span(Duration::from_secs(10))
 }
 
-impl FromStr for Role {
-    type Err = anyhow::Error;
-
-    fn from_str(word: &str) -> anyhow::Result<Self> {
-        match word {
-            "api" => Ok(Self::Api),
-            "worker" => Ok(Self::Worker),
-            "scheduler" => Ok(Self::Scheduler),
-            "agent" => Ok(Self::Agent),
-            _ => bail!("expected `api`, `worker`, `scheduler` or `agent`, got `{word}`"),
-        }
-    }
-}
-
 impl TryFrom<String> for BrokerUrl {
     type Error = anyhow::Error;
 
@@ -429,7 +420,10 @@ impl TryFrom<String> for BrokerUrl {
         match text.as_str() {
             "embedded" => Ok(Self::Embedded),
             url if url.starts_with("redis://") => Ok(Self::Redis(text)),
-            _ => bail!("expected `embedded` or `redis://HOST:PORT`, got `{text}`"),
+            url if url.starts_with("rediss://") => {
+                bail!("`{}`: TLS to Redis is not there yet; expected `embedded` or `redis://HOST:PORT`", masked(url))
+            }
+            _ => bail!("expected `embedded` or `redis://HOST:PORT`, got `{}`", masked(&text)),
         }
     }
 }
@@ -447,7 +441,7 @@ impl TryFrom<String> for StoreUrl {
     type Error = anyhow::Error;
 
     fn try_from(text: String) -> anyhow::Result<Self> {
-        if text == "embedded" { Ok(Self::Embedded) } else { bail!("expected `embedded`, got `{text}`") }
+        if text == "embedded" { Ok(Self::Embedded) } else { bail!("expected `embedded`, got `{}`", masked(&text)) }
     }
 }
 

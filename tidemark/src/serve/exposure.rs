@@ -1,6 +1,6 @@
 //! Nobody listens to the world without knowing it.
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use tidemark_api::auth::{KnownToken, Tokens};
 
 use crate::config::{AuthSettings, Settings};
@@ -9,8 +9,12 @@ use crate::config::{AuthSettings, Settings};
 pub(crate) fn tokens(auth: &AuthSettings) -> anyhow::Result<Tokens> {
     let mut tokens = Tokens::default();
     for token in &auth.tokens {
-        let roles = token.roles.iter().map(|role| role.parse()).collect::<Result<_, _>>()?;
-        tokens.insert(&token.sha256, KnownToken { name: token.name.clone(), roles })?;
+        let context = || format!("setting auth.tokens, token `{}`", token.name);
+        if token.roles.is_empty() {
+            bail!("{}: has no role; the roles are write, read, operate and admin", context());
+        }
+        let roles = token.roles.iter().map(|role| role.parse()).collect::<Result<_, _>>().with_context(context)?;
+        tokens.insert(&token.sha256, KnownToken { name: token.name.clone(), roles }).with_context(context)?;
     }
     Ok(tokens)
 }

@@ -139,6 +139,11 @@ impl FigureSource for OfWork {
                 Figure::gauge("work.direct_waiting", "Batches that wait for the store.", self.direct.waiting() as f64),
                 Figure::counter("work.stale", "Attempts whose lease was lost before they ended.", work.stale),
                 Figure::counter("work.broker_failures", "Calls to the broker that failed.", work.broker_failures),
+                Figure::counter(
+                    "work.points_refused",
+                    "Points of queued writes that the store refused for good.",
+                    work.points_refused,
+                ),
             ];
             for kind in &work.kinds {
                 let name = kind.kind.name();

@@ -3,18 +3,21 @@
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use tidemark_alert::{IncidentBook, Notifier, RuleSet, notification::NotifierOptions, rules::RuleSetOptions};
+use tidemark_alert::{
+    IncidentBook, Notifier, RuleSet, expression::ExpressionLimits, notification::NotifierOptions, rules::RuleSetOptions,
+};
 use tidemark_collector::Probe;
 use tidemark_egress::{Client, ClientOptions, PrivateAddresses, Url};
 use tidemark_model::Clock;
 use tidemark_queue::{Broker, JobKind};
 use tidemark_tsdb::Store;
 use tidemark_workers::{
-    CollectHandler, EvaluateHandler, Handlers, NotificationQueue, NotifyHandler, RollupHandler, WriteHandler,
+    CollectHandler, EvaluateHandler, Handlers, NotificationQueue, NotifyHandler, RollupHandler, WorkFigures,
+    WriteHandler,
 };
 
-use super::jobs::Jobs;
-use crate::config::Settings;
+use super::{api_options::read_limits, jobs::Jobs};
+use crate::config::{Settings, masked};
 
 /// Rules, incidents and how people are told.
 pub(crate) struct Alerting {
@@ -33,7 +36,8 @@ impl Alerting {
         clock: &Arc<dyn Clock>,
     ) -> anyhow::Result<Self> {
         let folder = settings.alert.rules.clone();
-        let options = RuleSetOptions { public_url: public_url(settings)?, ..RuleSetOptions::default() };
+        let limits = ExpressionLimits { read: read_limits(&settings.limits), ..ExpressionLimits::default() };
+        let options = RuleSetOptions { limits, public_url: public_url(settings)? };
         let loaded = tokio::task::spawn_blocking(move || match folder.as_os_str().is_empty() {
             true => RuleSet::built_in(options),
             false => RuleSet::load(&folder, options),
@@ -63,11 +67,18 @@ fn public_url(settings: &Settings) -> anyhow::Result<Option<Url>> {
         return Ok(None);
     }
     let url = Url::parse(&settings.public_url);
-    url.map(Some).with_context(|| format!("setting public_url `{}`", settings.public_url))
+    url.map(Some).with_context(|| format!("setting public_url `{}`", masked(&settings.public_url)))
 }
 
 /// A handler for each kind of job.
-pub(crate) fn of(store: &Store, jobs: &Jobs, alerting: &Alerting, clock: &Arc<dyn Clock>) -> anyhow::Result<Handlers> {
+pub(crate) fn of(
+    store: &Store,
+    jobs: &Jobs,
+    alerting: &Alerting,
+    clock: &Arc<dyn Clock>,
+    figures: &Arc<WorkFigures>,
+) -> anyhow::Result<Handlers> {
+    let write = WriteHandler::new(Arc::new(store.clone()), Arc::clone(figures), Arc::clone(clock));
     // The operator names the targets, and they are often in the house.
     let options = ClientOptions { private_addresses: PrivateAddresses::Allow, ..ClientOptions::default() };
     let probe = Probe::new(Client::new(options).context("set up polling")?, Arc::clone(clock));
@@ -81,7 +92,7 @@ pub(crate) fn of(store: &Store, jobs: &Jobs, alerting: &Alerting, clock: &Arc<dy
     );
     let notify = NotifyHandler::new(rules, book, alerting.notifier.clone(), Arc::clone(clock));
     Ok(Handlers::new()
-        .with(JobKind::Write, Arc::new(WriteHandler::new(Arc::new(store.clone()))))
+        .with(JobKind::Write, Arc::new(write))
         .with(JobKind::Rollup, Arc::new(RollupHandler::new(store.clone())))
         .with(JobKind::Collect, Arc::new(CollectHandler::new(probe, jobs.sink())))
         .with(JobKind::Evaluate, Arc::new(evaluate))

@@ -2,19 +2,22 @@
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use tidemark_model::{Clock, PointSink};
-use tidemark_queue::{Broker, BrokerOptions, EmbeddedBroker, JobKind, RedisBroker, RedisOptions, WorkerId};
+use tidemark_queue::{Broker, BrokerError, BrokerOptions, EmbeddedBroker, RedisBroker, RedisOptions, WorkerId};
 use tidemark_tsdb::Store;
 use tidemark_workers::{
-    BrokerPointSink, DirectOptions, DirectPointSink, Handlers, PoolOptions, QueueOptions, WorkFigures, WorkerPool,
-    WriteAnswer, direct_writes,
+    BrokerPointSink, DirectOptions, DirectPointSink, Handlers, PoolOptions, WorkFigures, WorkerPool, WriteAnswer,
+    direct_writes,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::DataFolder;
+use super::{DataFolder, queues::queues};
 use crate::config::{BrokerUrl, Settings};
 
+/// How long [`Jobs::stop`] may need beyond the time that running jobs get: the pool waits for those that were told to
+/// stop, and for the broker to hear of them.
+pub(crate) const STOP_EXTRA: Duration = Duration::from_secs(8);
 /// How long `/api/put?sync` waits for its job.
 const SYNC_WAIT: Duration = Duration::from_secs(30);
 
@@ -98,7 +101,7 @@ impl Jobs {
         let mut options = PoolOptions::new(WorkerId::new(&format!("{host}-{}", std::process::id())));
         options.host = host.to_owned();
         options.stop_grace = settings.shutdown.jobs.0;
-        options.queues = queues(settings)?;
+        options.queues = queues(&settings.worker)?;
         let broker = Arc::clone(&self.broker);
         let pool = WorkerPool::new(options, broker, Arc::clone(clock), handlers, Arc::clone(figures));
         let stop = self.stop_pool.clone();
@@ -112,13 +115,17 @@ impl Jobs {
         Ok(())
     }
 
-    /// Lets jobs finish, gives back what does not, and closes the broker.
+    /// Lets jobs finish and gives back what does not; [`Jobs::close`] follows in any case.
     pub(crate) async fn stop(&self) {
         self.stop_pool.cancel();
         self.pool.close();
         self.pool.wait().await;
         self.stop_direct.cancel();
         self.writers.wait().await;
+    }
+
+    /// Closes the broker.
+    pub(crate) async fn close(&self) {
         self.broker.close().await;
     }
 }
@@ -141,34 +148,16 @@ async fn open_broker(
             Ok(Arc::new(broker.context("open the embedded queue")?))
         }
         BrokerUrl::Redis(url) => {
-            let broker = RedisBroker::new(RedisOptions::new(url), options, Arc::clone(clock));
-            let broker = broker.context("setting broker")?;
+            let redis = RedisOptions { store: Some(folder.store_id()?), ..RedisOptions::new(url) };
+            let broker = RedisBroker::new(redis, options, Arc::clone(clock)).context("setting broker")?;
+            // One that does not answer yet is waited for; the claim is made as soon as it does.
+            if let Err(BrokerError::OtherStore(reason)) = broker.queues().await {
+                bail!("{reason}");
+            }
             for warning in broker.health().await.warnings {
                 tracing::warn!("the broker may lose jobs: {warning}");
             }
             Ok(Arc::new(broker))
         }
     }
-}
-
-/// The queues that this process works on, and how many jobs of each at one time.
-fn queues(settings: &Settings) -> anyhow::Result<Vec<QueueOptions>> {
-    let all = [JobKind::Write, JobKind::Rollup, JobKind::Collect, JobKind::Evaluate, JobKind::Notify];
-    let concurrency = settings.worker.concurrency.max(1);
-    if settings.worker.queues.is_empty() {
-        return Ok(all.map(|kind| QueueOptions::new(kind.default_queue(), of_kind(kind, concurrency))).to_vec());
-    }
-    let parse = |text: &String| {
-        let (name, jobs) = text.split_once(':').map_or((text.as_str(), None), |(name, jobs)| (name, Some(jobs)));
-        let queue = name.parse().with_context(|| format!("setting worker.queues `{text}`"))?;
-        let jobs =
-            jobs.map_or(Ok(concurrency), str::parse).with_context(|| format!("setting worker.queues `{text}`"))?;
-        Ok(QueueOptions::new(queue, jobs))
-    };
-    settings.worker.queues.iter().map(parse).collect()
-}
-
-/// A seal takes memory and a core: one at a time.
-fn of_kind(kind: JobKind, concurrency: usize) -> usize {
-    if kind == JobKind::Rollup { 1 } else { concurrency }
 }

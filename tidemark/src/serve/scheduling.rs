@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use anyhow::Context;
 use tidemark_alert::RuleSet;
 use tidemark_queue::{
     Broker, CatchUp, CollectPayload, EvaluatePayload, JobTemplate, RollupPayload, RollupStep, Schedule, Timing,
 };
-use tidemark_scheduler::{ensure_schedule, new_schedule};
+use tidemark_scheduler::{ScheduleError, ensure_schedule, new_schedule};
+use tokio_util::sync::CancellationToken;
 
 use crate::config::{CollectTarget, Settings};
 
@@ -17,8 +17,12 @@ const SEAL_LINE: &str = "5 */2 * * *";
 const EVALUATE: &str = "evaluate ";
 const COLLECT: &str = "collect ";
 
-/// Writes the schedules that the rules and settings ask for, and removes those that nothing asks for any more.
-pub(crate) async fn ensure(broker: &Arc<dyn Broker>, settings: &Settings, rules: &RuleSet) -> anyhow::Result<()> {
+/// How long to wait before the second attempt to reach the broker; each time twice as long, up to [`RETRY_LONGEST`].
+const RETRY_FIRST: Duration = Duration::from_millis(500);
+const RETRY_LONGEST: Duration = Duration::from_secs(15);
+
+/// The schedules that rules and settings ask for.
+pub(crate) fn wanted(settings: &Settings, rules: &RuleSet) -> anyhow::Result<Vec<Schedule>> {
     let mut wanted = vec![seal()?];
     for rule in rules.rules().filter(|rule| rule.enabled) {
         let payload = EvaluatePayload { rule: rule.name.clone() };
@@ -27,14 +31,32 @@ pub(crate) async fn ensure(broker: &Arc<dyn Broker>, settings: &Settings, rules:
     for target in &settings.collect {
         wanted.push(collect(target)?);
     }
-    let names: BTreeSet<String> = wanted.iter().map(|schedule| schedule.name.clone()).collect();
-    for schedule in wanted {
-        ensure_schedule(broker.as_ref(), schedule).await.context("write the schedules")?;
+    Ok(wanted)
+}
+
+/// Writes schedules, and removes those of ours that nothing asks for any more. Tries again until the broker does it:
+/// it may come up later than we. `false` when `stop` fired before.
+pub(crate) async fn ensure(broker: Arc<dyn Broker>, wanted: Vec<Schedule>, stop: CancellationToken) -> bool {
+    let mut pause = RETRY_FIRST;
+    while let Err(error) = write(broker.as_ref(), &wanted).await {
+        tracing::warn!(%error, "the schedules are not written yet; trying again");
+        tokio::select! {
+            () = stop.cancelled() => return false,
+            () = tokio::time::sleep(pause) => pause = (2 * pause).min(RETRY_LONGEST),
+        }
     }
-    for known in broker.schedules().await.context("read the schedules")? {
+    true
+}
+
+async fn write(broker: &dyn Broker, wanted: &[Schedule]) -> Result<(), ScheduleError> {
+    let names: BTreeSet<&str> = wanted.iter().map(|schedule| schedule.name.as_str()).collect();
+    for schedule in wanted {
+        ensure_schedule(broker, schedule.clone()).await?;
+    }
+    for known in broker.schedules().await? {
         let ours = known.name.starts_with(EVALUATE) || known.name.starts_with(COLLECT);
-        if ours && !names.contains(&known.name) {
-            broker.delete_schedule(&known.name).await.context("remove a schedule")?;
+        if ours && !names.contains(known.name.as_str()) {
+            broker.delete_schedule(&known.name).await?;
         }
     }
     Ok(())

@@ -35,6 +35,9 @@ pub enum BrokerError {
     /// What is stored cannot be read.
     #[error("stored job data is damaged: {0}")]
     Corrupt(String),
+    /// The queues belong to another store. Nothing was pushed.
+    #[error("{0}")]
+    OtherStore(String),
     /// The broker has been closed.
     #[error("the broker is closed")]
     Closed,

@@ -47,6 +47,9 @@ pub struct RedisOptions {
     pub url: String,
     /// Begins the name of every key, so that several installations may share a server.
     pub prefix: String,
+    /// Id of the store that the jobs of this process are for, when it has a store of its own. The first store to come
+    /// claims the keys; another one is refused, since its workers would write points where nobody looks for them.
+    pub store: Option<String>,
     /// How long a connection may take to come up.
     pub connect_timeout: Duration,
     /// How long the server may take to answer.
@@ -60,6 +63,7 @@ impl RedisOptions {
         Self {
             url: url.to_owned(),
             prefix: "tidemark".to_owned(),
+            store: None,
             connect_timeout: Duration::from_millis(800),
             response_timeout: Duration::from_secs(10),
         }
@@ -98,8 +102,9 @@ struct Shared {
     clock: Arc<dyn Clock>,
     ids: JobIdSource,
     closed: std::sync::atomic::AtomicBool,
-    /// Whether the layout of what is there was found to be ours.
-    layout_checked: std::sync::atomic::AtomicBool,
+    /// The last connection on which layout and store were found to be ours; the first is 1. Each connection is checked:
+    /// behind a new one, the server may have other data.
+    checked: std::sync::atomic::AtomicU64,
     /// Picks between the priorities, see [`crate::Priority`].
     picks: std::sync::atomic::AtomicU64,
     state: Mutex<State>,
@@ -164,7 +169,7 @@ impl RedisBroker {
             ids: JobIdSource::random(clock.clone()),
             clock,
             closed: std::sync::atomic::AtomicBool::new(false),
-            layout_checked: std::sync::atomic::AtomicBool::new(false),
+            checked: std::sync::atomic::AtomicU64::new(0),
             picks: std::sync::atomic::AtomicU64::new(0),
             state: Mutex::new(State {
                 frames: HashMap::new(),
@@ -187,30 +192,47 @@ impl Shared {
     async fn run<T: redis::FromRedisValue>(&self, command: impl Command) -> Result<T, BrokerError> {
         self.check_open()?;
         let mut lent = self.link.connection().await?;
-        self.check_layout(&mut lent).await?;
+        self.check_owner(&mut lent).await?;
         let value = command.run(&mut lent.connection).await.map_err(|error| self.link.failed(&lent, &error))?;
         redis::from_redis_value(value)
             .map_err(|error| BrokerError::Corrupt(format!("redis gave an unexpected answer: {error}")))
     }
 
-    /// Refuses to work on keys of another layout; writes ours down when there is none.
-    async fn check_layout(&self, lent: &mut link::Lent) -> Result<(), BrokerError> {
-        if self.layout_checked.load(std::sync::atomic::Ordering::Relaxed) {
+    /// Refuses to work on keys of another layout or another store; writes ours down when there is none.
+    async fn check_owner(&self, lent: &mut link::Lent) -> Result<(), BrokerError> {
+        if self.checked.load(std::sync::atomic::Ordering::Relaxed) == lent.generation {
             return Ok(());
         }
-        let key = self.keys.layout();
-        let mut pipeline = redis::pipe();
-        pipeline.cmd("SET").arg(&key).arg(LAYOUT_VERSION).arg("NX").ignore().cmd("GET").arg(&key);
-        let (found,): (String,) =
-            pipeline.query_async(&mut lent.connection).await.map_err(|error| self.link.failed(lent, &error))?;
+        let found = self.claim(lent, &self.keys.layout(), LAYOUT_VERSION).await?;
         if found != LAYOUT_VERSION {
             return Err(BrokerError::Corrupt(format!(
                 "the keys of `{}` have layout {found}, this release reads {LAYOUT_VERSION}",
                 self.redis.prefix
             )));
         }
-        self.layout_checked.store(true, std::sync::atomic::Ordering::Relaxed);
+        if let Some(ours) = &self.redis.store {
+            let key = self.keys.store();
+            let found = self.claim(lent, &key, ours).await?;
+            if found != *ours {
+                return Err(BrokerError::OtherStore(format!(
+                    "the queues at {} belong to store {found}, and this process has store {ours}: points would be \
+                     split over both. Give each embedded store a Redis database of its own, such as \
+                     redis://HOST:PORT/1; if the other store is gone for good, delete the key `{key}`",
+                    self.redis.shown()
+                )));
+            }
+        }
+        self.checked.store(lent.generation, std::sync::atomic::Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Sets a key unless it is there; what it holds then.
+    async fn claim(&self, lent: &mut link::Lent, key: &str, value: &str) -> Result<String, BrokerError> {
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("SET").arg(key).arg(value).arg("NX").ignore().cmd("GET").arg(key);
+        let (found,): (String,) =
+            pipeline.query_async(&mut lent.connection).await.map_err(|error| self.link.failed(lent, &error))?;
+        Ok(found)
     }
 
     /// All queues that ever had a job.

@@ -36,14 +36,12 @@ impl NotifyHandler {
         let outcome = self.notifier.deliver(&self.rules, &request).await;
         let is_last = job.attempt >= job.job.attempts_max;
         let recorded = self.book.record_delivery(&request, &outcome, is_last, self.clock.now_ms()).await;
+        if let Err(error) = &recorded {
+            tracing::warn!(%error, delivery = %request.delivery, "an attempt at a delivery could not be noted");
+        }
         match outcome {
             // Delivered is delivered: telling the receiver again because the book did not answer helps nobody.
-            DeliveryOutcome::Delivered => {
-                if let Err(error) = recorded {
-                    tracing::warn!(%error, delivery = %request.delivery, "a delivery could not be noted");
-                }
-                Ok(JobOutput::default())
-            }
+            DeliveryOutcome::Delivered => Ok(JobOutput::default()),
             DeliveryOutcome::Retry { reason, after } => Err(JobError::Retry(reason, after)),
             DeliveryOutcome::Failed { reason } => {
                 recorded.map_err(book_failed)?;

@@ -12,36 +12,50 @@ use tidemark_queue::{
     Broker, BrokerError, Completion, JobId, JobKind, JobState, NewJob, PayloadError, QueueName, WritePayload,
 };
 
-use super::write_receipt;
+use super::{refusal_log::RefusalLog, write_receipt};
 use crate::{
     DirectError, DirectOptions, DirectQueue, DirectWorker, WorkFigures,
     handler::{Handler, JobContext, JobError, JobOutput},
 };
+
+/// Begins the reason of a job that was discarded because the store refused all its points. Jobs are discarded for other
+/// reasons, too, after which it is not known whether their points are stored.
+const REFUSED: &str = "the points were refused: ";
 
 /// Writes the batch of a `write` job into a sink.
 ///
 /// Idempotent, since the last write of one (series, timestamp) wins.
 pub struct WriteHandler {
     sink: Arc<dyn PointSink>,
+    figures: Arc<WorkFigures>,
+    refusals: RefusalLog,
 }
 
 impl WriteHandler {
-    /// Writes into `sink`.
+    /// Writes into `sink`. Points that it refuses for good are counted in `figures` and told in the log, since whoever
+    /// sent them was told that they are queued.
     #[must_use]
-    pub fn new(sink: Arc<dyn PointSink>) -> Self {
-        Self { sink }
+    pub fn new(sink: Arc<dyn PointSink>, figures: Arc<WorkFigures>, clock: Arc<dyn Clock>) -> Self {
+        Self { sink, figures, refusals: RefusalLog::new(clock) }
     }
 
     async fn write(&self, job: JobContext) -> Result<JobOutput, JobError> {
         let payload: WritePayload = job.payload()?;
         // The bytes do not get better by waiting.
         let batch = payload.into_batch().map_err(|error| JobError::Discard(error.to_string()))?;
+        let points = batch.len();
         match self.sink.write(batch).await {
             WriteOutcome::Done(receipt) => {
+                if let Some((_, refusal)) = receipt.refused.first() {
+                    self.note_refused(receipt.refused.len(), &refusal.message);
+                }
                 Ok(JobOutput { result: job.job.result_ttl.map(|_| write_receipt::encode(&receipt)) })
             }
             WriteOutcome::Refused(refusal) => match refusal.reason {
-                RefusalReason::Limit => Err(JobError::Discard(refusal.message)),
+                RefusalReason::Limit => {
+                    self.note_refused(points, &refusal.message);
+                    Err(JobError::Discard(format!("{REFUSED}{}", refusal.message)))
+                }
                 RefusalReason::Busy
                 | RefusalReason::Unavailable
                 | RefusalReason::DiskFull
@@ -49,6 +63,12 @@ impl WriteHandler {
             },
             WriteOutcome::Unknown(reason) => Err(JobError::Retry(reason, None)),
         }
+    }
+
+    fn note_refused(&self, points: usize, first_reason: &str) {
+        let points = points as u64;
+        self.figures.points_refused(points);
+        self.refusals.note(points, first_reason);
     }
 }
 
@@ -171,6 +191,9 @@ impl BrokerPointSink {
                 }
                 (state, _) => {
                     let reason = ended.error.unwrap_or_default();
+                    if let (JobState::Discarded, Some(refusal)) = (state, reason.strip_prefix(REFUSED)) {
+                        return WriteOutcome::Refused(WriteRefusal::new(RefusalReason::Limit, refusal));
+                    }
                     WriteOutcome::Unknown(format!("job {job} is {}: {reason}", state.name()))
                 }
             },
@@ -197,7 +220,9 @@ fn refuse_payload(error: &PayloadError) -> WriteOutcome {
 fn refuse(error: &BrokerError) -> WriteOutcome {
     let reason = match error {
         BrokerError::Full { .. } => RefusalReason::Busy,
-        BrokerError::Unavailable(_) | BrokerError::Corrupt(_) => RefusalReason::Unavailable,
+        BrokerError::Unavailable(_) | BrokerError::Corrupt(_) | BrokerError::OtherStore(_) => {
+            RefusalReason::Unavailable
+        }
         BrokerError::DiskFull(_) => RefusalReason::DiskFull,
         BrokerError::Invalid(_) => RefusalReason::Limit,
         BrokerError::Closed => RefusalReason::ShuttingDown,

@@ -54,6 +54,11 @@ impl Keys {
         format!("{}:layout", self.prefix)
     }
 
+    /// Holds the id of the store that the jobs of these keys are for.
+    pub(super) fn store(&self) -> String {
+        format!("{}:store", self.prefix)
+    }
+
     pub(super) fn queues(&self) -> String {
         format!("{}:queues", self.prefix)
     }

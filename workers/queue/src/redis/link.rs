@@ -40,7 +40,7 @@ struct State {
 /// A connection and which one it is.
 pub(super) struct Lent {
     pub(super) connection: MultiplexedConnection,
-    generation: u64,
+    pub(super) generation: u64,
 }
 
 impl Link {

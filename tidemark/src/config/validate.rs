@@ -1,0 +1,238 @@
+//! What can be wrong with settings that can be read.
+
+use std::{collections::BTreeSet, fmt, time::Duration};
+
+use tidemark_egress::Url;
+use tidemark_model::check_name;
+use tracing_subscriber::EnvFilter;
+
+use super::{Bytes, CollectTarget, Settings, Span, masked};
+
+/// Most of anything that is counted.
+const COUNT_MAX: u64 = 1_000_000_000_000;
+/// Most of what takes memory or a task each.
+const TASKS_MAX: u64 = 1_000_000;
+const SECOND: Duration = Duration::from_secs(1);
+const MILLISECOND: Duration = Duration::from_millis(1);
+const HOUR: Duration = Duration::from_secs(3_600);
+const WEEK: Duration = Duration::from_secs(7 * 24 * 3_600);
+const TEBIBYTE: u64 = 1 << 40;
+/// Longest name of a target: the name of its schedule has at most 128 characters, some of which are ours.
+const TARGET_NAME_MAX: usize = 100;
+/// Words for how much is logged.
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+impl Settings {
+    /// Everything that is wrong, one sentence each; they name the setting and what it may be.
+    pub(crate) fn validate(&self) -> Vec<String> {
+        let mut problems = Problems::default();
+        self.check_counts(&mut problems);
+        self.check_sizes(&mut problems);
+        self.check_spans(&mut problems);
+        if self.data.as_os_str().is_empty() {
+            problems.add("data", "names no folder");
+        }
+        if let Err(reason) = log_level(&self.log.level) {
+            problems.add("log.level", reason);
+        }
+        if tidemark_query::parse_time_zone(&self.opentsdb.timezone).is_err() {
+            let zone = &self.opentsdb.timezone;
+            problems.add("opentsdb.timezone", format!("`{zone}` is no time zone, such as `Europe/Amsterdam` or `UTC`"));
+        }
+        if self.opentsdb.cors_headers.chars().any(char::is_control) {
+            problems.add("opentsdb.cors_headers", "has a control character");
+        }
+        for (name, url) in
+            [("public_url", &self.public_url), ("agent.to", &self.agent.to), ("agent.proxy", &self.agent.proxy)]
+        {
+            if !url.is_empty()
+                && let Err(reason) = web_url(url)
+            {
+                problems.add(name, reason);
+            }
+        }
+        self.check_targets(&mut problems);
+        problems.0
+    }
+
+    fn check_counts(&self, problems: &mut Problems) {
+        let limits = &self.limits;
+        let count = |number: usize| number as u64;
+        let checks = [
+            ("limits.connections", count(limits.connections), TASKS_MAX),
+            ("limits.telnet_writes_in_flight", count(limits.telnet_writes_in_flight), 1_000),
+            ("limits.series", count(limits.series), COUNT_MAX),
+            ("limits.series_per_metric", count(limits.series_per_metric), COUNT_MAX),
+            ("limits.head_points", limits.head_points, COUNT_MAX),
+            ("limits.queued_points", count(limits.queued_points), COUNT_MAX),
+            ("limits.queries", count(limits.queries), 10_000),
+            ("limits.query_parts", count(limits.query_parts), 10_000),
+            ("limits.query_series", count(limits.query_series), COUNT_MAX),
+            ("limits.query_points", limits.query_points, COUNT_MAX),
+            ("limits.query_result_points", limits.query_result_points, COUNT_MAX),
+            ("limits.query_group_points", limits.query_group_points, COUNT_MAX),
+            ("limits.results", count(limits.results), COUNT_MAX),
+            ("queue.jobs_max", self.queue.jobs_max, COUNT_MAX),
+            ("direct.jobs_max", count(self.direct.jobs_max), TASKS_MAX),
+            ("opentsdb.max_tags", count(self.opentsdb.max_tags), 255),
+            ("worker.concurrency", count(self.worker.concurrency), count(super::CONCURRENCY_MAX)),
+        ];
+        for (name, number, most) in checks {
+            problems.range(name, &number, &1, &most);
+        }
+    }
+
+    fn check_sizes(&self, problems: &mut Problems) {
+        let limits = &self.limits;
+        let checks = [
+            ("limits.body_rate", limits.body_rate, 0),
+            ("limits.body_bytes", limits.body_bytes, 1),
+            ("limits.body_bytes_decoded", limits.body_bytes_decoded, 1),
+            ("limits.body_bytes_in_flight", limits.body_bytes_in_flight, 1),
+            ("limits.query_bytes", limits.query_bytes, 1),
+            ("queue.bytes_max", self.queue.bytes_max, 1),
+            ("direct.bytes_max", self.direct.bytes_max, 1),
+            ("agent.spool", self.agent.spool, 1 << 20),
+        ];
+        for (name, Bytes(bytes), least) in checks {
+            let in_range = (least..=TEBIBYTE).contains(&bytes);
+            problems.unless(in_range, name, || (Bytes(bytes), Bytes(least), Bytes(TEBIBYTE)));
+        }
+    }
+
+    fn check_spans(&self, problems: &mut Problems) {
+        let limits = &self.limits;
+        let checks = [
+            ("limits.first_byte_timeout", limits.first_byte_timeout, MILLISECOND, WEEK),
+            ("limits.head_timeout", limits.head_timeout, MILLISECOND, WEEK),
+            ("limits.body_timeout", limits.body_timeout, MILLISECOND, WEEK),
+            ("limits.body_total_timeout", limits.body_total_timeout, MILLISECOND, WEEK),
+            ("limits.response_timeout", limits.response_timeout, MILLISECOND, WEEK),
+            ("limits.keep_alive", limits.keep_alive, Duration::ZERO, WEEK),
+            ("limits.telnet_retry", limits.telnet_retry, Duration::ZERO, WEEK),
+            ("limits.query_wait", limits.query_wait, Duration::ZERO, WEEK),
+            ("limits.query_time", limits.query_time, MILLISECOND, WEEK),
+            ("queue.lease", self.queue.lease, SECOND, HOUR),
+            ("agent.interval", self.agent.interval, SECOND, WEEK),
+            ("shutdown.requests", self.shutdown.requests, Duration::ZERO, HOUR),
+            ("shutdown.jobs", self.shutdown.jobs, Duration::ZERO, HOUR),
+            ("shutdown.flush", self.shutdown.flush, SECOND, HOUR),
+        ];
+        for (name, span, least, most) in checks {
+            problems.span(name, span, least, most);
+        }
+    }
+
+    fn check_targets(&self, problems: &mut Problems) {
+        let mut names = BTreeSet::new();
+        for (position, target) in self.collect.iter().enumerate() {
+            let CollectTarget { name, url, every, timeout } = target;
+            let shown = if name.is_empty() { (position + 1).to_string() } else { name.clone() };
+            let setting = |field: &str| format!("collect `{shown}`: {field}");
+            if let Err(reason) = check_name(name) {
+                problems.add(&setting("name"), format!("as the value of a tag: {reason}"));
+            }
+            if name.chars().count() > TARGET_NAME_MAX {
+                problems.add(&setting("name"), format!("has more than {TARGET_NAME_MAX} characters"));
+            }
+            if !names.insert(name) {
+                problems.add(&setting("name"), "is taken by an earlier target");
+            }
+            if let Err(reason) = web_url(url) {
+                problems.add(&setting("url"), reason);
+            }
+            problems.span(&setting("every"), *every, SECOND, WEEK);
+            problems.span(&setting("timeout"), *timeout, MILLISECOND, HOUR);
+        }
+    }
+}
+
+#[derive(Default)]
+struct Problems(Vec<String>);
+
+impl Problems {
+    fn add(&mut self, setting: &str, reason: impl fmt::Display) {
+        self.0.push(format!("setting {setting}: {reason}"));
+    }
+
+    fn range<T: PartialOrd + fmt::Display + Copy>(&mut self, setting: &str, value: &T, least: &T, most: &T) {
+        self.unless(least <= value && value <= most, setting, || (*value, *least, *most));
+    }
+
+    fn span(&mut self, setting: &str, span: Span, least: Duration, most: Duration) {
+        self.unless((least..=most).contains(&span.0), setting, || (span, Span(least), Span(most)));
+    }
+
+    fn unless<T: fmt::Display>(&mut self, in_range: bool, setting: &str, of: impl FnOnce() -> (T, T, T)) {
+        if !in_range {
+            let (value, least, most) = of();
+            self.add(setting, format!("{value} is out of range: {least} to {most}"));
+        }
+    }
+}
+
+fn web_url(text: &str) -> Result<(), String> {
+    let shown = masked(text);
+    let url = Url::parse(text).map_err(|error| format!("`{shown}` is no URL: {error}"))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
+        return Err(format!("`{shown}`: expected `http://HOST` or `https://HOST`"));
+    }
+    Ok(())
+}
+
+/// A bare word that is no level would name a part of the program, and log everything of it and nothing else.
+fn log_level(text: &str) -> Result<(), String> {
+    let expected =
+        "expected a level (off, error, warn, info, debug, trace) or levels by part: `info,tidemark_api=debug`";
+    for word in text.split(',').map(str::trim) {
+        if !word.contains('=') && !LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word)) {
+            return Err(format!("`{word}` is no level: {expected}"));
+        }
+    }
+    EnvFilter::try_new(text).map(|_| ()).map_err(|error| format!("`{text}`: {error}; {expected}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems(text: &str) -> Vec<String> {
+        toml::from_str::<Settings>(text).unwrap().validate()
+    }
+
+    #[test]
+    fn the_defaults_are_sound() {
+        assert_eq!(Settings::default().validate(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_is_out_of_range_is_named_with_its_range() {
+        let check = |text: &str, expect: &[&str]| assert_eq!(problems(text), expect, "{text}");
+        check("[limits]\nqueries = 0", &["setting limits.queries: 0 is out of range: 1 to 10000"]);
+        check(
+            "[limits]\nqueries = 9223372036854775807",
+            &["setting limits.queries: 9223372036854775807 is out of range: 1 to 10000"],
+        );
+        check("[queue]\nlease = \"0s\"", &["setting queue.lease: 0ms is out of range: 1s to 1h"]);
+        check("[limits]\nbody_bytes = \"0B\"", &["setting limits.body_bytes: 0B is out of range: 1B to 1TiB"]);
+        let target = "[[collect]]\nname = \"web\"\nurl = \"http://h/\"\nevery = \"0s\"";
+        check(target, &["setting collect `web`: every: 0ms is out of range: 1s to 1w"]);
+    }
+
+    #[test]
+    fn what_is_no_url_zone_or_level_is_named() {
+        let check = |text: &str, expect: &str| {
+            let problems = problems(text);
+            assert!(problems.len() == 1 && problems[0].contains(expect), "{problems:?}");
+        };
+        check("public_url = \"monitor\"", "setting public_url: `monitor` is no URL");
+        check("public_url = \"ftp://monitor\"", "expected `http://HOST`");
+        check("[agent]\nproxy = \"ftp://me:pw@h\"", "setting agent.proxy: `ftp://***@h`");
+        check("[opentsdb]\ntimezone = \"Mars/Phobos\"", "`Mars/Phobos` is no time zone");
+        check("[log]\nlevel = \"loud\"", "`loud` is no level");
+        check("[log]\nlevel = \"info,tidemark_api=loud\"", "setting log.level");
+        check("[[collect]]\nname = \"a b\"\nurl = \"http://h/\"", "setting collect `a b`: name");
+        let twice = "[[collect]]\nname = \"a\"\nurl = \"http://h/\"\n[[collect]]\nname = \"a\"\nurl = \"http://h/\"";
+        check(twice, "is taken by an earlier target");
+    }
+}

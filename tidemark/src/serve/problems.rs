@@ -1,0 +1,82 @@
+//! Everything that keeps `serve` from starting with settings that can be read.
+
+use std::sync::Arc;
+
+use anyhow::bail;
+use tidemark_model::SystemClock;
+use tidemark_queue::{BrokerOptions, RedisBroker, RedisOptions};
+
+use super::{agent_options, exposure, queues::queues};
+use crate::config::{BrokerUrl, Role, Settings};
+
+/// What is wrong, one sentence each; for `tidemark check`, and for `serve` before it opens anything.
+pub(crate) fn problems(settings: &Settings) -> Vec<String> {
+    let mut problems = settings.validate();
+    let parts = [
+        broker(settings),
+        roles(settings),
+        queues(&settings.worker).map(drop),
+        agent_options(settings).map(drop),
+        exposure::tokens(&settings.auth).map(drop),
+        exposure::check(settings),
+    ];
+    problems.extend(parts.into_iter().filter_map(Result::err).map(|error| format!("{error:#}")));
+    problems
+}
+
+/// Refuses settings with problems.
+pub(crate) fn refuse(problems: &[String]) -> anyhow::Result<()> {
+    match problems {
+        [] => Ok(()),
+        [problem] => bail!("{problem}"),
+        problems => bail!("the configuration has mistakes:\n{}", problems.join("\n")),
+    }
+}
+
+fn broker(settings: &Settings) -> anyhow::Result<()> {
+    if let BrokerUrl::Redis(url) = &settings.broker {
+        // Connects when it is first used, which it is not.
+        RedisBroker::new(RedisOptions::new(url), BrokerOptions::default(), Arc::new(SystemClock::new()))
+            .map_err(|error| anyhow::anyhow!("setting broker: {error}"))?;
+    }
+    Ok(())
+}
+
+/// With the embedded store, whoever takes points must also write them.
+fn roles(settings: &Settings) -> anyhow::Result<()> {
+    if [Role::Api, Role::Worker].iter().all(|role| settings.roles.contains(role)) {
+        return Ok(());
+    }
+    bail!("setting roles: the embedded store belongs to one process, which needs at least the roles `api` and `worker`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expect: &str) {
+        let problems = problems(&toml::from_str(text).unwrap());
+        assert!(problems.len() == 1 && problems[0].contains(expect), "{problems:?}");
+    }
+
+    #[test]
+    fn each_part_says_what_is_wrong_with_its_settings() {
+        assert_eq!(problems(&Settings::default()), Vec::<String>::new());
+        check("roles = [\"api\"]", "setting roles");
+        check("listen = \"0.0.0.0:4242\"", "refusing to listen");
+        check("broker = \"redis://me:pw@\"", "setting broker");
+        check("[agent]\nhost = \"a b\"", "agent.host");
+        check("[worker]\nqueues = [\"write:0\"]", "worker.queues");
+        check("[[auth.tokens]]\nname = \"x\"\nsha256 = \"12\"\nroles = [\"read\"]", "auth.tokens");
+        let sha256 = "0".repeat(64);
+        check(&format!("[[auth.tokens]]\nname = \"x\"\nsha256 = \"{sha256}\"\nroles = [\"rule\"]"), "auth.tokens");
+        check(&format!("[[auth.tokens]]\nname = \"x\"\nsha256 = \"{sha256}\"\nroles = []"), "auth.tokens");
+    }
+
+    #[test]
+    fn several_problems_are_told_together() {
+        assert!(refuse(&[]).is_ok());
+        let error = refuse(&["one".to_owned(), "two".to_owned()]).unwrap_err().to_string();
+        assert!(error.ends_with("one\ntwo"), "{error}");
+    }
+}
