@@ -21,7 +21,8 @@ const FOLDERS: [&str; 14] = [
     "workers",
     "docs",
 ];
-const FILES: [&str; 12] = [
+const FILES: [&str; 13] = [
+    ".dockerignore",
     ".gitignore",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
