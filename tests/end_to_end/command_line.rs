@@ -72,3 +72,38 @@ fn exit_codes_tell_what_happened() {
     assert_eq!(check.status.code(), Some(3), "{check:?}");
     assert!(String::from_utf8_lossy(&check.stderr).contains("bad.toml"), "{check:?}");
 }
+
+#[test]
+fn check_and_serve_name_the_same_mistakes() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tidemark.toml");
+    let text = "roles = [\"api\"]\n[limits]\nqueries = 0\n[opentsdb]\ntimezone = \"Mars/Phobos\"\n\
+                [worker]\nqueues = [\"write:0\"]\n[agent]\nhost = \"a b\"\n\
+                [[auth.tokens]]\nname = \"x\"\nsha256 = \"1\"\nroles = [\"read\"]\n\
+                [[collect]]\nname = \"web\"\nurl = \"http://h/\"\nevery = \"0s\"\n";
+    std::fs::write(&file, text).unwrap();
+    let file = file.display().to_string();
+    let data = folder.path().join("data").display().to_string();
+    let check = tidemark(&["check", "--config", &file], None);
+    let serve = tidemark(&["serve", "--config", &file, "--listen", "127.0.0.1:0", "--data", &data], None);
+    assert_eq!((check.status.code(), serve.status.code()), (Some(3), Some(1)), "{check:?} {serve:?}");
+    for output in [&check, &serve] {
+        let log = String::from_utf8_lossy(&output.stderr);
+        let settings = ["roles", "limits.queries", "opentsdb.timezone", "worker.queues", "agent.host", "auth.tokens"];
+        for setting in settings.iter().chain(&["collect `web`: every"]) {
+            assert!(log.contains(setting), "{setting}: {log}");
+        }
+    }
+    assert!(!folder.path().join("data").exists());
+}
+
+#[test]
+fn no_password_is_printed() {
+    for broker in ["rediss://:hunter2@h", "redis://me:hunter2@", "amqp://me:hunter2@h"] {
+        let output = tidemark(&["serve", "--broker", broker], None);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(!String::from_utf8_lossy(&output.stderr).contains("hunter2"), "{output:?}");
+    }
+    let output = tidemark(&["query", "sum:x", "--url", "http://me:hunter2@127.0.0.1:1"], None);
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("hunter2"), "{output:?}");
+}
