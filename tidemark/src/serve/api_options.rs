@@ -1,6 +1,7 @@
 //! The settings as the API wants them.
 
 use tidemark_api::{ApiLimits, ApiOptions, OpenTsdbOptions, auth::Tokens};
+use tidemark_egress::Url;
 use tidemark_model::ReadLimits;
 use tidemark_query::EvaluationLimits;
 
@@ -18,8 +19,14 @@ pub(crate) fn api_options(settings: &Settings, tokens: Tokens) -> ApiOptions {
             timezone: opentsdb.timezone,
         },
         tokens,
+        hosts: public_host(settings).into_iter().collect(),
         ..ApiOptions::default()
     }
+}
+
+/// The name by which people reach this server, if somebody said so.
+fn public_host(settings: &Settings) -> Option<String> {
+    Url::parse(&settings.public_url).ok()?.host_str().map(str::to_owned)
 }
 
 /// What one query may read.
@@ -55,5 +62,20 @@ fn api_limits(settings: &Settings) -> ApiLimits {
             group_points_max: limits.query_group_points,
         },
         results: limits.results,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_of_the_public_address_is_let_in() {
+        let hosts = |public_url: &str| {
+            let settings = Settings { public_url: public_url.to_owned(), ..Settings::default() };
+            api_options(&settings, Tokens::default()).hosts
+        };
+        assert_eq!(hosts("https://Monitor.example.org:8443/x"), ["monitor.example.org"]);
+        assert!(hosts("").is_empty());
     }
 }
