@@ -83,3 +83,20 @@ fn a_node_waits_for_a_redis_that_comes_up_later() {
         Some(())
     });
 }
+
+#[test]
+fn points_of_queued_writes_that_are_refused_are_told_and_counted() {
+    let redis = RedisServer::start();
+    let options = NodeOptions::without_agent().arguments(&["--broker", &redis.url()]);
+    let node = Node::start(&options.variable("TIDEMARK_LIMITS__SERIES_PER_METRIC", "1"));
+    let client = node.client();
+    assert_eq!(client.post("/api/put", &Ledger::body(0, 0, 1)).status, 204);
+    assert_eq!(client.post("/api/put", &Ledger::body(1, 0, 1)).status, 204);
+    wait_for("the refusal is counted", Duration::from_secs(30), || {
+        let metrics = client.get("/metrics").text();
+        let figure = metrics.lines().find(|line| line.starts_with("tidemark_work_points_refused"))?.to_owned();
+        (!figure.ends_with(" 0")).then_some(())
+    });
+    let log = node.log();
+    assert!(log.contains("points of queued writes were refused") && log.contains("limits.series_per_metric"), "{log}");
+}

@@ -198,7 +198,13 @@ pub(crate) struct OutputOptions {
 #[derive(Debug, Args)]
 pub(crate) struct ServerOptions {
     /// The server.
-    #[arg(long, value_name = "URL", env = "TIDEMARK_URL", default_value = "http://127.0.0.1:4242")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "TIDEMARK_URL",
+        hide_env_values = true,
+        default_value = "http://127.0.0.1:4242"
+    )]
     pub(crate) url: String,
     /// A token for it.
     #[arg(long, value_name = "TOKEN", env = "TIDEMARK_TOKEN", hide_env_values = true)]

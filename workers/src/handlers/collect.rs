@@ -23,7 +23,9 @@ impl CollectHandler {
 
     async fn collect(&self, job: JobContext) -> Result<JobOutput, JobError> {
         let payload: CollectPayload = job.payload()?;
-        let url = payload.url.parse().map_err(|error| JobError::Discard(format!("`{}`: {error}", payload.url)))?;
+        // The URL may hold a password, so it is not shown.
+        let unreadable = |error| JobError::Discard(format!("the URL of target `{}`: {error}", payload.target));
+        let url = payload.url.parse().map_err(unreadable)?;
         let timeout = Duration::from_millis(payload.timeout_ms);
         let target = ProbeTarget { name: payload.target, url, timeout };
         let batch = self.probe.run(&target).await.map_err(|error| JobError::Discard(error.to_string()))?;
