@@ -282,10 +282,116 @@ fn label(group: &GroupResult) -> String {
 
 #[cfg(test)]
 mod tests {
-    use tidemark_model::ValueColumn;
+    use std::sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    };
+
+    use tidemark_model::{
+        BoxFuture, DocumentError, ManualClock, MetricMetadata, PointColumns, ReadRequest, ReadStatistics, SeriesId,
+        SeriesInfo, SeriesKey, SeriesSet, Tsuid, Value, ValueColumn,
+    };
     use tidemark_query::Fill;
 
     use super::*;
+
+    /// Series, each of which is read when something comes out of the gate.
+    #[derive(Clone)]
+    struct Gated {
+        series: Arc<Vec<SeriesInfo>>,
+        gate: Arc<Mutex<mpsc::Receiver<()>>>,
+        reads: Arc<AtomicUsize>,
+    }
+
+    impl SeriesReader for Gated {
+        fn open(&self, _: ReadRequest) -> BoxFuture<'_, Result<Box<dyn SeriesSet>, ReadError>> {
+            Box::pin(async { Ok(Box::new(self.clone()) as Box<dyn SeriesSet>) })
+        }
+    }
+
+    impl SeriesSet for Gated {
+        fn series(&self) -> &[SeriesInfo] {
+            &self.series
+        }
+
+        fn read(&self, _: usize, columns: &mut PointColumns) -> Result<(), ReadError> {
+            // A gate without anybody at it is open.
+            self.gate.lock().unwrap().recv().unwrap_or(());
+            self.reads.fetch_add(1, Ordering::SeqCst);
+            columns.clear();
+            columns.push(500_000, Value::Int(1));
+            Ok(())
+        }
+
+        fn statistics(&self) -> ReadStatistics {
+            ReadStatistics::default()
+        }
+    }
+
+    struct NoMetadata;
+
+    impl MetadataStore for NoMetadata {
+        fn put_metadata(&self, _: Vec<MetricMetadata>) -> BoxFuture<'_, Result<(), DocumentError>> {
+            Box::pin(async { Ok(()) })
+        }
+
+        fn metadata<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Option<MetricMetadata>, DocumentError>> {
+            Box::pin(async { Ok(None) })
+        }
+    }
+
+    /// Asks one request at a time of so many series, and whoever holds the sender keeps the gate.
+    fn asker(series: u32, time_limit: Duration) -> (Asker, Gated, mpsc::SyncSender<()>) {
+        let (keeper, gate) = mpsc::sync_channel(1);
+        let info = |number: u32| SeriesInfo {
+            id: SeriesId(u64::from(number)),
+            key: SeriesKey::new("m", &[("host", format!("h{number:05}").as_str())]),
+            tsuid: Tsuid::new(1, &[(1, number + 1)]),
+        };
+        let series = Arc::new((0..series).map(info).collect());
+        let reader = Gated { series, gate: Arc::new(Mutex::new(gate)), reads: Arc::default() };
+        let asker = Asker {
+            reader: Arc::new(reader.clone()),
+            clock: Arc::new(ManualClock::new(1_000_000)),
+            metadata: Arc::new(NoMetadata),
+            limits: ReadLimits::default(),
+            time_limit,
+            slots: Arc::new(Semaphore::new(1)),
+        };
+        (asker, reader, keeper)
+    }
+
+    const WINDOW: Window = Window { start_ms: 0, end_ms: 1_000_000 };
+
+    fn by_host() -> GraphQuery {
+        GraphQuery { m: "sum:m{host=*}".to_owned(), label_tag: None }
+    }
+
+    #[tokio::test]
+    async fn an_evaluation_that_nobody_waits_for_ends_and_only_then_frees_its_slot() {
+        let (asker, reader, keeper) = asker(50, Duration::from_millis(50));
+        let late = asker.graph(&[by_host()], WINDOW, 800).await.unwrap_err();
+        assert!(matches!(late, AskError::TooSlow(_)), "{late}");
+        let refused = asker.graph(&[by_host()], WINDOW, 800).await.unwrap_err();
+        assert!(matches!(refused, AskError::Busy(_)), "{refused}");
+        drop(keeper);
+        let slot = tokio::time::timeout(Duration::from_secs(10), asker.slots.acquire()).await;
+        assert!(slot.is_ok(), "the slot is never free again");
+        assert_eq!(reader.reads.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn series_are_counted_over_all_queries_of_a_graph_and_while_they_come() {
+        let (asker, reader, keeper) = asker(600, Duration::from_secs(60));
+        drop(keeper);
+        let data = asker.graph(&[by_host()], WINDOW, 800).await.unwrap();
+        assert_eq!(data.series.len(), 600);
+        let refused = asker.graph(&[by_host(), by_host(), by_host()], WINDOW, 800).await.unwrap_err();
+        assert!(matches!(refused, AskError::TooLarge(_)), "{refused}");
+        assert_eq!(reader.reads.load(Ordering::SeqCst), 600 + 600 + 401);
+        assert_eq!(asker.groups("sum:m{host=*}", WINDOW).await.unwrap().len(), 600);
+    }
 
     fn group(timestamps: Vec<TimestampMs>) -> GroupResult {
         GroupResult {

@@ -17,6 +17,7 @@ use tidemark_dashboards::{
     PageContext, RenderError, content_security_policy,
 };
 use tidemark_queue::BrokerError;
+use tokio::time::timeout;
 
 use super::{AskError, Console, live};
 use crate::{auth::random_text, error::ApiError, figures, http::pipeline::RequestId};
@@ -183,7 +184,9 @@ async fn answer<P: Page>(
     parameters: &Parameters,
     page: impl Future<Output = Result<P, PageError>>,
 ) -> HttpResponse {
-    let page = match page.await {
+    // A page asks many queries one after another, each of which may take as long.
+    let limit = console.seams.query_time;
+    let page = match timeout(limit, page).await.unwrap_or_else(|_| Err(AskError::TooSlow(limit).into())) {
         Ok(page) => page,
         Err(error) => return failure(request, console, error).await,
     };
