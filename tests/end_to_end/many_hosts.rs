@@ -11,7 +11,7 @@ const PAGE_BYTES_MAX: usize = 500_000;
 
 /// Two minutes of what an agent says of each host.
 fn fill(client: &Client) {
-    let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let now_s = now_s();
     for first in (0..HOSTS).step_by(100) {
         let points: Vec<Value> = (first..first + 100)
             .flat_map(|host| (0..12).map(move |step| (host, now_s - 110 + step * 10)))
@@ -31,6 +31,25 @@ fn fill(client: &Client) {
         let answer = client.post("/api/put?sync", &Value::Array(points));
         assert_eq!(answer.status, 204, "{}", answer.text());
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the process under test goes by the system's clock")]
+fn now_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
+
+#[test]
+fn a_host_is_silent_after_three_of_its_own_intervals() {
+    let node = Node::start(&NodeOptions::without_agent());
+    let newest = now_s() - 100;
+    for (host, interval) in [("fast", 10), ("slow", 60)] {
+        let point = |step: u64| json!({"metric": "os.cpu", "timestamp": newest - step * interval, "value": 1, "tags": {"host": host}});
+        let points: Vec<Value> = (0..6).map(point).collect();
+        assert_eq!(node.client().post("/api/put?sync", &Value::Array(points)).status, 204);
+    }
+    let page = node.client().get("/hosts").text();
+    assert!(page.contains("<tr data-key=\"host-fast\" data-row class=\"unknown\">"), "{page}");
+    assert!(page.contains("<tr data-key=\"host-slow\" data-row class=\"normal\">"), "{page}");
 }
 
 #[test]

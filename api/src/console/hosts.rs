@@ -24,6 +24,8 @@ use super::{
 const RECENT_MS: i64 = 10 * 60_000;
 /// Points of a small line.
 const RECENT: &str = "20s";
+/// The same in milliseconds.
+const RECENT_BIN_MS: i64 = 20_000;
 /// A host that was silent for longer is not listed any more.
 const LISTED_MS: i64 = 24 * 3_600_000;
 /// Most hosts of the table of all hosts, which is sent again and again.
@@ -86,12 +88,11 @@ impl Console {
         }
         let hosts: Vec<&str> = found.iter().map(|found| found.host.as_str()).collect();
         let filter = hosts_filter(&hosts);
-        let cpu = self.lines(&format!("sum:{RECENT}-avg:rate{{dropcounter}}:os.cpu{{host={filter}}}")).await?;
+        let cpu = self.lines(&format!("sum:rate{{dropcounter}}:os.cpu{{host={filter}}}")).await?;
         let used = self.lines(&format!("sum:{RECENT}-avg:os.mem.used{{host={filter}}}")).await?;
         let total = self.lines(&format!("sum:{RECENT}-last:os.mem.total{{host={filter}}}")).await?;
-        let network = |direction: &str| {
-            format!("sum:{RECENT}-avg:rate{{dropcounter}}:os.net.bytes{{host={filter}}}{{direction={direction}}}")
-        };
+        let network =
+            |direction: &str| format!("sum:rate{{dropcounter}}:os.net.bytes{{host={filter}}}{{direction={direction}}}");
         let (inward, outward) = (self.lines(&network("in")).await?, self.lines(&network("out")).await?);
         let load = self.lines(&format!("sum:{RECENT}-last:linux.loadavg_1_min{{host={filter}}}")).await?;
         let mut disks = self.disks(&hosts).await?;
@@ -155,19 +156,13 @@ impl Console {
         }
     }
 
-    /// The small lines of a query that groups by host, all on the same timestamps.
+    /// The small lines of a query that groups by host, all on the same timestamps. Rates are to be taken of the points
+    /// as they came and averaged here: rates of averages would be wrong as long as the newest average is of half its
+    /// points.
     async fn lines(&self, m: &str) -> Result<Lines, AskError> {
         let now_ms = self.seams.clock.now_ms();
         let window = Window { start_ms: now_ms - RECENT_MS, end_ms: now_ms };
-        let groups = self.asker.groups(m, window).await?;
-        let times: BTreeSet<TimestampMs> = groups.iter().flat_map(|group| group.timestamps.iter().copied()).collect();
-        let line = |group: GroupResult| {
-            let host = group.tags.iter().find(|(key, _)| key == "host")?.1.clone();
-            let values: HashMap<_, _> = group.timestamps.iter().copied().zip(group.values.iter()).collect();
-            let value_at = |time| values.get(time).map(|value| value.as_f64()).filter(|value| value.is_finite());
-            Some((host, times.iter().map(value_at).collect()))
-        };
-        Ok(groups.into_iter().filter_map(line).collect())
+        Ok(lines_of(&self.asker.groups(m, window).await?))
     }
 
     async fn disks(&self, hosts: &[&str]) -> Result<HashMap<String, Vec<DiskUse>>, AskError> {
@@ -337,6 +332,22 @@ fn volume<'a>(volumes: &'a mut BTreeMap<String, Volume>, last: &LastPoint, key: 
     volume
 }
 
+fn lines_of(groups: &[GroupResult]) -> Lines {
+    let bin = |time: &TimestampMs| time.div_euclid(RECENT_BIN_MS);
+    let bins: BTreeSet<i64> = groups.iter().flat_map(|group| group.timestamps.iter().map(bin)).collect();
+    let line = |group: &GroupResult| {
+        let host = group.tags.iter().find(|(key, _)| key == "host")?.1.clone();
+        let mut sums: HashMap<i64, (f64, f64)> = HashMap::new();
+        let values = group.values.iter().map(|value| value.as_f64());
+        for (time, value) in group.timestamps.iter().zip(values).filter(|(_, value)| value.is_finite()) {
+            let (sum, count) = sums.entry(bin(time)).or_default();
+            (*sum, *count) = (*sum + value, *count + 1.0);
+        }
+        Some((host, bins.iter().map(|bin| sums.get(bin).map(|(sum, count)| sum / count)).collect()))
+    };
+    groups.iter().filter_map(line).collect()
+}
+
 /// The worst status and the number of open incidents about each host.
 fn problems_by_host(incidents: &[IncidentSummary]) -> HashMap<&str, (Status, u32)> {
     let mut by_host: HashMap<&str, (Status, u32)> = HashMap::new();
@@ -444,6 +455,8 @@ fn graphs_of(host: &str, from: &str, window: Window) -> Vec<Graph> {
 #[cfg(test)]
 mod tests {
     use tidemark_dashboards::Tag;
+    use tidemark_model::ValueColumn;
+    use tidemark_query::Fill;
 
     use super::*;
 
@@ -457,6 +470,24 @@ mod tests {
         let incidents = [about("a", Status::Warning), about("b", Status::Warning), about("a", Status::Critical)];
         let by_host = problems_by_host(&incidents);
         assert_eq!((by_host["a"], by_host["b"]), ((Status::Critical, 2), (Status::Warning, 1)));
+    }
+
+    #[test]
+    fn lines_share_bins_and_average_what_is_in_them() {
+        let of_host = |host: &str, timestamps: Vec<TimestampMs>, values: Vec<f64>| GroupResult {
+            metric: "m".to_owned(),
+            tags: vec![("host".to_owned(), host.to_owned())],
+            aggregate_tags: Vec::new(),
+            tsuids: Vec::new(),
+            timestamps,
+            values: ValueColumn::Float(values),
+            fill: Fill::None,
+        };
+        let a = of_host("a", vec![0, 10_000, 20_000], vec![1.0, 3.0, 5.0]);
+        let b = of_host("b", vec![65_000, 70_000], vec![f64::NAN, 7.0]);
+        let lines = lines_of(&[a, b]);
+        assert_eq!(lines["a"], [Some(2.0), Some(5.0), None]);
+        assert_eq!(lines["b"], [None, None, Some(7.0)]);
     }
 
     #[test]
