@@ -37,15 +37,15 @@ pub(crate) fn wanted(settings: &Settings, rules: &RuleSet) -> anyhow::Result<Vec
 /// Writes schedules, and removes those of ours that nothing asks for any more. Tries again until the broker does it:
 /// it may come up later than we. `false` when `stop` fired before.
 pub(crate) async fn ensure(broker: Arc<dyn Broker>, wanted: Vec<Schedule>, stop: CancellationToken) -> bool {
-    let mut pause = RETRY_FIRST;
-    while let Err(error) = write(broker.as_ref(), &wanted).await {
-        tracing::warn!(%error, "the schedules are not written yet; trying again");
-        tokio::select! {
-            () = stop.cancelled() => return false,
-            () = tokio::time::sleep(pause) => pause = (2 * pause).min(RETRY_LONGEST),
+    let trying = async {
+        let mut pause = RETRY_FIRST;
+        while let Err(error) = write(broker.as_ref(), &wanted).await {
+            tracing::warn!(%error, "the schedules are not written yet; trying again");
+            tokio::time::sleep(pause).await;
+            pause = (2 * pause).min(RETRY_LONGEST);
         }
-    }
-    true
+    };
+    stop.run_until_cancelled(trying).await.is_some()
 }
 
 async fn write(broker: &dyn Broker, wanted: &[Schedule]) -> Result<(), ScheduleError> {
