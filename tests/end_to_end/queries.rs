@@ -71,4 +71,8 @@ fn a_limit_on_series_names_itself() {
     let answer = node.client().post("/api/query", &query);
     assert_eq!(answer.status, 413, "{}", answer.text());
     assert!(answer.text().contains("limits.query_series"), "{}", answer.text());
+    let path = format!("/api/expr?now={}", START_S + 3600);
+    let answer = node.client().post_text(&path, r#"avg(q("sum:q.gauge{host=*}", "1h", ""))"#);
+    assert_eq!(answer.status, 400, "{}", answer.text());
+    assert!(answer.text().contains("limits.query_series"), "{}", answer.text());
 }

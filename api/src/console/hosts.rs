@@ -251,9 +251,7 @@ impl Console {
         let now_ms = self.seams.clock.now_ms();
         let window = Window { start_ms: now_ms - RECENT_MS, end_ms: now_ms };
         let query = |metric: &str, direction: &str| GraphQuery {
-            m: format!(
-                "sum:{RECENT}-avg:rate{{dropcounter}}:{metric}{{iface=*}}{{host=literal_or({host}),direction={direction}}}"
-            ),
+            m: format!("sum:rate{{dropcounter}}:{metric}{{iface=*}}{{host=literal_or({host}),direction={direction}}}"),
             label_tag: Some("iface".to_owned()),
         };
         let queries = [

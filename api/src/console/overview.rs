@@ -106,7 +106,7 @@ impl Console {
     async fn own_rate(&self, metric: &str) -> Result<Vec<Option<f64>>, AskError> {
         let now_ms = self.seams.clock.now_ms();
         let window = Window { start_ms: now_ms - RECENT_MS, end_ms: now_ms };
-        let query = GraphQuery { m: format!("sum:20s-avg:rate{{dropcounter}}:{metric}"), label_tag: None };
+        let query = GraphQuery { m: format!("sum:rate{{dropcounter}}:{metric}"), label_tag: None };
         let data = self.asker.graph_or_empty(&[query], window, 600).await?;
         Ok(data.series.into_iter().next().map(|series| series.values).unwrap_or_default())
     }
