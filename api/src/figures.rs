@@ -36,6 +36,12 @@ impl Figure {
         Self { name, help, kind: FigureKind::Counter, labels: Vec::new(), value: value as f64 }
     }
 
+    /// A total that is no whole number, such as seconds, without labels.
+    #[must_use]
+    pub fn total(name: &'static str, help: &'static str, value: f64) -> Self {
+        Self { name, help, kind: FigureKind::Counter, labels: Vec::new(), value }
+    }
+
     /// A level without labels.
     #[must_use]
     pub fn gauge(name: &'static str, help: &'static str, value: f64) -> Self {

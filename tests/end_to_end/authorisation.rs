@@ -2,7 +2,7 @@
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::json;
-use tidemark_tests::{Node, NodeOptions, binary};
+use tidemark_tests::{Node, NodeOptions, tidemark};
 
 #[test]
 fn an_open_address_is_refused_as_long_as_there_are_no_tokens() {
@@ -15,7 +15,7 @@ fn an_open_address_is_refused_as_long_as_there_are_no_tokens() {
 
 /// A token of these roles and its entry for the configuration.
 fn token(name: &str, roles: &[&str]) -> (String, String) {
-    let mut command = std::process::Command::new(binary());
+    let mut command = tidemark();
     command.args(["token", "create", "--name", name]);
     for role in roles {
         command.args(["--role", role]);

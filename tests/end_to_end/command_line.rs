@@ -2,13 +2,13 @@
 
 use std::{
     io::Write,
-    process::{Command, Output, Stdio},
+    process::{Output, Stdio},
 };
 
-use tidemark_tests::{Node, NodeOptions, binary};
+use tidemark_tests::{Node, NodeOptions};
 
 fn tidemark(arguments: &[&str], node: Option<&Node>) -> Output {
-    let mut command = Command::new(binary());
+    let mut command = tidemark_tests::tidemark();
     command.args(arguments);
     if let Some(node) = node {
         command.env("TIDEMARK_URL", format!("http://{}", node.address()));
@@ -25,7 +25,7 @@ fn points_go_in_and_come_out() {
     let node = Node::start(&NodeOptions::without_agent());
     let put = tidemark(&["put", "cli.metric", "-2.5", "host=a", "--time", "1767225600"], Some(&node));
     assert!(put.status.success(), "{put:?}");
-    let mut lines = Command::new(binary())
+    let mut lines = tidemark_tests::tidemark()
         .args(["put", "--stdin", "--url", &format!("http://{}", node.address())])
         .stdin(Stdio::piped())
         .stderr(Stdio::piped())
@@ -63,7 +63,18 @@ fn an_expression_is_evaluated() {
 #[test]
 fn exit_codes_tell_what_happened() {
     assert_eq!(tidemark(&["version"], None).status.code(), Some(0));
-    assert_eq!(tidemark(&["serve", "--wrong"], None).status.code(), Some(2));
+    let wrong: [&[&str]; 6] = [
+        &["serve", "--wrong"],
+        &["serve", "--roles", "bogus"],
+        &["serve", "--broker", "amqp://x"],
+        &["put", "app.x", "1", "host"],
+        &["token", "create", "--name", "me", "--role", "god"],
+        &["agent"],
+    ];
+    for arguments in wrong {
+        let output = tidemark(arguments, None);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
+    }
     let unreachable = tidemark(&["query", "sum:x", "--url", "http://127.0.0.1:1"], None);
     assert_eq!(unreachable.status.code(), Some(1));
     let folder = tempfile::tempdir().unwrap();
@@ -99,9 +110,11 @@ fn check_and_serve_name_the_same_mistakes() {
 
 #[test]
 fn no_password_is_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data").display().to_string();
     for broker in ["rediss://:hunter2@h", "redis://me:hunter2@", "amqp://me:hunter2@h"] {
-        let output = tidemark(&["serve", "--broker", broker], None);
-        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let output = tidemark(&["serve", "--broker", broker, "--data", &data], None);
+        assert!(!output.status.success(), "{output:?}");
         assert!(!String::from_utf8_lossy(&output.stderr).contains("hunter2"), "{output:?}");
     }
     let output = tidemark(&["query", "sum:x", "--url", "http://me:hunter2@127.0.0.1:1"], None);

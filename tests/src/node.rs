@@ -192,7 +192,7 @@ fn command(options: &NodeOptions, data: &Path, log: &Path) -> Command {
 /// When it cannot be built.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "the test runner names the binary in the environment")]
-pub fn binary() -> &'static Path {
+fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         if let Ok(path) = std::env::var("TEST_BINARY") {

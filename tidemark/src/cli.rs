@@ -93,7 +93,7 @@ pub(crate) struct AgentOptions {
     #[command(subcommand)]
     pub(crate) command: Option<AgentCommand>,
     /// Server to send to, such as `http://monitor:4242`.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", global = true)]
     to: Option<String>,
     /// Folder of the spool [default: ./tidemark-data].
     #[arg(long, value_name = "DIR")]

@@ -7,13 +7,19 @@ mod config;
 mod demo;
 mod logging;
 mod serve;
+mod usage;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::cli::{Cli, Command};
+use crate::{
+    cli::{Cli, Command},
+    usage::UsageError,
+};
 
+/// The command line asks for something that there is not.
+const EXIT_USAGE: u8 = 2;
 /// A check found problems; `--help` lists the exit codes.
 const EXIT_PROBLEMS: u8 = 3;
 
@@ -23,7 +29,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("tidemark: {error:#}");
-            ExitCode::FAILURE
+            if error.is::<UsageError>() { ExitCode::from(EXIT_USAGE) } else { ExitCode::FAILURE }
         }
     }
 }

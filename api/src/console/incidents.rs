@@ -146,9 +146,14 @@ pub(super) fn summary(incident: &IncidentView) -> IncidentSummary {
         silenced: false,
         opened_ms: incident.opened_at,
         closed_ms: incident.closed_at,
-        value: incident.value.filter(|value| value.is_finite()),
+        value: measured(incident).filter(|value| value.is_finite()),
         ..IncidentSummary::default()
     }
+}
+
+/// The number that a person wants to see: of `min(q(…)) > 1000` not the 1 that it comes to, but what was compared.
+fn measured(incident: &IncidentView) -> Option<f64> {
+    incident.computations.first().map(|step| step.value).or(incident.value)
 }
 
 fn detail(incident: &IncidentView) -> IncidentDetail {

@@ -15,6 +15,7 @@ use crate::{
     config::{Settings, masked},
     logging,
     serve::{DataFolder, EndSignals, agent_options, refuse},
+    usage::UsageError,
 };
 
 /// Runs an agent, or looks at its collectors.
@@ -35,7 +36,8 @@ pub(crate) fn run(options: &AgentOptions, settings: Settings) -> anyhow::Result<
 fn remote_sink(settings: &Settings) -> anyhow::Result<Arc<RemoteSink>> {
     let agent = &settings.agent;
     if agent.to.is_empty() {
-        bail!("name the server to send to: --to http://HOST:4242, or setting agent.to");
+        let sentence = "name the server to send to: --to http://HOST:4242, or setting agent.to";
+        return Err(UsageError(sentence.to_owned()).into());
     }
     let mut remote =
         RemoteOptions::new(Url::parse(&agent.to).with_context(|| format!("setting agent.to `{}`", masked(&agent.to)))?);

@@ -4,7 +4,7 @@ use anyhow::{Context, bail};
 use serde_json::Value;
 use tidemark_egress::{Client, ClientOptions, Method, PrivateAddresses, Request, Url};
 
-use crate::{cli::ServerOptions, config::masked};
+use crate::{cli::ServerOptions, config::masked, usage::UsageError};
 
 /// Most bytes of an answer: a wide query over a long range.
 const ANSWER_BYTES_MAX: usize = 1 << 30;
@@ -19,7 +19,8 @@ pub(crate) struct Server {
 impl Server {
     /// A client of the server that the options name. The user named it, so it may be anywhere.
     pub(crate) fn new(options: &ServerOptions) -> anyhow::Result<Self> {
-        let base = Url::parse(&options.url).with_context(|| format!("option --url `{}`", masked(&options.url)))?;
+        let base = Url::parse(&options.url);
+        let base = base.with_context(|| UsageError(format!("option --url `{}`", masked(&options.url))))?;
         let client = Client::new(ClientOptions {
             private_addresses: PrivateAddresses::Allow,
             response_bytes_max: ANSWER_BYTES_MAX,

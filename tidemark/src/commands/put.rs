@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use tidemark_model::{Clock, SystemClock};
 
 use super::client::Server;
-use crate::cli::PutOptions;
+use crate::{cli::PutOptions, usage::UsageError};
 
 /// Points of one request.
 const BATCH_POINTS: usize = 1_000;
@@ -27,7 +27,8 @@ pub(crate) fn run(options: &PutOptions) -> anyhow::Result<ExitCode> {
         bail!("a point needs a metric and a value");
     };
     let time = options.time.unwrap_or_else(|| SystemClock::new().now_ms());
-    put(&server, &[point(metric, time, value, options.tags.iter().map(String::as_str))?])?;
+    let point = point(metric, time, value, options.tags.iter().map(String::as_str));
+    put(&server, &[point.map_err(|error| UsageError(format!("{error:#}")))?])?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -6,6 +6,7 @@ use anyhow::{Context, bail};
 use toml::{Table, Value};
 
 use super::Settings;
+use crate::usage::UsageError;
 
 /// Start of the variables that are settings.
 const PREFIX: &str = "TIDEMARK_";
@@ -46,7 +47,7 @@ pub(crate) fn load(sources: &Sources) -> anyhow::Result<Settings> {
     }
     for (name, text) in &sources.flags {
         let path: Vec<String> = name.split('.').map(str::to_owned).collect();
-        set(&mut merged, &kinds, &path, text).with_context(|| format!("option --{name}"))?;
+        set(&mut merged, &kinds, &path, text).with_context(|| UsageError(format!("option --{name}")))?;
     }
     Ok(merged.try_into()?)
 }
@@ -84,7 +85,8 @@ fn read_file(named: Option<&PathBuf>) -> anyhow::Result<Option<(PathBuf, String)
 fn set(merged: &mut Table, kinds: &Table, path: &[String], text: &str) -> anyhow::Result<()> {
     let mut candidate = merged.clone();
     insert(&mut candidate, kinds, path, text)?;
-    let _: Settings = candidate.clone().try_into()?;
+    let sound: Result<Settings, _> = candidate.clone().try_into();
+    sound.map_err(|error: toml::de::Error| anyhow::anyhow!("{}", error.message().trim()))?;
     *merged = candidate;
     Ok(())
 }

@@ -61,8 +61,8 @@ impl FigureSource for OfStore {
                     "Commits whose outcome was unknown at first.",
                     store.flushes.unknown,
                 ),
-                Figure::gauge(
-                    "store.commit_seconds_sum",
+                Figure::total(
+                    "store.commit_seconds",
                     "Seconds that the commits of the log took in all.",
                     store.flushes.duration.as_secs_f64(),
                 ),
@@ -187,8 +187,8 @@ impl FigureSource for OfApi {
                     figure.of("endpoint", label.endpoint.clone()).of("status", label.status.to_string())
                 };
                 figures.push(of(Figure::counter("api.requests", "Requests answered.", count.requests)));
-                figures.push(of(Figure::gauge(
-                    "api.request_seconds_sum",
+                figures.push(of(Figure::total(
+                    "api.request_seconds",
                     "Seconds that they took in all.",
                     count.time.as_secs_f64(),
                 )));
@@ -213,11 +213,7 @@ impl FigureSource for OfProcess {
                 ));
             }
             if let Some(seconds) = cpu_seconds() {
-                figures.push(Figure::gauge(
-                    "process.cpu_seconds_sum",
-                    "Seconds of CPU that the process used.",
-                    seconds,
-                ));
+                figures.push(Figure::total("process.cpu_seconds", "Seconds of CPU that the process used.", seconds));
             }
             figures
         })
