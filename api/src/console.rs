@@ -4,6 +4,7 @@
 
 mod asking;
 mod hosts;
+mod incident_graph;
 mod incidents;
 mod live;
 mod overview;

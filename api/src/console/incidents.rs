@@ -109,7 +109,7 @@ impl Console {
         Ok(Some(IncidentPage {
             detail: detail(&incident),
             timeline: IncidentTimeline { events: events(&incident) },
-            graph: None,
+            graph: self.incident_graph(&incident).await,
             message: String::new(),
             earlier,
             related,
