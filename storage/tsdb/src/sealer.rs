@@ -5,14 +5,19 @@
 //! 3. Write: commits below the limit, each expecting the fence with the sealer's token. The blocks' generation is the
 //!    epoch, which is above what the fence calls sealed, so nobody sees them yet. Done again, they are the same entries.
 //! 4. Publish: one commit moves the fence and clears the log; readers change from head to blocks under one lock.
-//! 5. Merge: buckets that late points left with many generations get one (`merger.rs`).
+//!
+//! Then buckets that late points left with many generations get one (`merger.rs`). A backfill touches so many that this
+//! takes longer than memory takes to fill again, so the next seal does not wait for it.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tidemark_kv::{Kv, KvError};
 use tidemark_model::Clock;
 use tokio::sync::oneshot;
@@ -65,14 +70,19 @@ pub(crate) struct Sealer {
     pub(crate) counters: Arc<Counters>,
     pub(crate) tracker: TaskTracker,
     pub(crate) closing: CancellationToken,
+    pub(crate) dropped: CancellationToken,
     pub(crate) seal_points: u64,
     pub(crate) writer: u64,
     pub(crate) attempts: AtomicU64,
     pub(crate) turn: tokio::sync::Mutex<()>,
+    /// Shard, metric and bucket of what was sealed and perhaps has to be merged.
+    pub(crate) unmerged: Mutex<BTreeSet<(u16, u32, u32)>>,
+    pub(crate) merge_turn: tokio::sync::Mutex<()>,
 }
 
 impl Sealer {
-    /// Seals the open epoch of every shard that has points, finishing a seal under way first.
+    /// Seals the open epoch of every shard that has points, finishing a seal under way first. [`Sealer::merge`] has to
+    /// follow.
     pub(crate) async fn seal(&self, reason: SealReason) -> Result<SealReport, StoreError> {
         let _turn = self.turn.lock().await;
         let mut report = SealReport::default();
@@ -138,21 +148,26 @@ impl Sealer {
         let catalogue = &sealed.catalogue;
         let report =
             SealReport { shards: 1, points: catalogue.points, groups: catalogue.groups, bytes: catalogue.bytes };
-        let touched: Vec<_> = catalogue.metrics_and_buckets().collect();
+        let touched: Vec<_> =
+            catalogue.metrics_and_buckets().map(|(metric, bucket)| (number, metric, bucket)).collect();
         self.change_fence(shard, FenceChange::Publish(token, Box::new(sealed.catalogue))).await?;
-        self.merge(shard, touched).await;
+        self.unmerged.lock().extend(touched);
         Ok(Some(report))
     }
 
-    /// Merges the generations of buckets that a seal has just added one to. What fails is left for the next seal.
-    async fn merge(&self, shard: &Shard, touched: Vec<(u32, u32)>) {
+    /// Merges the generations of the buckets that were sealed since the last time. What fails is left for the seal that
+    /// touches the bucket next.
+    pub(crate) async fn merge(&self) {
+        let _turn = self.merge_turn.lock().await;
+        let touched = std::mem::take(&mut *self.unmerged.lock());
         let mut newest = hashbrown::HashMap::<u32, u32>::new();
-        for &(metric, bucket) in &touched {
+        for &(_, metric, bucket) in &touched {
             newest.entry(metric).and_modify(|newest| *newest = bucket.max(*newest)).or_insert(bucket);
         }
-        for (metric, bucket) in touched {
+        for (number, metric, bucket) in touched {
+            let Some(shard) = self.shards.get(usize::from(number)) else { continue };
             let settled = newest.get(&metric).is_some_and(|&newest| bucket < newest);
-            if self.closing.is_cancelled() {
+            if self.closing.is_cancelled() || self.dropped.is_cancelled() {
                 return;
             }
             match merge_bucket(&self.kv, shard, metric, bucket, settled).await {

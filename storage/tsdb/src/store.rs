@@ -121,10 +121,13 @@ impl Store {
             counters: Arc::clone(&counters),
             tracker: tracker.clone(),
             closing: closing.clone(),
+            dropped: dropped.clone(),
             seal_points: options.seal_points,
             writer,
             attempts: AtomicU64::new(1),
             turn: tokio::sync::Mutex::new(()),
+            unmerged: parking_lot::Mutex::default(),
+            merge_turn: tokio::sync::Mutex::new(()),
         });
         tracker.spawn(seal_when_wanted(Arc::clone(&sealer), seal_wanted, closing.clone(), dropped.clone(), resume));
         let creator = SeriesCreator::new(Arc::clone(&kv), Arc::clone(&index), &options);
@@ -139,9 +142,16 @@ impl Store {
     /// is lost: the next seal goes on from there.
     ///
     /// # Cancel safety
-    /// Dropping the future leaves a seal that the next one finishes.
+    /// Dropping the future does not end the seal.
     pub async fn seal(&self, reason: SealReason) -> Result<SealReport, StoreError> {
-        self.inner.sealer.seal(reason).await
+        let sealer = Arc::clone(&self.inner.sealer);
+        // A task, because what is in memory has to follow what was committed.
+        let sealing = self.inner.tracker.spawn(async move {
+            let report = sealer.seal(reason).await?;
+            sealer.merge().await;
+            Ok(report)
+        });
+        sealing.await.map_err(|error| KvError::Unavailable(format!("the seal ended early: {error}")))?
     }
 
     /// The state of the store now.
@@ -260,6 +270,10 @@ async fn seal_when_wanted(
             sealed = sealer.seal(reason) => sealed,
         };
         reason = SealReason::HeadFull;
+        if sealed.is_ok() {
+            let sealer = Arc::clone(&sealer);
+            sealer.tracker.clone().spawn(async move { sealer.merge().await });
+        }
         if let Err(error) = sealed {
             tracing::warn!(%error, "an epoch was not sealed; the next seal goes on from there");
             tokio::select! {

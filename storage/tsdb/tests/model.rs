@@ -143,6 +143,45 @@ async fn any_history_survives_an_engine_that_forgets_outcomes() {
 const WEB: support::Tags<'_> = &[("host", "web")];
 
 #[tokio::test]
+async fn a_merge_holds_up_no_seal_and_goes_on_when_nobody_waits_for_it() {
+    const LATER: i64 = START + 4 * 3_600_000;
+    let probe = ProbeKv::new(Arc::new(MemoryKv::new()));
+    let store = open(Arc::clone(&probe) as Arc<dyn Kv>).await.unwrap();
+    write(&store, &[("cpu", WEB, START, Value::Int(1)), ("cpu", WEB, LATER, Value::Int(1))]).await;
+    store.seal(SealReason::Requested).await.unwrap();
+    write(&store, &[("cpu", WEB, START + 1, Value::Int(2)), ("cpu", WEB, LATER + 1, Value::Int(2))]).await;
+    // Begin, blocks, publish and the merged groups; the commit that makes them visible waits.
+    probe.hold_after(4);
+    tokio::select! {
+        () = probe.held.notified() => {}
+        sealed = store.seal(SealReason::Requested) => panic!("merged without being held: {sealed:?}"),
+        () = tokio::time::sleep(Duration::from_secs(10)) => panic!("not held in time"),
+    }
+    write(&store, &[("cpu", WEB, LATER + 2, Value::Int(3))]).await;
+    let sealing = tokio::spawn({
+        let store = store.clone();
+        async move { store.seal(SealReason::Requested).await }
+    });
+    let until = async |wanted: fn(&Store) -> bool| {
+        let waiting = async {
+            while !wanted(&store) {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), waiting).await.unwrap();
+    };
+    until(|store| store.figures().seals.epochs == 3).await;
+    assert_eq!(store.figures().seals.merges, 0);
+    probe.release.notify_one();
+    until(|store| store.figures().seals.merges > 0).await;
+    sealing.await.unwrap().unwrap();
+    let read = read_metric(&store, "cpu", TimeRange::ALL).await;
+    let expect = [(START, 1), (START + 1, 2), (LATER, 1), (LATER + 1, 2), (LATER + 2, 3)];
+    assert_eq!(read["cpu{host=web}"], expect.map(|(timestamp, value)| (timestamp, value, false)));
+    store.close().await;
+}
+
+#[tokio::test]
 async fn a_zombie_sealer_writes_nothing_and_loses_nothing() {
     for held_at in 0..3 {
         let memory: Arc<dyn Kv> = Arc::new(MemoryKv::new());
