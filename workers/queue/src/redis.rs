@@ -31,7 +31,9 @@ use foldhash::{HashMap, HashMapExt};
 use parking_lot::Mutex;
 use tidemark_model::Clock;
 
-use crate::{BrokerError, BrokerOptions, JobId, JobIdSource, Outcome, QueueName, QueueTotals, WorkerId};
+use crate::{
+    BrokerError, BrokerOptions, JobId, JobIdSource, Outcome, QueueName, QueueTotals, WorkerId, record_codec::millis,
+};
 use frame::Item;
 use keys::Keys;
 use link::Link;
@@ -39,6 +41,10 @@ use scripts::Scripts;
 
 /// Version of the layout of the keys.
 const LAYOUT_VERSION: &str = "1";
+
+/// How long to believe that the server still has what we wrote down about ourselves. It may lose it under an open
+/// connection: a flush, or a proxy that fails over.
+const CHECK_EVERY: Duration = Duration::from_secs(10);
 
 /// How to reach Redis.
 #[derive(Clone, PartialEq)]
@@ -105,6 +111,8 @@ struct Shared {
     /// The last connection on which layout and store were found to be ours; the first is 1. Each connection is checked:
     /// behind a new one, the server may have other data.
     checked: std::sync::atomic::AtomicU64,
+    /// When to check again on the same connection, in milliseconds of the monotonic clock.
+    check_again_ms: std::sync::atomic::AtomicU64,
     /// Picks between the priorities, see [`crate::Priority`].
     picks: std::sync::atomic::AtomicU64,
     state: Mutex<State>,
@@ -114,7 +122,7 @@ struct Shared {
 struct State {
     /// Frames that this process has fetched and not settled.
     frames: HashMap<FrameKey, HeldFrame>,
-    /// Queues that are known to be in the set of queues.
+    /// Queues that this process put into the set of queues, and puts there again with every check.
     queues: std::collections::BTreeSet<QueueName>,
     /// Where jobs with a result wait that this process pushed, for those who await them.
     awaited: HashMap<JobId, QueueName>,
@@ -170,6 +178,7 @@ impl RedisBroker {
             clock,
             closed: std::sync::atomic::AtomicBool::new(false),
             checked: std::sync::atomic::AtomicU64::new(0),
+            check_again_ms: std::sync::atomic::AtomicU64::new(0),
             picks: std::sync::atomic::AtomicU64::new(0),
             state: Mutex::new(State {
                 frames: HashMap::new(),
@@ -198,9 +207,12 @@ impl Shared {
             .map_err(|error| BrokerError::Corrupt(format!("redis gave an unexpected answer: {error}")))
     }
 
-    /// Refuses to work on keys of another layout or another store; writes ours down when there is none.
+    /// Refuses to work on keys of another layout or another store; writes ours down when there is none, and our queues.
     async fn check_owner(&self, lent: &mut link::Lent) -> Result<(), BrokerError> {
-        if self.checked.load(std::sync::atomic::Ordering::Relaxed) == lent.generation {
+        let now = self.clock.monotonic();
+        if self.checked.load(std::sync::atomic::Ordering::Relaxed) == lent.generation
+            && millis(now) < self.check_again_ms.load(std::sync::atomic::Ordering::Relaxed)
+        {
             return Ok(());
         }
         let found = self.claim(lent, &self.keys.layout(), LAYOUT_VERSION).await?;
@@ -222,8 +234,52 @@ impl Shared {
                 )));
             }
         }
+        self.list_own_queues(lent).await?;
+        self.check_again_ms.store(millis(now + CHECK_EVERY), std::sync::atomic::Ordering::Relaxed);
         self.checked.store(lent.generation, std::sync::atomic::Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Puts the queues of this process into the set of queues again: it is empty once the server has lost its data, and
+    /// what is not in it is neither swept nor shown.
+    async fn list_own_queues(&self, lent: &mut link::Lent) -> Result<(), BrokerError> {
+        let own = self.own_queues();
+        if own.is_empty() {
+            return Ok(());
+        }
+        let command = self.listing_of(&own);
+        let added: usize =
+            command.query_async(&mut lent.connection).await.map_err(|error| self.link.failed(lent, &error))?;
+        if added > 0 {
+            tracing::warn!(queues = added, "the broker had lost queues; they are listed again, their jobs may be gone");
+        }
+        Ok(())
+    }
+
+    fn own_queues(&self) -> Vec<QueueName> {
+        self.state.lock().queues.iter().cloned().collect()
+    }
+
+    fn listing_of(&self, queues: &[QueueName]) -> redis::Cmd {
+        let mut command = redis::cmd("SADD");
+        command.arg(self.keys.queues());
+        queues.iter().for_each(|queue| {
+            command.arg(queue.as_str());
+        });
+        command
+    }
+
+    /// All queues to sweep. When one of ours is not listed, the next command checks everything.
+    async fn queues_to_sweep(&self) -> Result<Vec<QueueName>, BrokerError> {
+        // Ours first: a queue that is noted meanwhile is not missed.
+        let own = self.own_queues();
+        let mut queues: std::collections::BTreeSet<QueueName> = self.queue_names().await?.into_iter().collect();
+        let listed = queues.len();
+        queues.extend(own);
+        if queues.len() > listed {
+            self.check_again_ms.store(0, std::sync::atomic::Ordering::Relaxed);
+        }
+        Ok(queues.into_iter().collect())
     }
 
     /// Sets a key unless it is there; what it holds then.
@@ -252,12 +308,7 @@ impl Shared {
         if unknown.is_empty() {
             return Ok(());
         }
-        let mut command = redis::cmd("SADD");
-        command.arg(self.keys.queues());
-        unknown.iter().for_each(|queue| {
-            command.arg(queue.as_str());
-        });
-        let _added: i64 = self.run(&command).await?;
+        let _added: i64 = self.run(&self.listing_of(&unknown)).await?;
         self.state.lock().queues.extend(unknown);
         Ok(())
     }

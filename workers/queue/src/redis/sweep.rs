@@ -19,7 +19,7 @@ const RESCUE_MAX: usize = 128;
 impl RedisBroker {
     pub(super) async fn sweep(&self) -> Result<TickReport, BrokerError> {
         let mut report = TickReport::default();
-        for queue in self.shared.queue_names().await? {
+        for queue in self.shared.queues_to_sweep().await? {
             report.promoted += self.promote(&queue).await?;
             for level in 0..3 {
                 let (rescued, poisoned) = self.rescue(&queue, level).await?;

@@ -1,0 +1,66 @@
+//! A Redis that loses its data under a running process: what is pushed afterwards is swept and shown all the same.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test may fail")]
+
+mod support;
+
+use std::{sync::Arc, time::Duration};
+
+use support::{Harness, Kind, RedisServer, job, options, text_of};
+use tidemark_model::{Clock, ManualClock, SystemClock};
+use tidemark_queue::{Broker, Outcome, RedisBroker, RedisOptions, Settled};
+
+#[tokio::test]
+async fn after_a_flush_delayed_jobs_are_promoted_and_lost_workers_rescued() {
+    let Some(harness) = Harness::start(Kind::Redis, options()).await else { return };
+    harness.push(vec![job("before")]).await;
+    harness.server.as_ref().unwrap().command(&["FLUSHALL"]);
+
+    harness.push(vec![job("after").not_before(harness.now_ms() + 100)]).await;
+    let abandoned = harness.fetch_one().await;
+    assert_eq!(text_of(&abandoned), "after");
+    assert_eq!(harness.stats().await.running, 1);
+
+    let rescued = harness.fetch_one().await;
+    assert_eq!((text_of(&rescued), rescued.rescues), ("after".to_owned(), 1));
+    let settled = harness.broker.settle(vec![(rescued.receipt, Outcome::Completed { result: None })]).await.unwrap();
+    assert!(matches!(settled[..], [Settled::Recorded(_)]), "{settled:?}");
+}
+
+#[tokio::test]
+async fn after_a_restart_without_data_queues_are_listed_with_the_first_push() {
+    let Some(mut harness) = Harness::start(Kind::Redis, options()).await else { return };
+    harness.push(vec![job("before")]).await;
+    let server = harness.server.as_mut().unwrap();
+    server.command(&["FLUSHALL"]);
+    server.kill();
+    server.restart().await;
+
+    let pushed = || async { harness.broker.push(vec![job("after")]).await.is_ok() };
+    for _ in 0..1_000 {
+        if pushed().await {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(harness.stats().await.ready, 1);
+}
+
+#[tokio::test]
+async fn a_process_that_only_pushes_lists_its_queues_again_and_claims_the_keys() {
+    let Some(server) = RedisServer::start().await else { return };
+    let clock = Arc::new(ManualClock::new(SystemClock::new().now_ms()));
+    let redis = RedisOptions { store: Some("ours".to_owned()), ..RedisOptions::new(&server.url()) };
+    let producer = RedisBroker::new(redis.clone(), options(), clock.clone()).unwrap();
+    producer.push(vec![job("before")]).await.unwrap();
+    server.command(&["FLUSHALL"]);
+
+    clock.advance(Duration::from_secs(10));
+    producer.push(vec![job("after")]).await.unwrap();
+
+    let queues = server.broker(options()).queues().await.unwrap();
+    assert_eq!(queues.iter().map(|stats| (stats.queue.as_str(), stats.ready)).collect::<Vec<_>>(), [("notify", 1)]);
+    let other = RedisOptions { store: Some("another".to_owned()), ..redis };
+    let other = RedisBroker::new(other, options(), Arc::new(SystemClock::new())).unwrap();
+    assert!(matches!(other.push(vec![job("x")]).await, Err(tidemark_queue::BrokerError::OtherStore(_))));
+}
