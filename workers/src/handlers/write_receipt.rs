@@ -3,6 +3,8 @@
 //! MessagePack array of version (1), points stored, reasons (kind and text, each once), refused points (position and
 //! number of the reason). Texts of a result that would be too large to keep are left out.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tidemark_model::{RefusalReason, WriteOutcome, WriteReceipt, WriteRefusal};
@@ -36,13 +38,14 @@ pub(super) fn encode(receipt: &WriteReceipt) -> Bytes {
 
 fn encode_with(receipt: &WriteReceipt, text: impl Fn(&WriteRefusal) -> String) -> Bytes {
     let mut reasons: Vec<(u8, String)> = Vec::new();
+    let mut numbers: HashMap<(u8, String), usize> = HashMap::new();
     let mut refused = Vec::with_capacity(receipt.refused.len());
     for (position, refusal) in &receipt.refused {
         let code = REASONS.iter().position(|reason| *reason == refusal.reason).unwrap_or(0);
         let reason = (u8::try_from(code).unwrap_or(0), text(refusal));
-        // Neighbours mostly share their reason, so looking from the end is quick.
-        let number = reasons.iter().rposition(|known| *known == reason).unwrap_or_else(|| {
-            reasons.push(reason);
+        // Each point may have a reason of its own, so known ones are not searched for one by one.
+        let number = *numbers.entry(reason).or_insert_with_key(|reason| {
+            reasons.push(reason.clone());
             reasons.len() - 1
         });
         refused.push((u32::try_from(*position).unwrap_or(u32::MAX), u32::try_from(number).unwrap_or(u32::MAX)));
