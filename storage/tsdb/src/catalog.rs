@@ -2,8 +2,8 @@
 
 use hashbrown::HashMap;
 use tidemark_model::{
-    BoxFuture, CatalogError, LastPoint, NameKind, Point, ReadError, SeriesCatalog, SeriesInfo, SeriesPage,
-    SeriesSelector, TimestampMs, Value,
+    BoxFuture, CatalogError, LastPoint, NameKind, Point, ReadError, SeriesCatalog, SeriesPage, SeriesSelector,
+    TimestampMs, Value,
 };
 
 use crate::{
@@ -13,11 +13,12 @@ use crate::{
     index::{metric_of, number_of},
     keys,
     reader::{ATTEMPTS_MAX, RETRY_AFTER, Selected, fetch_groups},
+    selection::{OrderedSeries, in_order},
     shard::{LastSealed, newest},
 };
 
 /// Series that one question for newest points may be about (`limits.query_series`).
-const LAST_SERIES_MAX: u64 = 1_000_000;
+const LAST_SERIES_MAX: usize = 1_000_000;
 
 impl SeriesCatalog for Store {
     fn suggest<'a>(
@@ -36,10 +37,10 @@ impl SeriesCatalog for Store {
         limit: usize,
     ) -> BoxFuture<'a, Result<SeriesPage, CatalogError>> {
         Box::pin(async move {
-            let index = self.inner.index.read();
-            let sorted = index.sorted(&index.select(selector)?);
-            let series = sorted.iter().skip(offset).take(limit).map(|series| series.info()).collect();
-            Ok(SeriesPage { total: sorted.len(), series })
+            let slots = self.inner.index.read().select(selector)?;
+            let total = usize::try_from(slots.len()).unwrap_or(usize::MAX);
+            let page = in_order(&self.inner.index, slots, offset..offset.saturating_add(limit)).await?;
+            Ok(SeriesPage { total, series: page.infos })
         })
     }
 
@@ -58,8 +59,7 @@ impl Store {
         selector: &SeriesSelector,
         not_before: TimestampMs,
     ) -> Result<Vec<LastPoint>, ReadError> {
-        let (infos, mut selected) = self.select_for_last(selector)?;
-        selected.sort_unstable_by_key(|series| series.id);
+        let OrderedSeries { infos, by_id: mut selected } = self.select(selector, LAST_SERIES_MAX).await?;
         for series in selected.chunk_by(|left, right| metric_of(left.id) == metric_of(right.id)) {
             let shard = series.first().and_then(|first| self.inner.shards.get(usize::from(first.shard)));
             if let Some(shard) = shard {
@@ -78,18 +78,6 @@ impl Store {
             Some(LastPoint { series, point: Point { timestamp, value } })
         });
         Ok(found.collect())
-    }
-
-    fn select_for_last(&self, selector: &SeriesSelector) -> Result<(Vec<SeriesInfo>, Vec<Selected>), ReadError> {
-        let index = self.inner.index.read();
-        let slots = index.select(selector)?;
-        if slots.len() > LAST_SERIES_MAX {
-            let found = usize::try_from(slots.len()).unwrap_or(usize::MAX);
-            return Err(ReadError::TooManySeries { found, limit: LAST_SERIES_MAX as usize });
-        }
-        let sorted = index.sorted(&slots);
-        let infos = sorted.iter().map(|series| series.info()).collect();
-        Ok((infos, (0..).zip(sorted).map(|(position, series)| Selected::new(series.target, position)).collect()))
     }
 
     /// As [`Store::read_directories`], again when a merge took groups away.

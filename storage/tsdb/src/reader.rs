@@ -8,7 +8,7 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use tidemark_kv::{KeyRange, KvSnapshot};
 use tidemark_model::{
-    BoxFuture, ReadError, ReadLimits, ReadRequest, ReadStatistics, SeriesId, SeriesInfo, SeriesReader, SeriesSet,
+    BoxFuture, ReadError, ReadLimits, ReadRequest, ReadStatistics, SeriesId, SeriesReader, SeriesSelector, SeriesSet,
     TimeRange,
 };
 
@@ -20,6 +20,7 @@ use crate::{
     keys,
     point_stream::StreamSnapshot,
     scan::after,
+    selection::{OrderedSeries, in_order},
     series_set::{Chunk, StoredSeries},
 };
 
@@ -82,8 +83,8 @@ struct Plan<'a> {
 
 impl Store {
     async fn try_open(&self, request: &ReadRequest) -> Result<Option<StoredSeries>, ReadError> {
-        let (infos, mut selected) = self.select(request)?;
-        selected.sort_unstable_by_key(|series| series.id);
+        let OrderedSeries { infos, by_id: selected } =
+            self.select(&request.selector, request.limits.series_max).await?;
         let mut plan = Plan {
             range: request.range,
             limits: request.limits,
@@ -108,16 +109,18 @@ impl Store {
         Ok(Some(StoredSeries::new(infos, range, chunks, heads, statistics)))
     }
 
-    fn select(&self, request: &ReadRequest) -> Result<(Vec<SeriesInfo>, Vec<Selected>), ReadError> {
-        let index = self.inner.index.read();
-        let slots = index.select(&request.selector)?;
+    /// The series that a selector means, in order, when there are at most `series_max`.
+    pub(crate) async fn select(
+        &self,
+        selector: &SeriesSelector,
+        series_max: usize,
+    ) -> Result<OrderedSeries, ReadError> {
+        let slots = self.inner.index.read().select(selector)?;
         let found = usize::try_from(slots.len()).unwrap_or(usize::MAX);
-        if found > request.limits.series_max {
-            return Err(ReadError::TooManySeries { found, limit: request.limits.series_max });
+        if found > series_max {
+            return Err(ReadError::TooManySeries { found, limit: series_max });
         }
-        let sorted = index.sorted(&slots);
-        let selected = (0..).zip(&sorted).map(|(position, series)| Selected::new(series.target, position));
-        Ok((sorted.iter().map(|series| series.info()).collect(), selected.collect()))
+        in_order(&self.inner.index, slots, 0..found).await
     }
 }
 

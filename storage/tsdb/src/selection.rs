@@ -1,9 +1,84 @@
-//! Which series a selector means, evaluated on the postings.
+//! Which series a selector means, evaluated on the postings, and these series in order.
+//!
+//! Creators of series wait while the index is read. So only the postings are evaluated in one go; keys are copied a few
+//! thousand at a time, and compared when the index is let go of.
 
+use std::{ops::Range, sync::Arc};
+
+use parking_lot::RwLock;
 use roaring::RoaringBitmap;
-use tidemark_model::{NameKind, ReadError, SeriesSelector, TagMatch, TagPredicate, Tsuid};
+use tidemark_model::{NameKind, ReadError, SeriesInfo, SeriesKey, SeriesSelector, TagMatch, TagPredicate, Tsuid};
 
-use crate::{Index, SeriesEntry, TagPostings};
+use crate::{Index, SeriesEntry, TagPostings, reader::Selected};
+
+/// Series that are copied before the index is let go of: less than a millisecond.
+const SERIES_PER_LOCK: usize = 4_096;
+/// Series that are put in order where they are asked for: a few milliseconds. More get a thread of their own.
+const SERIES_IN_PLACE_MAX: u64 = 4_096;
+
+/// Series in order of their canonical key.
+#[derive(Debug, Default)]
+pub(crate) struct OrderedSeries {
+    pub(crate) infos: Vec<SeriesInfo>,
+    /// One for each of `infos`, by id.
+    pub(crate) by_id: Vec<Selected>,
+}
+
+/// The series of these slots that stand at `positions` in the order of their canonical keys.
+///
+/// # Errors
+/// [`ReadError::Unavailable`] when the runtime ends meanwhile.
+pub(crate) async fn in_order(
+    index: &Arc<RwLock<Index>>,
+    slots: RoaringBitmap,
+    positions: Range<usize>,
+) -> Result<OrderedSeries, ReadError> {
+    if slots.len() <= SERIES_IN_PLACE_MAX {
+        return Ok(put_in_order(index, &slots, positions));
+    }
+    let index = Arc::clone(index);
+    tokio::task::spawn_blocking(move || put_in_order(&index, &slots, positions))
+        .await
+        .map_err(|error| ReadError::Unavailable(format!("the series could not be put in order: {error}")))
+}
+
+/// Slots stay what they are while the index is let go of: series are added and never taken away.
+fn put_in_order(index: &RwLock<Index>, slots: &RoaringBitmap, positions: Range<usize>) -> OrderedSeries {
+    if positions.start >= positions.end.min(usize::try_from(slots.len()).unwrap_or(usize::MAX)) {
+        return OrderedSeries::default();
+    }
+    let mut keys = Vec::with_capacity(usize::try_from(slots.len()).unwrap_or(0));
+    let mut slots = slots.iter().peekable();
+    while slots.peek().is_some() {
+        let index = index.read();
+        let some = slots.by_ref().take(SERIES_PER_LOCK);
+        keys.extend(some.filter_map(|slot| Some((index.series(slot)?.key.clone(), slot))));
+    }
+    keep_in_order(&mut keys, positions);
+    let (mut infos, mut by_id) = (Vec::with_capacity(keys.len()), Vec::with_capacity(keys.len()));
+    for some in keys.chunks(SERIES_PER_LOCK) {
+        let index = index.read();
+        let series = some.iter().filter_map(|(_, slot)| index.series(*slot));
+        let first = u32::try_from(infos.len()).unwrap_or(u32::MAX);
+        by_id.extend((first..).zip(series.clone()).map(|(position, series)| Selected::new(series.target, position)));
+        infos.extend(series.map(SeriesEntry::info));
+    }
+    by_id.sort_unstable_by_key(|series| series.id);
+    OrderedSeries { infos, by_id }
+}
+
+/// Sorts what is asked for and nothing else.
+fn keep_in_order(keys: &mut Vec<(SeriesKey, u32)>, positions: Range<usize>) {
+    if positions.end < keys.len() {
+        keys.select_nth_unstable(positions.end);
+        keys.truncate(positions.end);
+    }
+    if (1..keys.len()).contains(&positions.start) {
+        keys.select_nth_unstable(positions.start);
+    }
+    keys.drain(..positions.start.min(keys.len()));
+    keys.sort_unstable();
+}
 
 impl Index {
     /// Slots of the series that a selector means, in no order that matters.
@@ -12,7 +87,7 @@ impl Index {
             SeriesSelector::Tags { metric, predicates, exact_keys } => {
                 let mut slots = match metric {
                     Some(metric) => self.slots_of_metric(metric)?,
-                    None => (0..u32::try_from(self.len()).unwrap_or(u32::MAX)).collect(),
+                    None => self.all_slots(),
                 };
                 for predicate in predicates {
                     self.apply(predicate, &mut slots)?;
@@ -26,11 +101,10 @@ impl Index {
         }
     }
 
-    /// The series of these slots in order of their canonical key.
-    pub(crate) fn sorted(&self, slots: &RoaringBitmap) -> Vec<&SeriesEntry> {
-        let mut series: Vec<_> = slots.iter().filter_map(|slot| self.series(slot)).collect();
-        series.sort_unstable_by(|left, right| left.key.cmp(&right.key));
-        series
+    fn all_slots(&self) -> RoaringBitmap {
+        let mut slots = RoaringBitmap::new();
+        slots.insert_range(..u32::try_from(self.len()).unwrap_or(u32::MAX));
+        slots
     }
 
     fn slots_of_metric(&self, metric: &str) -> Result<RoaringBitmap, ReadError> {
@@ -124,8 +198,6 @@ impl Index {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::index::tests::index_of;
 
@@ -145,7 +217,8 @@ mod tests {
         let selector = SeriesSelector::Tags { metric: Some("cpu".to_owned()), predicates, exact_keys };
         let index = example();
         let slots = index.select(&selector).unwrap();
-        let found: Vec<_> = index.sorted(&slots).iter().map(|series| series.key.to_string()).collect();
+        let series = put_in_order(&RwLock::new(index), &slots, 0..usize::MAX);
+        let found: Vec<_> = series.infos.iter().map(|series| series.key.to_string()).collect();
         assert_eq!(found, expect);
     }
 
@@ -161,6 +234,56 @@ mod tests {
         check(vec![("host", web()), ("dc", one_of(&["fra"]))], false, &["cpu{dc=fra,host=web2}"]);
         check(vec![("host", TagMatch::Any)], true, &["cpu{host=db1}"]);
         check(vec![("host", TagMatch::Any), ("dc", TagMatch::Absent)], true, &["cpu{host=db1}"]);
+    }
+
+    /// Hosts in an order that is neither that of their names nor its reverse.
+    fn many(count: u32) -> Index {
+        let hosts: Vec<String> = (0..count).map(|number| format!("h{:05}", number * 7_919 % count)).collect();
+        let tags: Vec<[(&str, &str); 1]> = hosts.iter().map(|host| [("host", host.as_str())]).collect();
+        let series: Vec<(&str, &[(&str, &str)])> = tags.iter().map(|tags| ("many", tags.as_slice())).collect();
+        index_of(&series)
+    }
+
+    #[test]
+    fn each_page_is_a_piece_of_the_whole_order() {
+        let index = RwLock::new(many(10_000));
+        let slots = index.read().select(&SeriesSelector::metric("many")).unwrap();
+        let keys = |positions| -> Vec<SeriesKey> {
+            put_in_order(&index, &slots, positions).infos.into_iter().map(|series| series.key).collect()
+        };
+        let whole = keys(0..usize::MAX);
+        let expect: Vec<_> = (0..10_000).map(|number| format!("many{{host=h{number:05}}}")).collect();
+        assert_eq!(whole.iter().map(ToString::to_string).collect::<Vec<_>>(), expect);
+        for (start, end) in [(0, 1), (0, 25), (25, 50), (4_095, 8_193), (9_990, 10_000), (9_990, 20_000)] {
+            assert_eq!(keys(start..end), whole[start..end.min(10_000)], "{start}..{end}");
+        }
+        for (start, end) in [(0, 0), (5, 5), (10_000, 10_010), (20_000, usize::MAX)] {
+            assert_eq!(keys(start..end), [], "{start}..{end}");
+        }
+    }
+
+    #[test]
+    fn the_targets_of_ordered_series_are_those_of_their_keys() {
+        let index = RwLock::new(many(5_000));
+        let slots = index.read().select(&SeriesSelector::metric("many")).unwrap();
+        let series = put_in_order(&index, &slots, 100..4_900);
+        assert_eq!((series.infos.len(), series.by_id.len()), (4_800, 4_800));
+        assert!(series.by_id.is_sorted_by_key(|selected| selected.id));
+        for selected in &series.by_id {
+            let info = &series.infos[selected.position as usize];
+            let target = index.read().target(info.key.as_str()).unwrap();
+            assert_eq!((selected.id, selected.local, info.id), (target.id, target.local, target.id));
+        }
+    }
+
+    #[tokio::test]
+    async fn many_series_do_not_keep_the_thread_that_asks_for_them() {
+        let index = Arc::new(RwLock::new(many(20_000)));
+        let slots = index.read().select(&SeriesSelector::metric("many")).unwrap();
+        let mut ordering = Box::pin(in_order(&index, slots, 0..10));
+        let first = std::future::poll_fn(|context| std::task::Poll::Ready(ordering.as_mut().poll(context))).await;
+        assert!(first.is_pending());
+        assert_eq!(ordering.await.unwrap().infos.len(), 10);
     }
 
     #[test]
