@@ -11,7 +11,8 @@ use tidemark_kv::{Commit, CommitOutcome, Kv, KvError};
 use tidemark_model::{NameKind, PointBatch, RefusalReason, Tags, WriteOutcome, WriteRefusal};
 
 use crate::{
-    Index, NAME_ID_MAX, StoreError, StoreOptions, index_rows, index_rows::NAME_KINDS, keys, refusal::refusal_of,
+    Index, NAME_ID_MAX, StoreError, StoreOptions, index::series_id, index_rows, index_rows::NAME_KINDS, keys,
+    refusal::refusal_of,
 };
 
 /// Bytes of a commit after which no further series is added to it; a series adds at most 30 KB.
@@ -218,12 +219,16 @@ fn counts(index: &Index) -> [usize; 4] {
     [metrics, tag_keys, tag_values, index.len()]
 }
 
+/// Adds what was created, but for what somebody who read the store again has added by now. Points of a series that is not
+/// in the index after this are refused by the writer.
 fn apply(index: &mut Index, plan: &Plan) {
     for (kind, name, id) in &plan.names {
         index.names_mut(*kind).insert(name, *id);
     }
     for (metric, number, tags) in &plan.series {
-        if index.insert(*metric, *number, tags.clone()).is_none() {
+        if index.insert(*metric, *number, tags.clone()).is_none()
+            && index.by_id(series_id(*metric, *number)).is_none_or(|present| present.tags != *tags)
+        {
             tracing::error!(metric, number, "a series that was just created could not be added to the index");
         }
     }

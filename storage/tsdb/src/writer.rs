@@ -2,9 +2,10 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
+use hashbrown::HashMap;
 use parking_lot::RwLock;
 use tidemark_model::{
-    BoxFuture, PointBatch, PointSink, RefusalReason, TimestampMs, WriteOutcome, WriteReceipt, WriteRefusal,
+    BoxFuture, PointBatch, PointSink, RefusalReason, SeriesKey, TimestampMs, WriteOutcome, WriteReceipt, WriteRefusal,
 };
 use tokio::sync::{mpsc::error::TrySendError, oneshot};
 
@@ -37,8 +38,8 @@ impl Store {
             [] => Vec::new(),
             missing => match self.inner.creator.create(&batch, missing).await {
                 Ok(refused) => {
-                    resolve(&self.inner.index, &batch, &mut targets);
-                    refused_points(&batch, &targets, refused)
+                    let missing = resolve(&self.inner.index, &batch, &mut targets);
+                    refused_points(&batch, &missing, refused)
                 }
                 Err(outcome) => return outcome,
             },
@@ -156,20 +157,97 @@ fn resolve(index: &RwLock<Index>, batch: &PointBatch, targets: &mut [Target]) ->
     missing
 }
 
-/// The points of series that were not created. A refused text may stand in the dictionary more than once.
+/// The points of the entries that are still missing, for which there is nowhere to store a point, and why.
 fn refused_points(
     batch: &PointBatch,
-    targets: &[Target],
+    missing: &[usize],
     refused: Vec<(usize, WriteRefusal)>,
 ) -> Vec<(usize, WriteRefusal)> {
-    if refused.is_empty() {
+    if missing.is_empty() {
         return Vec::new();
     }
-    let by_entry: hashbrown::HashMap<usize, WriteRefusal> = refused.into_iter().collect();
+    let by_entry: HashMap<usize, WriteRefusal> = refused.into_iter().collect();
+    let missing: HashMap<usize, WriteRefusal> = missing
+        .iter()
+        .map(|&entry| (entry, by_entry.get(&entry).cloned().unwrap_or_else(|| not_in_the_index(batch, entry))))
+        .collect();
     batch
         .columns()
         .enumerate()
-        .filter(|(_, (series, ..))| targets.get(*series as usize) == Some(&Target::NONE))
-        .filter_map(|(point, (series, ..))| Some((point, by_entry.get(&(series as usize))?.clone())))
+        .filter_map(|(point, (series, ..))| Some((point, missing.get(&(series as usize))?.clone())))
         .collect()
+}
+
+/// For a series that was created and is not in the index; [`crate::creation`] logs why.
+fn not_in_the_index(batch: &PointBatch, entry: usize) -> WriteRefusal {
+    let series = SeriesKey::from_canonical(batch.series_text(entry));
+    let message = format!("series `{series}` was created and could not be added to the index in memory; try again");
+    WriteRefusal::new(RefusalReason::Unavailable, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::OnceLock;
+
+    use tidemark_kv::{Commit, CommitOutcome, Kv, KvError, KvSnapshot, MemoryKv};
+    use tidemark_model::{ManualClock, NameKind, PointBatchBuilder, Value};
+
+    use super::*;
+    use crate::StoreOptions;
+
+    const START: TimestampMs = 1_789_948_800_000;
+
+    /// An engine that gives a number of the index away between a commit and its answer.
+    #[derive(Default)]
+    struct Racing {
+        kv: MemoryKv,
+        index: OnceLock<Arc<RwLock<Index>>>,
+    }
+
+    impl Kv for Racing {
+        fn snapshot(&self) -> BoxFuture<'_, Result<Arc<dyn KvSnapshot>, KvError>> {
+            self.kv.snapshot()
+        }
+
+        fn commit(&self, commit: Commit) -> BoxFuture<'_, CommitOutcome> {
+            Box::pin(async move {
+                let outcome = self.kv.commit(commit).await;
+                if let Some(index) = self.index.get() {
+                    index.write().insert(1, 1, Box::new([]));
+                }
+                outcome
+            })
+        }
+
+        fn disk_bytes(&self) -> Option<u64> {
+            None
+        }
+    }
+
+    fn batch(hosts: &[&str]) -> PointBatch {
+        let mut builder = PointBatchBuilder::default();
+        for host in hosts {
+            builder.push("cpu", &mut [("host", *host)], START, Value::Int(1)).unwrap();
+        }
+        builder.finish()
+    }
+
+    #[tokio::test]
+    async fn points_of_a_series_that_is_not_in_the_index_are_refused_and_not_counted_as_stored() {
+        let kv = Arc::new(Racing::default());
+        let clock = Arc::new(ManualClock::new(START));
+        let store = Store::open(Arc::<Racing>::clone(&kv), clock, StoreOptions::default()).await.unwrap();
+        assert!(matches!(store.write(batch(&["a"])).await, WriteOutcome::Done(receipt) if receipt.stored == 1));
+        assert!(store.inner.index.read().names(NameKind::Metric).id("cpu") == Some(1));
+        kv.index.set(Arc::clone(&store.inner.index)).unwrap();
+        let outcome = store.write(batch(&["b", "a", "b"])).await;
+        let WriteOutcome::Done(receipt) = outcome else { panic!("{outcome:?}") };
+        assert_eq!(receipt.stored, 1);
+        assert_eq!(receipt.refused.iter().map(|(point, _)| *point).collect::<Vec<_>>(), [0, 2]);
+        for (_, refusal) in &receipt.refused {
+            assert_eq!(refusal.reason, RefusalReason::Unavailable);
+            assert!(refusal.to_string().contains("`cpu{host=b}`"), "{refusal}");
+        }
+        store.close().await;
+    }
 }
