@@ -160,11 +160,11 @@ impl Opened {
         jobs.work(settings, host, clock, handlers::of(store, jobs, alerting, clock, work)?, work)?;
         if let Some(scheduler) = scheduler {
             let schedules = scheduling::wanted(settings, &alerting.rules)?;
-            let written = scheduling::ensure(Arc::clone(&jobs.broker), schedules, ending.clone());
-            let ending = ending.clone();
+            let (broker, ending) = (Arc::clone(&jobs.broker), ending.clone());
             parts.spawn(async move {
-                if written.await {
-                    scheduler.run(ending).await;
+                if scheduling::ensure(broker.as_ref(), &schedules, &ending).await {
+                    let kept = scheduling::keep(broker.as_ref(), &schedules, &ending);
+                    tokio::join!(scheduler.run(ending.clone()), kept);
                 }
             });
         }

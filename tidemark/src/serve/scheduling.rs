@@ -1,6 +1,6 @@
 //! Which schedules there are: seals, one evaluation for each rule, one poll for each target.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use tidemark_alert::RuleSet;
 use tidemark_queue::{
@@ -20,6 +20,8 @@ const COLLECT: &str = "collect ";
 /// How long to wait before the second attempt to reach the broker; each time twice as long, up to [`RETRY_LONGEST`].
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 const RETRY_LONGEST: Duration = Duration::from_secs(15);
+/// How often to look whether the broker still has the schedules.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// The schedules that rules and settings ask for.
 pub(crate) fn wanted(settings: &Settings, rules: &RuleSet) -> anyhow::Result<Vec<Schedule>> {
@@ -36,16 +38,43 @@ pub(crate) fn wanted(settings: &Settings, rules: &RuleSet) -> anyhow::Result<Vec
 
 /// Writes schedules, and removes those of ours that nothing asks for any more. Tries again until the broker does it:
 /// it may come up later than we. `false` when `stop` fired before.
-pub(crate) async fn ensure(broker: Arc<dyn Broker>, wanted: Vec<Schedule>, stop: CancellationToken) -> bool {
+pub(crate) async fn ensure(broker: &dyn Broker, wanted: &[Schedule], stop: &CancellationToken) -> bool {
     let trying = async {
         let mut pause = RETRY_FIRST;
-        while let Err(error) = write(broker.as_ref(), &wanted).await {
+        while let Err(error) = write(broker, wanted).await {
             tracing::warn!(%error, "the schedules are not written yet; trying again");
             tokio::time::sleep(pause).await;
             pause = (2 * pause).min(RETRY_LONGEST);
         }
     };
     stop.run_until_cancelled(trying).await.is_some()
+}
+
+/// Writes schedules again that the broker has lost, such as a Redis that came back empty, until `stop` fires.
+pub(crate) async fn keep(broker: &dyn Broker, wanted: &[Schedule], stop: &CancellationToken) {
+    let looking = async {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            match restore(broker, wanted).await {
+                Ok(0) => {}
+                Ok(restored) => tracing::warn!(restored, "the broker had lost schedules; they are written again"),
+                Err(error) => tracing::warn!(%error, "the schedules cannot be looked after now; trying again"),
+            }
+        }
+    };
+    stop.run_until_cancelled(looking).await;
+}
+
+/// Writes those that are missing; how many. Others are left as they are: a process that was started later, with other
+/// settings, may have changed them, and two that do not agree must not overwrite each other for ever.
+async fn restore(broker: &dyn Broker, wanted: &[Schedule]) -> Result<usize, ScheduleError> {
+    let known: BTreeSet<String> = broker.schedules().await?.into_iter().map(|known| known.name).collect();
+    let mut restored = 0;
+    for schedule in wanted.iter().filter(|schedule| !known.contains(&schedule.name)) {
+        ensure_schedule(broker, schedule.clone()).await?;
+        restored += 1;
+    }
+    Ok(restored)
 }
 
 async fn write(broker: &dyn Broker, wanted: &[Schedule]) -> Result<(), ScheduleError> {
@@ -80,4 +109,32 @@ fn every(name: String, every: Duration, mut job: JobTemplate) -> Schedule {
     job.expires_after = Some(every);
     let every_ms = u64::try_from(every.as_millis()).unwrap_or(u64::MAX);
     new_schedule(&name, Timing::Every(every_ms), job)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tidemark_model::ManualClock;
+    use tidemark_queue::{BrokerOptions, MemoryBroker, ScheduleExpect};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn schedules_that_the_broker_lost_are_written_again_and_changed_ones_are_left() {
+        let broker = MemoryBroker::new(BrokerOptions::default(), Arc::new(ManualClock::new(1_700_000_000_000)), 1);
+        let rollup = || JobTemplate::new(&RollupPayload { step: RollupStep::Seal }).unwrap();
+        let minutely = every("evaluate a".to_owned(), Duration::from_secs(60), rollup());
+        let wanted = [seal().unwrap(), minutely.clone()];
+        assert!(ensure(&broker, &wanted, &CancellationToken::new()).await);
+        assert_eq!(restore(&broker, &wanted).await.unwrap(), 0);
+
+        assert!(broker.delete_schedule("seal").await.unwrap());
+        let changed = Schedule { timing: Timing::Every(5_000), ..minutely };
+        broker.put_schedule(changed, ScheduleExpect::Any).await.unwrap();
+
+        assert_eq!(restore(&broker, &wanted).await.unwrap(), 1);
+        assert!(broker.schedule("seal").await.unwrap().is_some());
+        assert_eq!(broker.schedule("evaluate a").await.unwrap().unwrap().timing, Timing::Every(5_000));
+    }
 }
