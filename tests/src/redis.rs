@@ -69,7 +69,7 @@ impl Drop for RedisServer {
 fn launch(port: u16, folder: &TempDir) -> Child {
     Command::new("redis-server")
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"])
-        .args(["--maxmemory-policy", "noeviction", "--dir"])
+        .args(["--appendfsync", "always", "--maxmemory-policy", "noeviction", "--dir"])
         .arg(folder.path())
         .stdin(Stdio::null())
         .stdout(Stdio::null())

@@ -208,7 +208,9 @@ impl Drop for RedisServer {
 
 fn spawn(port: u16, folder: &std::path::Path, settings: &[&str]) -> Option<Child> {
     let mut command = Command::new("redis-server");
-    command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--appendfsync", "everysec"]);
+    // With `everysec` Redis answers before it has written anything down while an `fsync` takes long, so that what it
+    // keeps of a kill depends on what else the disk does.
+    command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--appendfsync", "always"]);
     command.arg("--port").arg(port.to_string()).arg("--dir").arg(folder);
     command.args(["--maxmemory-policy", "noeviction"]).args(settings).stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().ok()
