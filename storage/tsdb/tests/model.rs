@@ -10,6 +10,7 @@ use support::{ProbeKv, Random, START, TestPoint, batch, bits_of, open, open_with
 use tidemark_kv::{FaultPlan, Kv, MemoryKv};
 use tidemark_model::{PointSink, SeriesCatalog, SeriesSelector, TimeRange, Value, WriteOutcome};
 use tidemark_tsdb::{SealReason, Store, StoreError, StoreOptions};
+use tokio_util::task::TaskTracker;
 
 const METRICS: [&str; 3] = ["cpu", "mem", "disk"];
 const HOSTS: [&str; 4] = ["a", "b", "c", "d"];
@@ -158,7 +159,7 @@ async fn a_merge_holds_up_no_seal_and_goes_on_when_nobody_waits_for_it() {
         () = tokio::time::sleep(Duration::from_secs(10)) => panic!("not held in time"),
     }
     write(&store, &[("cpu", WEB, LATER + 2, Value::Int(3))]).await;
-    let sealing = tokio::spawn({
+    let sealing = TaskTracker::new().spawn({
         let store = store.clone();
         async move { store.seal(SealReason::Requested).await }
     });
