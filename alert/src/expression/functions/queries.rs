@@ -34,11 +34,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         &[Text, Text, Text, Scalar],
         ValueType::Series,
         BAND,
-        |context, mut arguments| {
-            let repeat = Repeat { query: arguments.text(), duration: arguments.text(), period: arguments.text() };
-            let first_end = repeat.period()?;
-            repeat.plan(context, first_end, arguments.scalar()?)
-        },
+        |context, mut arguments| plan_band(context, &mut arguments),
         |_, answers| Ok(unjoined_vanish(pool(answers))),
     ),
     query_function(
@@ -56,10 +52,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[
             &[Text, Text, Text, Scalar],
             ValueType::Series,
             BAND,
-            |context, mut arguments| {
-                let repeat = Repeat { query: arguments.text(), duration: arguments.text(), period: arguments.text() };
-                repeat.plan(context, Duration::ZERO, arguments.scalar()?)
-            },
+            |context, mut arguments| Repeat::of(&mut arguments).plan(context, Duration::ZERO, arguments.scalar()?),
             overlay,
         )
     },
@@ -81,11 +74,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[
             &[Text, Text, Text, Scalar],
             ValueType::Series,
             BAND,
-            |context, mut arguments| {
-                let repeat = Repeat { query: arguments.text(), duration: arguments.text(), period: arguments.text() };
-                let first_end = repeat.period()?;
-                repeat.plan(context, first_end, arguments.scalar()?)
-            },
+            |context, mut arguments| plan_band(context, &mut arguments),
             overlay,
         )
     },
@@ -95,9 +84,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         ValueType::Series,
         WINDOW,
         |context, mut arguments| {
-            let repeat = Repeat { query: arguments.text(), duration: arguments.text(), period: arguments.text() };
-            let first_end = repeat.period()?;
-            let mut plan = repeat.plan(context, first_end, arguments.scalar()?)?;
+            let mut plan = plan_band(context, &mut arguments)?;
             plan.reduction = arguments.text();
             Ok(plan)
         },
@@ -207,8 +194,16 @@ fn plan_from_to(context: &Context, mut arguments: Arguments) -> Result<QueryPlan
     Ok(QueryPlan { text, query, windows: vec![window], reduction: Arc::from(""), context: *context })
 }
 
+/// `(query, duration, period, count)`: the newest window ends one period before now.
+fn plan_band(context: &Context, arguments: &mut Arguments) -> Result<QueryPlan, EvaluateErrorKind> {
+    let repeat = Repeat::of(arguments);
+    let first_end = repeat.period()?;
+    repeat.plan(context, first_end, arguments.scalar()?)
+}
+
+/// As [`plan_band`], with the end of the newest window as an argument before the count.
 fn plan_band_from(context: &Context, mut arguments: Arguments) -> Result<QueryPlan, EvaluateErrorKind> {
-    let repeat = Repeat { query: arguments.text(), duration: arguments.text(), period: arguments.text() };
+    let repeat = Repeat::of(&mut arguments);
     let first_end = parse_duration(&arguments.text()).map_err(EvaluateErrorKind::Function)?;
     repeat.plan(context, first_end, arguments.scalar()?)
 }
@@ -221,6 +216,11 @@ struct Repeat {
 }
 
 impl Repeat {
+    /// From the first three arguments.
+    fn of(arguments: &mut Arguments) -> Self {
+        Self { query: arguments.text(), duration: arguments.text(), period: arguments.text() }
+    }
+
     fn period(&self) -> Result<Duration, EvaluateErrorKind> {
         parse_duration(&self.period).map_err(EvaluateErrorKind::Function)
     }
