@@ -30,6 +30,21 @@ impl Running {
     }
 }
 
+/// Running values, one for each instant of a piece of the timeline.
+pub(crate) trait Accumulator {
+    /// What a member has.
+    type Input: Copy;
+    /// What the group gets.
+    type Output;
+
+    fn new(running: Running, instants: usize) -> Self;
+
+    /// Adds the values of one member, of which the first belongs to instant number `from`.
+    fn add(&mut self, from: usize, values: &[Self::Input]);
+
+    fn finish(self, out: &mut Vec<Self::Output>);
+}
+
 /// Running values of doubles. NaN is skipped.
 pub(crate) struct DoubleAccumulator {
     running: Running,
@@ -37,8 +52,11 @@ pub(crate) struct DoubleAccumulator {
     counts: Vec<u32>,
 }
 
-impl DoubleAccumulator {
-    pub(crate) fn new(running: Running, instants: usize) -> Self {
+impl Accumulator for DoubleAccumulator {
+    type Input = f64;
+    type Output = f64;
+
+    fn new(running: Running, instants: usize) -> Self {
         let neutral = match running {
             Running::Sum | Running::Average | Running::Count => 0.0,
             Running::Smallest => f64::INFINITY,
@@ -47,8 +65,7 @@ impl DoubleAccumulator {
         Self { running, totals: vec![neutral; instants], counts: vec![0; instants] }
     }
 
-    /// Adds the values of one member, of which the first belongs to instant number `from`.
-    pub(crate) fn add(&mut self, from: usize, values: &[f64]) {
+    fn add(&mut self, from: usize, values: &[f64]) {
         let totals = self.totals.iter_mut().skip(from);
         let counts = self.counts.iter_mut().skip(from);
         let slots = totals.zip(counts).zip(values);
@@ -70,7 +87,7 @@ impl DoubleAccumulator {
         }
     }
 
-    pub(crate) fn finish(self, out: &mut Vec<f64>) {
+    fn finish(self, out: &mut Vec<f64>) {
         let running = self.running;
         out.extend(self.totals.into_iter().zip(self.counts).map(|(total, count)| match running {
             Running::Count => f64::from(count),
@@ -88,8 +105,11 @@ pub(crate) struct IntegerAccumulator {
     counts: Vec<u32>,
 }
 
-impl IntegerAccumulator {
-    pub(crate) fn new(running: Running, instants: usize) -> Self {
+impl Accumulator for IntegerAccumulator {
+    type Input = i64;
+    type Output = Value;
+
+    fn new(running: Running, instants: usize) -> Self {
         let neutral = match running {
             Running::Sum | Running::Average | Running::Count => 0,
             Running::Smallest => i128::MAX,
@@ -98,8 +118,7 @@ impl IntegerAccumulator {
         Self { running, totals: vec![neutral; instants], counts: vec![0; instants] }
     }
 
-    /// Adds the values of one member, of which the first belongs to instant number `from`.
-    pub(crate) fn add(&mut self, from: usize, values: &[i64]) {
+    fn add(&mut self, from: usize, values: &[i64]) {
         let slots = self.totals.iter_mut().skip(from).zip(values);
         match self.running {
             Running::Sum | Running::Average => slots.for_each(|(total, &value)| *total += i128::from(value)),
@@ -110,7 +129,7 @@ impl IntegerAccumulator {
         self.counts.iter_mut().skip(from).zip(values).for_each(|(count, _)| *count += 1);
     }
 
-    pub(crate) fn finish(self, out: &mut Vec<Value>) {
+    fn finish(self, out: &mut Vec<Value>) {
         let running = self.running;
         out.extend(self.totals.into_iter().zip(self.counts).map(|(total, count)| match running {
             Running::Count => Value::Int(i64::from(count)),

@@ -10,8 +10,8 @@ use tidemark_model::{PointColumns, TimestampMs, Value, ValueColumn};
 
 use crate::{
     Aggregator, Interpolation, QueryError,
-    accumulator::{DoubleAccumulator, IntegerAccumulator, Running},
-    interpolation::{between_doubles, between_integers, expand},
+    accumulator::{Accumulator, DoubleAccumulator, IntegerAccumulator, Running},
+    interpolation::{Between, between_doubles, between_integers, expand},
     member::Member,
     mixed_rows::aggregate_mixed,
     plan::Window,
@@ -54,8 +54,18 @@ pub(crate) fn aggregate_group(
     let doubles: Option<Vec<&[f64]>> = members.iter().map(|member| as_doubles(&member.values)).collect();
     let integers: Option<Vec<&[i64]>> = members.iter().map(|member| as_integers(&member.values)).collect();
     let values = match (doubles, integers) {
-        (Some(columns), _) => ValueColumn::Float(group.aggregate_doubles(&columns, &instants)?),
-        (None, Some(columns)) => column_of(group.aggregate_integers(&columns, &instants)?),
+        (Some(columns), _) => ValueColumn::Float(group.aggregate::<DoubleAccumulator>(
+            &columns,
+            &instants,
+            between_doubles,
+            aggregate_doubles,
+        )?),
+        (None, Some(columns)) => column_of(group.aggregate::<IntegerAccumulator>(
+            &columns,
+            &instants,
+            between_integers,
+            |aggregator, row| aggregate_integers(aggregator, row),
+        )?),
         (None, None) => column_of(aggregate_mixed(&members, rules, &instants, cancelled)?),
     };
     Ok(PointColumns { timestamps: instants, values })
@@ -68,12 +78,19 @@ struct Group<'a> {
 }
 
 impl Group<'_> {
-    fn aggregate_doubles(&self, columns: &[&[f64]], instants: &[TimestampMs]) -> Result<Vec<f64>, QueryError> {
+    /// `between` interpolates, `aggregate_row` is for the aggregators that have no running value.
+    fn aggregate<A: Accumulator>(
+        &self,
+        columns: &[&[A::Input]],
+        instants: &[TimestampMs],
+        between: impl Fn(Interpolation, &Between<A::Input>) -> A::Input + Copy,
+        aggregate_row: impl Fn(Aggregator, &mut Vec<A::Input>) -> A::Output,
+    ) -> Result<Vec<A::Output>, QueryError> {
         let (method, mut out) = (self.rules.method, Vec::with_capacity(instants.len()));
-        let between = |gap: &_| between_doubles(method, gap);
+        let between = |gap: &_| between(method, gap);
         if let Some(running) = Running::of(self.rules.aggregator) {
             for piece in instants.chunks(PIECE_INSTANTS) {
-                let mut accumulator = DoubleAccumulator::new(running, piece.len());
+                let mut accumulator = A::new(running, piece.len());
                 self.for_each_member(columns, piece, between, |from, values| accumulator.add(from, values))?;
                 accumulator.finish(&mut out);
             }
@@ -82,26 +99,7 @@ impl Group<'_> {
         for piece in instants.chunks(self.gathered_instants()) {
             let mut rows = vec![Vec::with_capacity(columns.len()); piece.len()];
             self.for_each_member(columns, piece, between, |from, values| gather(&mut rows, from, values))?;
-            out.extend(rows.iter_mut().map(|row| aggregate_doubles(self.rules.aggregator, row)));
-        }
-        Ok(out)
-    }
-
-    fn aggregate_integers(&self, columns: &[&[i64]], instants: &[TimestampMs]) -> Result<Vec<Value>, QueryError> {
-        let (method, mut out) = (self.rules.method, Vec::with_capacity(instants.len()));
-        let between = |gap: &_| between_integers(method, gap);
-        if let Some(running) = Running::of(self.rules.aggregator) {
-            for piece in instants.chunks(PIECE_INSTANTS) {
-                let mut accumulator = IntegerAccumulator::new(running, piece.len());
-                self.for_each_member(columns, piece, between, |from, values| accumulator.add(from, values))?;
-                accumulator.finish(&mut out);
-            }
-            return Ok(out);
-        }
-        for piece in instants.chunks(self.gathered_instants()) {
-            let mut rows = vec![Vec::with_capacity(columns.len()); piece.len()];
-            self.for_each_member(columns, piece, between, |from, values| gather(&mut rows, from, values))?;
-            out.extend(rows.iter_mut().map(|row| aggregate_integers(self.rules.aggregator, row)));
+            out.extend(rows.iter_mut().map(|row| aggregate_row(self.rules.aggregator, row)));
         }
         Ok(out)
     }
@@ -115,7 +113,7 @@ impl Group<'_> {
         &self,
         columns: &[&[T]],
         piece: &[TimestampMs],
-        between: impl Fn(&crate::interpolation::Between<T>) -> T + Copy,
+        between: impl Fn(&Between<T>) -> T + Copy,
         mut each: impl FnMut(usize, &[T]),
     ) -> Result<(), QueryError> {
         let mut interpolated = Vec::new();
