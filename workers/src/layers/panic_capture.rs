@@ -52,10 +52,15 @@ where
         Box::pin(async move {
             attempt.await.unwrap_or_else(|panic| {
                 figures.panicked(kind);
-                Ok(Err(JobError::Retry(format!("panicked: {}", message_of(&*panic)), None)))
+                Ok(Err(failure_of(&*panic)))
             })
         })
     }
+}
+
+/// What a panic means for the job: another attempt.
+pub(crate) fn failure_of(panic: &(dyn Any + Send)) -> JobError {
+    JobError::Retry(format!("panicked: {}", message_of(panic)), None)
 }
 
 /// What a panic said.

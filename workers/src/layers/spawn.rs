@@ -6,7 +6,7 @@ use apalis_core::task::Task;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tower::{Layer, Service};
 
-use super::{AttemptFuture, AttemptService, panic_capture::message_of};
+use super::{AttemptFuture, AttemptService, panic_capture::failure_of};
 use crate::{handler::JobError, pool::HeldJob};
 
 #[derive(Clone, Debug)]
@@ -48,7 +48,7 @@ where
         let spawned = AbortOnDropHandle::new(tracker.spawn(attempt));
         Box::pin(async move {
             spawned.await.unwrap_or_else(|error| match error.try_into_panic() {
-                Ok(panic) => Ok(Err(JobError::Retry(format!("panicked: {}", message_of(&*panic)), None))),
+                Ok(panic) => Ok(Err(failure_of(&*panic))),
                 Err(_aborted) => Ok(Err(JobError::Cancelled)),
             })
         })
