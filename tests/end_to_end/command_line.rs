@@ -63,13 +63,15 @@ fn an_expression_is_evaluated() {
 #[test]
 fn exit_codes_tell_what_happened() {
     assert_eq!(tidemark(&["version"], None).status.code(), Some(0));
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data").display().to_string();
     let wrong: [&[&str]; 6] = [
         &["serve", "--wrong"],
-        &["serve", "--roles", "bogus"],
-        &["serve", "--broker", "amqp://x"],
+        &["serve", "--roles", "bogus", "--data", &data],
+        &["serve", "--broker", "amqp://x", "--data", &data],
         &["put", "app.x", "1", "host"],
         &["token", "create", "--name", "me", "--role", "god"],
-        &["agent"],
+        &["agent", "--data", &data],
     ];
     for arguments in wrong {
         let output = tidemark(arguments, None);
