@@ -39,8 +39,7 @@ pub enum Operation {
         /// The value.
         value: Bytes,
     },
-    /// Sets a value under `prefix`, the commit's versionstamp (10 bytes, operation order counted from 0 over the
-    /// versionstamped operations of the commit) and `suffix`.
+    /// Sets a value under `prefix`, the operation's [`Versionstamp`] (12 bytes) and `suffix`.
     PutVersionstamped {
         /// The key before the stamp.
         prefix: Bytes,

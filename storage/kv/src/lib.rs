@@ -47,6 +47,11 @@ pub trait Kv: Send + Sync {
     /// Dropping the future leaves the outcome unknown.
     fn commit(&self, commit: Commit) -> BoxFuture<'_, CommitOutcome>;
 
+    /// Whether other processes can read and write the same store at the same time. Then what this process knows of it may
+    /// be out of date, and only expectations protect a decision; otherwise everything that ever changes the store went
+    /// through this handle or its clones.
+    fn is_shared(&self) -> bool;
+
     /// Bytes on disk, for figures; `None` when the engine cannot tell.
     fn disk_bytes(&self) -> Option<u64>;
 }

@@ -219,6 +219,10 @@ mod tests {
             })
         }
 
+        fn is_shared(&self) -> bool {
+            self.kv.is_shared()
+        }
+
         fn disk_bytes(&self) -> Option<u64> {
             None
         }

@@ -166,6 +166,10 @@ impl Kv for MemoryKv {
         Box::pin(async move { self.commit_with_faults(&commit).await })
     }
 
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     fn disk_bytes(&self) -> Option<u64> {
         None
     }

@@ -149,6 +149,10 @@ impl Kv for RedbKv {
         Box::pin(self.queue(commit))
     }
 
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     fn disk_bytes(&self) -> Option<u64> {
         self.database.disk_bytes()
     }

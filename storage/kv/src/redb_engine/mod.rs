@@ -7,8 +7,7 @@
 //! makes the group durable, and only then is anybody answered. While the disk works, the next group gathers, so the
 //! engine batches more the slower the disk is, without a timer. Readers use redb's read transactions and never wait.
 //!
-//! Versionstamps are a sequence number, stored in the same transaction, and the order inside the commit: the ten bytes
-//! that FoundationDB has.
+//! Versionstamps are a sequence number, stored in the same transaction, and the order inside the commit.
 //!
 //! # When the disk misbehaves
 //! - *Full*: before each group the committer asks the file system for its free space and refuses with

@@ -53,7 +53,7 @@ fn apply(model: &mut Model, operations: &[Operation], stamp: Versionstamp) {
             }
             Operation::PutVersionstamped { prefix, suffix, value } => {
                 let mut stamp = stamp.0;
-                stamp[9] += order;
+                stamp[11] += order;
                 order += 1;
                 model.insert([&prefix[..], &stamp, &suffix[..]].concat().into(), value);
             }

@@ -147,6 +147,10 @@ impl Kv for ProbeKv {
         })
     }
 
+    fn is_shared(&self) -> bool {
+        self.inner.is_shared()
+    }
+
     fn disk_bytes(&self) -> Option<u64> {
         self.inner.disk_bytes()
     }
