@@ -1,17 +1,18 @@
 //! Names, series and newest points.
 
+use std::cmp::Reverse;
+
 use hashbrown::HashMap;
 use tidemark_model::{
     BoxFuture, CatalogError, LastPoint, NameKind, Point, ReadError, SeriesCatalog, SeriesPage, SeriesSelector,
-    TimestampMs, Value,
+    TimeRange, TimestampMs, Value,
 };
 
 use crate::{
-    Shard, Store, StoreError,
+    Bucket, Generation, Shard, Store, StoreError,
     directory::GenerationGroups,
     group,
     index::{metric_of, number_of},
-    keys,
     reader::{ATTEMPTS_MAX, RETRY_AFTER, Selected, fetch_groups},
     selection::{OrderedSeries, in_order},
     shard::{LastSealed, newest},
@@ -120,21 +121,25 @@ impl Store {
             if unread.is_empty() {
                 return Ok(true);
             }
-            let buckets: Vec<(u32, Vec<GenerationGroups>)> = state
+            let mut buckets: Vec<(Bucket, Vec<GenerationGroups>)> = state
                 .catalogue
-                .buckets(metric, 0..=u32::MAX)
-                .map(|(bucket, groups)| (bucket, groups.to_vec()))
+                .overlapping(metric, TimeRange::ALL)
+                .map(|(bucket, generations)| (bucket, generations.to_vec()))
                 .collect();
+            buckets.sort_by_key(|(bucket, _)| Reverse(bucket.end()));
             (unread, buckets)
         };
         let snapshot = self.inner.kv.snapshot().await.map_err(StoreError::from)?;
-        for (bucket, generations) in buckets.into_iter().rev() {
-            let end = keys::bucket_start(bucket).saturating_add(keys::BUCKET_MS);
-            unread.retain(|_, (_, in_head)| *in_head < end);
-            if end <= not_before || unread.is_empty() {
+        let mut found = HashMap::<u32, FoundLast>::new();
+        for (bucket, generations) in buckets {
+            // What is left is older: neither a point in a head nor one that was found here can be replaced by it.
+            let settled = found.extract_if(|_, last| last.timestamp >= bucket.end());
+            settle(shard, &mut unread, settled);
+            unread.retain(|_, (_, in_head)| *in_head < bucket.end());
+            if bucket.end() <= not_before || unread.is_empty() {
+                settle(shard, &mut unread, found.drain());
                 return Ok(true);
             }
-            let mut found = HashMap::<u32, (TimestampMs, Value)>::new();
             for GenerationGroups { generation, groups } in &generations {
                 let wanted: Vec<_> = groups
                     .iter()
@@ -148,23 +153,43 @@ impl Store {
                 for (key, value) in fetched {
                     for entry in group::read_directory(&key, &value)? {
                         if unread.contains_key(&entry.number) {
-                            let before = found.get(&entry.number).copied();
-                            found
-                                .extend(newest(before, Some((entry.max, entry.last))).map(|last| (entry.number, last)));
+                            let last = FoundLast { timestamp: entry.max, generation: *generation, value: entry.last };
+                            found.entry(entry.number).and_modify(|before| before.replace_by(last)).or_insert(last);
                         }
                     }
                 }
             }
-            let mut state = shard.state.write();
-            for (number, last) in found {
-                if let Some((local, _)) = unread.remove(&number) {
-                    state.sealed_last.set_read(local, Some(last));
-                }
-            }
         }
+        settle(shard, &mut unread, found.drain());
         let mut state = shard.state.write();
         unread.values().for_each(|&(local, _)| state.sealed_last.set_read(local, None));
         Ok(true)
+    }
+}
+
+/// The newest point of a series in the directories looked at so far.
+#[derive(Clone, Copy)]
+struct FoundLast {
+    timestamp: TimestampMs,
+    generation: Generation,
+    value: Value,
+}
+
+impl FoundLast {
+    fn replace_by(&mut self, other: Self) {
+        if (other.timestamp, other.generation) > (self.timestamp, self.generation) {
+            *self = other;
+        }
+    }
+}
+
+/// Notes the newest points of series, which are not looked for any longer.
+fn settle(shard: &Shard, unread: &mut HashMap<u32, (u32, TimestampMs)>, found: impl Iterator<Item = (u32, FoundLast)>) {
+    let mut state = shard.state.write();
+    for (number, last) in found {
+        if let Some((local, _)) = unread.remove(&number) {
+            state.sealed_last.set_read(local, Some((last.timestamp, last.value)));
+        }
     }
 }
 

@@ -3,13 +3,16 @@
 //! With it a reader knows the keys and the bytes of the groups that it needs before it reads any of them. The ranges of
 //! series in the groups stand in for a bitmap of the series present.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc};
 
 use bytes::Bytes;
 use hashbrown::HashMap;
 use tidemark_kv::KvSnapshot;
+use tidemark_model::TimeRange;
 
-use crate::{ByteReader, DirectoryKey, Fence, Generation, GroupKey, Scan, StoreError, keys, put_varint, stored_value};
+use crate::{
+    Bucket, ByteReader, DirectoryKey, Fence, Generation, GroupKey, Scan, StoreError, Tier, put_varint, stored_value,
+};
 
 const FORMAT: u8 = 1;
 /// Groups of one page; a page has at most 60 KB.
@@ -36,7 +39,7 @@ pub(crate) struct GenerationGroups {
 /// The groups that readers may see, by metric and bucket.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct BlockCatalogue {
-    by_metric: HashMap<u32, BTreeMap<u32, Vec<GenerationGroups>>>,
+    by_metric: HashMap<u32, BTreeMap<Bucket, Vec<GenerationGroups>>>,
     pub(crate) groups: u64,
     pub(crate) points: u64,
     pub(crate) bytes: u64,
@@ -44,7 +47,7 @@ pub(crate) struct BlockCatalogue {
 
 impl BlockCatalogue {
     /// Adds the groups of a generation.
-    pub(crate) fn add(&mut self, metric: u32, bucket: u32, generation: Generation, groups: Vec<GroupInfo>) {
+    pub(crate) fn add(&mut self, metric: u32, bucket: Bucket, generation: Generation, groups: Vec<GroupInfo>) {
         let added = GenerationGroups { generation, groups: groups.into() };
         let (groups, points, bytes) = added.totals();
         self.groups += groups;
@@ -67,7 +70,7 @@ impl BlockCatalogue {
     }
 
     /// Replaces generations of a bucket by the one that they were merged into.
-    pub(crate) fn replace(&mut self, metric: u32, bucket: u32, merged: &[GenerationGroups], by: &Self) {
+    pub(crate) fn replace(&mut self, metric: u32, bucket: Bucket, merged: &[GenerationGroups], by: &Self) {
         let generations = self.by_metric.entry(metric).or_default().entry(bucket).or_default();
         generations.retain(|groups| merged.iter().all(|merged| merged.generation != groups.generation));
         let (groups, points, bytes) = merged.iter().fold((0, 0, 0), |(groups, points, bytes), merged| {
@@ -81,31 +84,54 @@ impl BlockCatalogue {
     }
 
     /// Metrics and buckets that have blocks.
-    pub(crate) fn metrics_and_buckets(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
+    pub(crate) fn metrics_and_buckets(&self) -> impl Iterator<Item = (u32, Bucket)> + '_ {
         self.by_metric.iter().flat_map(|(&metric, buckets)| buckets.keys().map(move |&bucket| (metric, bucket)))
     }
 
     /// The generations of a metric in one bucket.
-    pub(crate) fn generations(&self, metric: u32, bucket: u32) -> &[GenerationGroups] {
+    pub(crate) fn generations(&self, metric: u32, bucket: Bucket) -> &[GenerationGroups] {
         self.by_metric.get(&metric).and_then(|buckets| buckets.get(&bucket)).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// The buckets of a metric in order, each with its generations, oldest first.
+    /// The buckets of a metric in order, those of lower tiers first, each with its generations, oldest first.
     pub(crate) fn buckets(
         &self,
         metric: u32,
-        buckets: std::ops::RangeInclusive<u32>,
-    ) -> impl DoubleEndedIterator<Item = (u32, &[GenerationGroups])> {
+        buckets: RangeInclusive<Bucket>,
+    ) -> impl DoubleEndedIterator<Item = (Bucket, &[GenerationGroups])> {
         let by_bucket = self.by_metric.get(&metric);
         let inside = by_bucket.filter(|_| !buckets.is_empty()).map(|by_bucket| by_bucket.range(buckets));
         inside.into_iter().flatten().map(|(&bucket, generations)| (bucket, generations.as_slice()))
     }
 
+    /// The buckets of all tiers that have timestamps of a range, as [`Self::buckets`].
+    pub(crate) fn overlapping(
+        &self,
+        metric: u32,
+        range: TimeRange,
+    ) -> impl Iterator<Item = (Bucket, &[GenerationGroups])> {
+        let of_tiers = Tier::ALL.into_iter().filter_map(move |tier| Bucket::overlapping(tier, range));
+        of_tiers.flat_map(move |buckets| self.buckets(metric, buckets))
+    }
+
     /// Reads what is visible of a shard.
     pub(crate) async fn load(snapshot: &dyn KvSnapshot, shard: u16, fence: &Fence) -> Result<Self, StoreError> {
         let mut catalogue = Self::default();
+        for tier in Tier::ALL {
+            catalogue.load_tier(snapshot, tier, shard, fence).await?;
+        }
+        Ok(catalogue)
+    }
+
+    async fn load_tier(
+        &mut self,
+        snapshot: &dyn KvSnapshot,
+        tier: Tier,
+        shard: u16,
+        fence: &Fence,
+    ) -> Result<(), StoreError> {
         let mut pages: Option<(DirectoryKey, Vec<GroupInfo>)> = None;
-        let mut scan = Scan::new(DirectoryKey::range_of_shard(keys::TIER_2H, shard));
+        let mut scan = Scan::new(DirectoryKey::range_of_shard(tier, shard));
         while let Some(entries) = scan.next(snapshot).await? {
             for (key, value) in entries {
                 let page = DirectoryKey::decode(&key).ok_or_else(|| stored_value::damaged(&key, "it is no key"))?;
@@ -119,14 +145,14 @@ impl BlockCatalogue {
                         *of = page;
                     }
                     _ => {
-                        catalogue.add_pages(pages.take());
+                        self.add_pages(pages.take());
                         pages = Some((page, groups));
                     }
                 }
             }
         }
-        catalogue.add_pages(pages);
-        Ok(catalogue)
+        self.add_pages(pages);
+        Ok(())
     }
 
     fn add_pages(&mut self, pages: Option<(DirectoryKey, Vec<GroupInfo>)>) {
@@ -147,21 +173,21 @@ impl GenerationGroups {
 
 impl GroupInfo {
     /// The key of the group.
-    pub(crate) fn key(&self, shard: u16, bucket: u32, metric: u32, generation: Generation) -> GroupKey {
-        GroupKey { tier: keys::TIER_2H, shard, bucket, metric, first: self.first, part: self.part, generation }
+    pub(crate) fn key(&self, shard: u16, bucket: Bucket, metric: u32, generation: Generation) -> GroupKey {
+        GroupKey { shard, bucket, metric, first: self.first, part: self.part, generation }
     }
 }
 
 /// The entries of a directory.
 pub(crate) fn pages(
     shard: u16,
-    bucket: u32,
+    bucket: Bucket,
     metric: u32,
     generation: Generation,
     groups: &[GroupInfo],
 ) -> impl Iterator<Item = (Bytes, Bytes)> + '_ {
     (0..).zip(groups.chunks(PAGE_GROUPS)).map(move |(page, groups)| {
-        let key = DirectoryKey { tier: keys::TIER_2H, shard, bucket, metric, generation, page };
+        let key = DirectoryKey { shard, bucket, metric, generation, page };
         (key.encode(), encode_page(groups))
     })
 }
@@ -222,17 +248,22 @@ mod tests {
 
     #[test]
     fn buckets_come_in_order_and_generations_oldest_first() {
+        let two_hours = |number| Bucket { tier: Tier::TwoHours, number };
+        let day = Bucket { tier: Tier::Day, number: 0 };
         let mut catalogue = BlockCatalogue::default();
         let group = GroupInfo { first: 0, last: 0, part: 0, bytes: 10, points: 5 };
         for (bucket, generation) in [(7, 4), (5, 1), (7, 2), (9, 3)] {
-            catalogue.add(1, bucket, Generation(generation), vec![group]);
+            catalogue.add(1, two_hours(bucket), Generation(generation), vec![group]);
         }
-        let found: Vec<(u32, Vec<u64>)> = catalogue
-            .buckets(1, 5..=8)
+        catalogue.add(1, day, Generation(3), vec![group]);
+        let range = TimeRange::new(two_hours(5).start(), two_hours(8).end());
+        let found: Vec<(Bucket, Vec<u64>)> = catalogue
+            .overlapping(1, range)
             .map(|(bucket, generations)| (bucket, generations.iter().map(|g| g.generation.0).collect()))
             .collect();
-        assert_eq!(found, [(5, vec![1]), (7, vec![2, 4])]);
-        assert_eq!(catalogue.buckets(2, 0..=9).count(), 0);
-        assert_eq!((catalogue.groups, catalogue.points, catalogue.bytes), (4, 20, 40));
+        assert_eq!(found, [(two_hours(5), vec![1]), (two_hours(7), vec![2, 4]), (day, vec![3])]);
+        assert_eq!(catalogue.overlapping(2, TimeRange::ALL).count(), 0);
+        assert_eq!(catalogue.overlapping(1, TimeRange::ALL).count(), 4);
+        assert_eq!((catalogue.groups, catalogue.points, catalogue.bytes), (5, 25, 50));
     }
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tidemark_model::{TimestampMs, Value};
 
 use crate::{
-    ByteReader, GroupKey, StoreError, keys,
+    Bucket, ByteReader, GroupKey, StoreError, Tier,
     point_stream::value_of,
     put_varint,
     stored_value::{self, ENVELOPE_BYTES},
@@ -17,8 +17,6 @@ use crate::{
 };
 
 const FORMAT: u8 = 1;
-/// Bytes of key and value of a full group: what still fits two pages of 4 KiB with the engine's own bytes.
-const GROUP_BYTES: usize = 7_900;
 /// Most bytes that the directory has for one block.
 const ENTRY_BYTES_MAX: usize = 40;
 
@@ -37,8 +35,9 @@ pub(crate) struct BlockEntry {
 }
 
 /// A group that is being filled with blocks of one metric and bucket, in order of series.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct GroupBuilder {
+    bucket: Bucket,
     directory: Vec<u8>,
     blocks: Vec<u8>,
     count: u32,
@@ -67,15 +66,30 @@ pub(crate) struct NewBlock<'a> {
     pub(crate) bytes: &'a [u8],
 }
 
+/// Bytes of key and value of a full group: what still fits a page of the engine with its own bytes. Pages have sizes of
+/// 4 KiB times a power of two; larger ones cost less around the points, and small ones let a reader of one series take
+/// little that it does not want. A value has at most 100,000 bytes on every engine.
+const fn group_bytes(tier: Tier) -> usize {
+    match tier {
+        Tier::TwoHours => 7_900,
+        Tier::Day => 32_500,
+    }
+}
+
 impl GroupBuilder {
+    /// An empty group of a bucket.
+    pub(crate) fn new(bucket: Bucket) -> Self {
+        Self { bucket, directory: Vec::new(), blocks: Vec::new(), count: 0, points: 0, first: 0, last: 0 }
+    }
+
     /// Whether the block would make the group too large. An empty group takes any block.
     pub(crate) fn is_full_for(&self, block: &NewBlock<'_>) -> bool {
         let bytes = GroupKey::BYTES + ENVELOPE_BYTES + self.directory.len() + self.blocks.len();
-        self.count > 0 && bytes + ENTRY_BYTES_MAX + block.bytes.len() > GROUP_BYTES
+        self.count > 0 && bytes + ENTRY_BYTES_MAX + block.bytes.len() > group_bytes(self.bucket.tier)
     }
 
     /// Adds a block of the same series as the one before, or of a later one.
-    pub(crate) fn push(&mut self, bucket: u32, block: &NewBlock<'_>) {
+    pub(crate) fn push(&mut self, block: &NewBlock<'_>) {
         if self.count == 0 {
             self.first = block.number;
             self.last = block.number;
@@ -83,7 +97,7 @@ impl GroupBuilder {
         put_varint(&mut self.directory, u64::from(block.number - self.last));
         put_varint(&mut self.directory, block.bytes.len() as u64);
         put_varint(&mut self.directory, u64::from(block.points) << 1 | u64::from(!block.last.is_int()));
-        put_varint(&mut self.directory, (block.min - keys::bucket_start(bucket)).cast_unsigned());
+        put_varint(&mut self.directory, (block.min - self.bucket.start()).cast_unsigned());
         put_varint(&mut self.directory, (block.max - block.min).cast_unsigned());
         match block.last {
             Value::Int(int) => put_varint(&mut self.directory, zigzag(int)),
@@ -107,7 +121,7 @@ impl GroupBuilder {
         value.extend_from_slice(&self.blocks);
         let group =
             Group { value: stored_value::finish(value), first: self.first, last: self.last, points: self.points };
-        *self = Self::default();
+        *self = Self::new(self.bucket);
         Some(group)
     }
 }
@@ -129,7 +143,7 @@ fn read_entries(key: &GroupKey, body: &[u8]) -> Option<Vec<BlockEntry>> {
         number = number.checked_add(reader.varint_u32()?)?;
         let length = usize::try_from(reader.varint()?).ok()?;
         let points_and_type = reader.varint()?;
-        let min = keys::bucket_start(key.bucket).checked_add_unsigned(reader.varint()?)?;
+        let min = key.bucket.start().checked_add_unsigned(reader.varint()?)?;
         let max = min.checked_add_unsigned(reader.varint()?)?;
         let last = match points_and_type & 1 {
             0 => Value::Int(unzigzag(reader.varint()?)),
@@ -155,20 +169,21 @@ mod tests {
     use super::*;
     use crate::Generation;
 
+    const BUCKET: Bucket = Bucket { tier: Tier::TwoHours, number: 10 };
     const KEY: GroupKey =
-        GroupKey { tier: 0, shard: 0, bucket: 10, metric: 1, first: 3, part: 0, generation: Generation(1) };
+        GroupKey { shard: 0, bucket: BUCKET, metric: 1, first: 3, part: 0, generation: Generation(1) };
 
     fn block(number: u32, bytes: &[u8]) -> NewBlock<'_> {
-        let min = keys::bucket_start(10) + 15_000;
+        let min = BUCKET.start() + 15_000;
         let last = if number.is_multiple_of(2) { Value::Int(-5) } else { Value::Float(0.1) };
         NewBlock { number, points: 480, min, max: min + 7_000_000, last, bytes }
     }
 
     #[test]
     fn blocks_are_found_through_the_directory() {
-        let mut builder = GroupBuilder::default();
+        let mut builder = GroupBuilder::new(BUCKET);
         for (number, bytes) in [(3, &b"abc"[..]), (4, b""), (4, b"de"), (900, b"f")] {
-            builder.push(10, &block(number, bytes));
+            builder.push(&block(number, bytes));
         }
         let group = builder.take().unwrap();
         assert_eq!((group.first, group.last, group.points), (3, 900, 4 * 480));
@@ -176,21 +191,23 @@ mod tests {
         let found: Vec<_> = entries.iter().map(|entry| (entry.number, &group.value[entry.bytes.clone()])).collect();
         assert_eq!(found, [(3, &b"abc"[..]), (4, b""), (4, b"de"), (900, b"f")]);
         assert_eq!(entries[0].last, Value::Float(0.1));
-        assert_eq!((entries[1].min, entries[1].last), (keys::bucket_start(10) + 15_000, Value::Int(-5)));
+        assert_eq!((entries[1].min, entries[1].last), (BUCKET.start() + 15_000, Value::Int(-5)));
         assert!(builder.take().is_none());
     }
 
     #[test]
-    fn groups_stay_below_two_pages_unless_one_block_is_larger() {
-        let mut builder = GroupBuilder::default();
-        let mut number = 0;
-        while !builder.is_full_for(&block(number, &[7; 700])) {
-            builder.push(10, &block(number, &[7; 700]));
-            number += 1;
+    fn groups_stay_below_a_page_unless_one_block_is_larger() {
+        for tier in Tier::ALL {
+            let mut builder = GroupBuilder::new(Bucket { tier, number: 1 });
+            let mut number = 0;
+            while !builder.is_full_for(&block(number, &[7; 700])) {
+                builder.push(&block(number, &[7; 700]));
+                number += 1;
+            }
+            let bytes = builder.take().unwrap().value.len() + GroupKey::BYTES;
+            assert!((group_bytes(tier) - 900..=group_bytes(tier)).contains(&bytes), "{bytes}");
+            assert!(!builder.is_full_for(&block(0, &[7; 60_000])));
         }
-        let bytes = builder.take().unwrap().value.len() + GroupKey::BYTES;
-        assert!((7_000..=7_900).contains(&bytes), "{bytes}");
-        assert!(!builder.is_full_for(&block(0, &[7; 20_000])));
     }
 
     proptest::proptest! {
@@ -205,8 +222,8 @@ mod tests {
 
     #[test]
     fn rot_is_found() {
-        let mut builder = GroupBuilder::default();
-        builder.push(10, &block(3, b"abc"));
+        let mut builder = GroupBuilder::new(BUCKET);
+        builder.push(&block(3, b"abc"));
         let mut value = builder.take().unwrap().value.to_vec();
         value[4] ^= 1;
         assert!(matches!(read_directory(&KEY, &value), Err(StoreError::Corrupt { .. })));

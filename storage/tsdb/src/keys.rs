@@ -8,7 +8,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use tidemark_kv::KeyRange;
 use tidemark_model::NameKind;
 
-use crate::{ByteReader, Generation};
+use crate::{Bucket, ByteReader, Generation, Tier};
 
 /// Version of the store and its number of shards.
 pub(crate) const STORE: &[u8] = b"V";
@@ -24,21 +24,6 @@ const NAME: u8 = b'U';
 const SERIES: u8 = b'N';
 const METADATA: u8 = b'A';
 const DOCUMENT: u8 = b'T';
-
-/// Milliseconds of a bucket of the lowest tier: 2 h.
-pub(crate) const BUCKET_MS: i64 = 2 * 3600 * 1000;
-/// The tier of 2 h buckets.
-pub(crate) const TIER_2H: u8 = 0;
-
-/// The bucket of a timestamp. Timestamps are positive and have at most 13 digits, so it fits with room.
-pub(crate) fn bucket_of(timestamp: i64) -> u32 {
-    u32::try_from(timestamp.max(0) / BUCKET_MS).unwrap_or(u32::MAX)
-}
-
-/// First timestamp of a bucket.
-pub(crate) fn bucket_start(bucket: u32) -> i64 {
-    i64::from(bucket) * BUCKET_MS
-}
 
 pub(crate) fn fence(shard: u16) -> Bytes {
     let mut key = BytesMut::with_capacity(3);
@@ -59,9 +44,8 @@ pub(crate) fn log_prefix(shard: u16, epoch: u64) -> Bytes {
 /// Where a group of blocks is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct GroupKey {
-    pub(crate) tier: u8,
     pub(crate) shard: u16,
-    pub(crate) bucket: u32,
+    pub(crate) bucket: Bucket,
     pub(crate) metric: u32,
     /// Number of the first series of the group.
     pub(crate) first: u32,
@@ -76,9 +60,9 @@ impl GroupKey {
     pub(crate) fn encode(&self) -> Bytes {
         let mut key = BytesMut::with_capacity(Self::BYTES);
         key.put_u8(BLOCKS);
-        key.put_u8(self.tier);
+        key.put_u8(self.bucket.tier.byte());
         key.put_u16(self.shard);
-        key.put_u32(self.bucket);
+        key.put_u32(self.bucket.number);
         key.put_u32(self.metric);
         key.put_u32(self.first);
         key.put_u16(self.part);
@@ -90,9 +74,8 @@ impl GroupKey {
 /// Where a page of the directory of one metric, bucket and generation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct DirectoryKey {
-    pub(crate) tier: u8,
     pub(crate) shard: u16,
-    pub(crate) bucket: u32,
+    pub(crate) bucket: Bucket,
     pub(crate) metric: u32,
     pub(crate) generation: Generation,
     pub(crate) page: u16,
@@ -102,9 +85,9 @@ impl DirectoryKey {
     pub(crate) fn encode(&self) -> Bytes {
         let mut key = BytesMut::with_capacity(22);
         key.put_u8(DIRECTORY);
-        key.put_u8(self.tier);
+        key.put_u8(self.bucket.tier.byte());
         key.put_u16(self.shard);
-        key.put_u32(self.bucket);
+        key.put_u32(self.bucket.number);
         key.put_u32(self.metric);
         key.put_u64(self.generation.0);
         key.put_u16(self.page);
@@ -113,10 +96,10 @@ impl DirectoryKey {
 
     pub(crate) fn decode(key: &[u8]) -> Option<Self> {
         let mut reader = ByteReader::new(key.strip_prefix(&[DIRECTORY])?);
+        let tier = Tier::of_byte(reader.byte()?)?;
         let decoded = Self {
-            tier: reader.byte()?,
             shard: u16::try_from(reader.big_endian::<2>()?).ok()?,
-            bucket: u32::try_from(reader.big_endian::<4>()?).ok()?,
+            bucket: Bucket { tier, number: u32::try_from(reader.big_endian::<4>()?).ok()? },
             metric: u32::try_from(reader.big_endian::<4>()?).ok()?,
             generation: Generation(reader.big_endian::<8>()?),
             page: u16::try_from(reader.big_endian::<2>()?).ok()?,
@@ -124,10 +107,10 @@ impl DirectoryKey {
         reader.is_empty().then_some(decoded)
     }
 
-    /// The directories of a shard.
-    pub(crate) fn range_of_shard(tier: u8, shard: u16) -> KeyRange {
+    /// The directories of a tier of a shard.
+    pub(crate) fn range_of_shard(tier: Tier, shard: u16) -> KeyRange {
         let [high, low] = shard.to_be_bytes();
-        KeyRange::prefix(&[DIRECTORY, tier, high, low])
+        KeyRange::prefix(&[DIRECTORY, tier.byte(), high, low])
     }
 }
 
@@ -198,28 +181,23 @@ mod tests {
 
     #[test]
     fn directory_keys_survive_their_bytes_and_sort_as_their_fields() {
-        let low = DirectoryKey { tier: 0, shard: 1, bucket: 255, metric: 2, generation: Generation(9), page: 0 };
-        let high = DirectoryKey { bucket: 256, metric: 1, ..low };
+        let bucket = |number| Bucket { tier: Tier::Day, number };
+        let low = DirectoryKey { shard: 1, bucket: bucket(255), metric: 2, generation: Generation(9), page: 0 };
+        let high = DirectoryKey { bucket: bucket(256), metric: 1, ..low };
         assert_eq!(DirectoryKey::decode(&low.encode()), Some(low));
         assert!(low.encode() < high.encode());
         assert_eq!(DirectoryKey::decode(b"D\0"), None);
-        let range = DirectoryKey::range_of_shard(0, 1);
+        let range = DirectoryKey::range_of_shard(Tier::Day, 1);
         assert!(range.start <= low.encode() && high.encode() < range.end);
     }
 
     #[test]
     fn group_keys_sort_by_bucket_before_metric() {
-        let key = |bucket, metric| {
-            GroupKey { tier: 0, shard: 0, bucket, metric, first: 0, part: 0, generation: Generation(1) }.encode()
+        let key = |number, metric| {
+            let bucket = Bucket { tier: Tier::TwoHours, number };
+            GroupKey { shard: 0, bucket, metric, first: 0, part: 0, generation: Generation(1) }.encode()
         };
         assert!(key(1, 9) < key(2, 1));
         assert_eq!(key(1, 1).len(), GroupKey::BYTES);
-    }
-
-    #[test]
-    fn buckets_are_two_hours() {
-        assert_eq!(bucket_of(BUCKET_MS - 1), 0);
-        assert_eq!(bucket_of(BUCKET_MS), 1);
-        assert_eq!(bucket_start(bucket_of(1_789_948_800_000)), 1_789_948_800_000);
     }
 }

@@ -9,6 +9,7 @@
 
 pub mod codec;
 
+mod bucket;
 mod bytes_io;
 mod catalog;
 mod commits;
@@ -52,6 +53,7 @@ pub use options::StoreOptions;
 pub use sealer::{SealReason, SealReport};
 pub use store::Store;
 
+use bucket::{Bucket, Tier};
 use bytes_io::{ByteReader, put_text, put_varint, unzigzag, zigzag};
 use codec::CodecError;
 use dictionary::{Dictionary, NAME_ID_MAX};

@@ -12,7 +12,7 @@ use tidemark_kv::{Commit, CommitOutcome, Kv, KvError};
 use tidemark_model::{PointColumns, TimeRange};
 
 use crate::{
-    CodecError, Generation, GroupKey, Shard, StoreError, codec,
+    Bucket, CodecError, Generation, GroupKey, Shard, StoreError, Tier, codec,
     commits::Commits,
     directory::{self, GenerationGroups},
     group,
@@ -45,7 +45,7 @@ pub(crate) async fn merge_bucket(
     kv: &Arc<dyn Kv>,
     shard: &Shard,
     metric: u32,
-    bucket: u32,
+    bucket: Bucket,
     settled: bool,
 ) -> Result<bool, StoreError> {
     let generations = shard.state.read().catalogue.generations(metric, bucket).to_vec();
@@ -56,7 +56,7 @@ pub(crate) async fn merge_bucket(
     };
     let groups = read_groups(kv.as_ref(), shard.number, metric, bucket, &generations).await?;
     let number = shard.number;
-    let built = tokio::task::spawn_blocking(move || build(number, into, groups)).await;
+    let built = tokio::task::spawn_blocking(move || build(number, bucket.tier, into, groups)).await;
     let new = built.map_err(|error| KvError::Unavailable(format!("the merge was not finished: {error}")))??;
     let commit = change_of_directory(shard.number, metric, bucket, &generations, &new);
     if commit.bytes() > DIRECTORY_BYTES_MAX {
@@ -79,7 +79,7 @@ async fn read_groups(
     kv: &dyn Kv,
     shard: u16,
     metric: u32,
-    bucket: u32,
+    bucket: Bucket,
     generations: &[GenerationGroups],
 ) -> Result<Vec<(GroupKey, Bytes)>, StoreError> {
     let mut wanted: Vec<GroupKey> = keys_of(shard, metric, bucket, generations).collect();
@@ -97,7 +97,7 @@ async fn read_groups(
 fn keys_of(
     shard: u16,
     metric: u32,
-    bucket: u32,
+    bucket: Bucket,
     generations: &[GenerationGroups],
 ) -> impl Iterator<Item = GroupKey> + '_ {
     generations.iter().flat_map(move |generation| {
@@ -106,10 +106,15 @@ fn keys_of(
 }
 
 /// Decodes all blocks of each series, merges them and encodes the result.
-fn build(shard: u16, into: Generation, groups: Vec<(GroupKey, Bytes)>) -> Result<NewGeneration, StoreError> {
+fn build(
+    shard: u16,
+    tier: Tier,
+    into: Generation,
+    groups: Vec<(GroupKey, Bytes)>,
+) -> Result<NewGeneration, StoreError> {
     let mut blocks = BTreeMap::<u32, Vec<(Generation, GroupKey, Bytes)>>::new();
     let Some(metric) = groups.first().map(|(key, _)| key.metric) else {
-        return Ok(GenerationBuilder::new(shard, into).finish());
+        return Ok(GenerationBuilder::new(shard, tier, into).finish());
     };
     for (key, value) in groups {
         for entry in group::read_directory(&key, &value)? {
@@ -117,7 +122,7 @@ fn build(shard: u16, into: Generation, groups: Vec<(GroupKey, Bytes)>) -> Result
             blocks.entry(entry.number).or_default().push(block);
         }
     }
-    let mut builder = GenerationBuilder::new(shard, into);
+    let mut builder = GenerationBuilder::new(shard, tier, into);
     let mut columns = PointColumns::default();
     for (number, mut blocks) in blocks {
         blocks.sort_by_key(|(generation, ..)| *generation);
@@ -139,7 +144,7 @@ fn build(shard: u16, into: Generation, groups: Vec<(GroupKey, Bytes)>) -> Result
 fn change_of_directory(
     shard: u16,
     metric: u32,
-    bucket: u32,
+    bucket: Bucket,
     generations: &[GenerationGroups],
     new: &NewGeneration,
 ) -> Commit {

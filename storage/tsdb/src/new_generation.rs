@@ -5,18 +5,23 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use tidemark_model::{PointColumns, SeriesId, TimeRange, ValueColumn};
+use tidemark_model::{PointColumns, SeriesId, TimeRange, TimestampMs, ValueColumn};
 
 use crate::{
-    BlockCatalogue, CodecError, Generation, Head, codec, directory,
+    BlockCatalogue, Bucket, CodecError, Generation, Head, Tier, codec, directory,
     directory::GroupInfo,
     group::{Group, GroupBuilder, NewBlock},
     index::{metric_of, number_of},
-    keys,
 };
 
-/// Points of one block at most; a bucket of one series with more gets several blocks.
-const BLOCK_POINTS_MAX: usize = 4_096;
+/// Points of one block at most; a bucket of one series with more gets several blocks. Those of a day are smaller, so that
+/// a reader of an hour decodes little else and a group is filled up to its end.
+const fn block_points_max(tier: Tier) -> usize {
+    match tier {
+        Tier::TwoHours => 4_096,
+        Tier::Day => 960,
+    }
+}
 
 /// Everything that a seal or a merge writes.
 #[derive(Debug)]
@@ -32,13 +37,13 @@ pub(crate) struct NewGeneration {
 /// Turns columns into a [`NewGeneration`].
 pub(crate) struct GenerationBuilder {
     shard: u16,
+    tier: Tier,
     generation: Generation,
-    buckets: BTreeMap<u32, BucketGroups>,
+    buckets: BTreeMap<Bucket, BucketGroups>,
     scratch: Scratch,
 }
 
 /// The groups of one bucket, filled in order of series.
-#[derive(Default)]
 struct BucketGroups {
     metric: u32,
     filling: GroupBuilder,
@@ -58,7 +63,7 @@ impl NewGeneration {
     /// # Errors
     /// The codec's, which do not happen with the ascending columns that heads give.
     pub(crate) fn of_head(shard: u16, epoch: u64, head: &Head) -> Result<Self, CodecError> {
-        let mut builder = GenerationBuilder::new(shard, Generation::of_epoch(epoch));
+        let mut builder = GenerationBuilder::new(shard, Tier::TwoHours, Generation::of_epoch(epoch));
         let mut columns = PointColumns::default();
         for (id, stream) in head.by_id() {
             columns.clear();
@@ -68,7 +73,7 @@ impl NewGeneration {
         Ok(builder.finish())
     }
 
-    fn add_bucket(&mut self, shard: u16, bucket: u32, generation: Generation, groups: Vec<(u32, Group)>) {
+    fn add_bucket(&mut self, shard: u16, bucket: Bucket, generation: Generation, groups: Vec<(u32, Group)>) {
         let mut by_metric = BTreeMap::<u32, Vec<GroupInfo>>::new();
         for (metric, group) in groups {
             let infos = by_metric.entry(metric).or_default();
@@ -86,8 +91,8 @@ impl NewGeneration {
 }
 
 impl GenerationBuilder {
-    pub(crate) fn new(shard: u16, generation: Generation) -> Self {
-        Self { shard, generation, buckets: BTreeMap::new(), scratch: Scratch::default() }
+    pub(crate) fn new(shard: u16, tier: Tier, generation: Generation) -> Self {
+        Self { shard, tier, generation, buckets: BTreeMap::new(), scratch: Scratch::default() }
     }
 
     /// Adds the points of a series. Series come in order of their ids.
@@ -95,7 +100,53 @@ impl GenerationBuilder {
     /// # Errors
     /// The codec's, when the columns do not ascend.
     pub(crate) fn add(&mut self, id: SeriesId, columns: &PointColumns) -> Result<(), CodecError> {
-        add_series(&mut self.buckets, metric_of(id), number_of(id), columns, &mut self.scratch)
+        let (metric, number) = (metric_of(id), number_of(id));
+        let mut start = 0;
+        while let Some(part) = self.next_part(&columns.timestamps, start) {
+            self.add_block(metric, number, columns, start, part)?;
+            start += part;
+        }
+        Ok(())
+    }
+
+    /// How many of the points from `start` on make the next block.
+    fn next_part(&self, timestamps: &[TimestampMs], start: usize) -> Option<usize> {
+        let rest = timestamps.get(start..)?;
+        let end = Bucket::of(self.tier, *rest.first()?).end();
+        let inside = rest.partition_point(|&timestamp| timestamp < end).max(1);
+        // Blocks of one length, rather than full ones and a short one.
+        Some(inside.div_ceil(inside.div_ceil(block_points_max(self.tier))))
+    }
+
+    fn add_block(
+        &mut self,
+        metric: u32,
+        number: u32,
+        columns: &PointColumns,
+        start: usize,
+        points: usize,
+    ) -> Result<(), CodecError> {
+        let Scratch { part, block } = &mut self.scratch;
+        let whole = points == columns.len();
+        if !whole {
+            copy_part(columns, start, points, part);
+        }
+        let part = if whole { columns } else { part };
+        block.clear();
+        codec::encode_block(&part.timestamps, &part.values, block)?;
+        if let (Some(first), Some(last)) = (part.get(0), part.get(points - 1)) {
+            let block = NewBlock {
+                number,
+                points: u32::try_from(points).unwrap_or(u32::MAX),
+                min: first.timestamp,
+                max: last.timestamp,
+                last: last.value,
+                bytes: block,
+            };
+            let bucket = Bucket::of(self.tier, first.timestamp);
+            self.buckets.entry(bucket).or_insert_with(|| BucketGroups::new(bucket)).add(metric, &block);
+        }
+        Ok(())
     }
 
     /// All groups and their directory.
@@ -107,43 +158,6 @@ impl GenerationBuilder {
         }
         new
     }
-}
-
-fn add_series(
-    buckets: &mut BTreeMap<u32, BucketGroups>,
-    metric: u32,
-    number: u32,
-    columns: &PointColumns,
-    scratch: &mut Scratch,
-) -> Result<(), CodecError> {
-    let mut start = 0;
-    let timestamps = &columns.timestamps;
-    while let Some(&first) = timestamps.get(start) {
-        let bucket = keys::bucket_of(first);
-        let bucket_end = keys::bucket_start(bucket).saturating_add(keys::BUCKET_MS);
-        let rest = timestamps.get(start..).unwrap_or_default();
-        let points = rest.partition_point(|&timestamp| timestamp < bucket_end).clamp(1, BLOCK_POINTS_MAX);
-        let whole = points == columns.len();
-        if !whole {
-            copy_part(columns, start, points, &mut scratch.part);
-        }
-        let part = if whole { columns } else { &scratch.part };
-        scratch.block.clear();
-        codec::encode_block(&part.timestamps, &part.values, &mut scratch.block)?;
-        if let (Some(first), Some(last)) = (part.get(0), part.get(points - 1)) {
-            let block = NewBlock {
-                number,
-                points: u32::try_from(points).unwrap_or(u32::MAX),
-                min: first.timestamp,
-                max: last.timestamp,
-                last: last.value,
-                bytes: &scratch.block,
-            };
-            buckets.entry(bucket).or_default().add(bucket, metric, &block);
-        }
-        start += points;
-    }
-    Ok(())
 }
 
 /// Copies `points` points from `start` on; a part of a mixed column may well be of one type.
@@ -163,12 +177,16 @@ fn copy_part(columns: &PointColumns, start: usize, points: usize, part: &mut Poi
 }
 
 impl BucketGroups {
-    fn add(&mut self, bucket: u32, metric: u32, block: &NewBlock<'_>) {
+    fn new(bucket: Bucket) -> Self {
+        Self { metric: 0, filling: GroupBuilder::new(bucket), done: Vec::new() }
+    }
+
+    fn add(&mut self, metric: u32, block: &NewBlock<'_>) {
         if self.metric != metric || self.filling.is_full_for(block) {
             self.close();
         }
         self.metric = metric;
-        self.filling.push(bucket, block);
+        self.filling.push(block);
     }
 
     fn close(&mut self) {
@@ -200,7 +218,7 @@ mod tests {
         assert!(groups.windows(2).all(|pair| pair[0].0 < pair[1].0));
         assert_eq!(sealed.catalogue.points, 40 * 2000);
         assert_eq!(sealed.catalogue.groups, groups.len() as u64);
-        assert_eq!(sealed.catalogue.buckets(1, 0..=u32::MAX).count(), 5);
+        assert_eq!(sealed.catalogue.overlapping(1, TimeRange::ALL).count(), 5);
     }
 
     #[test]

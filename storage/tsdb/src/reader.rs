@@ -13,11 +13,10 @@ use tidemark_model::{
 };
 
 use crate::{
-    GroupKey, Scan, Shard, Store, StoreError, Target,
+    Bucket, GroupKey, Scan, Shard, Store, StoreError, Target,
     directory::GenerationGroups,
     group,
     index::{metric_of, number_of},
-    keys,
     point_stream::StreamSnapshot,
     scan::after,
     selection::{OrderedSeries, in_order},
@@ -128,15 +127,11 @@ impl Plan<'_> {
     /// Copies what the heads have and notes which groups of blocks are needed.
     fn look_at(&mut self, shard: &Shard) -> Result<(), ReadError> {
         let state = shard.state.read();
-        let last = keys::bucket_of(self.range.end.saturating_sub(1));
-        let buckets = keys::bucket_of(self.range.start)..=last;
         for series in self.selected.chunk_by(|left, right| metric_of(left.id) == metric_of(right.id)) {
             let Some(first) = series.first().filter(|first| first.shard == shard.number) else { continue };
             let metric = metric_of(first.id);
-            if self.range.end > 0 {
-                for (bucket, generations) in state.catalogue.buckets(metric, buckets.clone()) {
-                    self.want(shard.number, bucket, metric, generations, series)?;
-                }
+            for (bucket, generations) in state.catalogue.overlapping(metric, self.range) {
+                self.want(shard.number, bucket, metric, generations, series)?;
             }
             for series in series {
                 for stream in state.heads().filter_map(|head| head.stream(series.local)) {
@@ -154,7 +149,7 @@ impl Plan<'_> {
     fn want(
         &mut self,
         shard: u16,
-        bucket: u32,
+        bucket: Bucket,
         metric: u32,
         generations: &[GenerationGroups],
         series: &[Selected],

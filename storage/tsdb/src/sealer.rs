@@ -24,7 +24,7 @@ use tokio::sync::oneshot;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    Fence, Head, Index, Shard, StoreError,
+    Bucket, Fence, Head, Index, Shard, StoreError,
     commits::Commits,
     fence::SealToken,
     figures::Counters,
@@ -76,7 +76,7 @@ pub(crate) struct Sealer {
     pub(crate) attempts: AtomicU64,
     pub(crate) turn: tokio::sync::Mutex<()>,
     /// Shard, metric and bucket of what was sealed and perhaps has to be merged.
-    pub(crate) unmerged: Mutex<BTreeSet<(u16, u32, u32)>>,
+    pub(crate) unmerged: Mutex<BTreeSet<(u16, u32, Bucket)>>,
     pub(crate) merge_turn: tokio::sync::Mutex<()>,
 }
 
@@ -160,7 +160,7 @@ impl Sealer {
     pub(crate) async fn merge(&self) {
         let _turn = self.merge_turn.lock().await;
         let touched = std::mem::take(&mut *self.unmerged.lock());
-        let mut newest = hashbrown::HashMap::<u32, u32>::new();
+        let mut newest = hashbrown::HashMap::<u32, Bucket>::new();
         for &(_, metric, bucket) in &touched {
             newest.entry(metric).and_modify(|newest| *newest = bucket.max(*newest)).or_insert(bucket);
         }
@@ -173,7 +173,9 @@ impl Sealer {
             match merge_bucket(&self.kv, shard, metric, bucket, settled).await {
                 Ok(true) => self.counters.merges.add(1),
                 Ok(false) => {}
-                Err(error) => tracing::warn!(metric, bucket, %error, "generations were not merged"),
+                Err(error) => {
+                    tracing::warn!(metric, bucket_start = bucket.start(), %error, "generations were not merged")
+                }
             }
         }
     }
