@@ -28,7 +28,10 @@ impl SeriesCatalog for Store {
         prefix: &'a str,
         max: usize,
     ) -> BoxFuture<'a, Result<Vec<String>, CatalogError>> {
-        Box::pin(async move { Ok(self.inner.index.read().names(kind).with_prefix(prefix, max)) })
+        Box::pin(async move {
+            self.inner.follower.catch_up_index().await.map_err(ReadError::from)?;
+            Ok(self.inner.index.read().names(kind).with_prefix(prefix, max))
+        })
     }
 
     fn lookup<'a>(
@@ -38,6 +41,7 @@ impl SeriesCatalog for Store {
         limit: usize,
     ) -> BoxFuture<'a, Result<SeriesPage, CatalogError>> {
         Box::pin(async move {
+            self.inner.follower.catch_up_index().await.map_err(ReadError::from)?;
             let slots = self.inner.index.read().select(selector)?;
             let total = usize::try_from(slots.len()).unwrap_or(usize::MAX);
             let page = in_order(&self.inner.index, slots, offset..offset.saturating_add(limit)).await?;
@@ -60,6 +64,7 @@ impl Store {
         selector: &SeriesSelector,
         not_before: TimestampMs,
     ) -> Result<Vec<LastPoint>, ReadError> {
+        self.catch_up(selector).await?;
         let OrderedSeries { infos, by_id: mut selected } = self.select(selector, LAST_SERIES_MAX).await?;
         for series in selected.chunk_by(|left, right| metric_of(left.id) == metric_of(right.id)) {
             let shard = series.first().and_then(|first| self.inner.shards.get(usize::from(first.shard)));

@@ -11,7 +11,12 @@ use tidemark_kv::{Commit, CommitOutcome, Kv, KvError};
 use tidemark_model::{NameKind, PointBatch, RefusalReason, Tags, WriteOutcome, WriteRefusal};
 
 use crate::{
-    Index, NAME_ID_MAX, StoreError, StoreOptions, index::series_id, index_rows, index_rows::NAME_KINDS, keys,
+    Index, NAME_ID_MAX, Sharing, StoreError, StoreOptions,
+    index::series_id,
+    index_log::{self, Created, NewSeries},
+    index_rows,
+    index_rows::NAME_KINDS,
+    keys,
     refusal::refusal_of,
 };
 
@@ -26,13 +31,11 @@ const ATTEMPTS_MAX: usize = 16;
 pub(crate) struct SeriesCreator {
     kv: Arc<dyn Kv>,
     index: Arc<RwLock<Index>>,
+    sharing: Sharing,
     series_max: usize,
     series_per_metric_max: usize,
     turn: tokio::sync::Mutex<()>,
 }
-
-/// Metric, number among its series, ids of key and value of each tag.
-type NewSeries = (u32, u32, Box<[(u32, u32)]>);
 
 /// What one commit creates.
 #[derive(Default)]
@@ -50,6 +53,7 @@ impl SeriesCreator {
         Self {
             kv,
             index,
+            sharing: options.sharing,
             series_max: options.series_max,
             series_per_metric_max: options.series_per_metric_max,
             turn: tokio::sync::Mutex::new(()),
@@ -105,19 +109,27 @@ impl SeriesCreator {
 
     async fn reload(&self) -> Result<(), StoreError> {
         let snapshot = self.kv.snapshot().await?;
+        if self.sharing.is_shared() {
+            return index_rows::catch_up(snapshot.as_ref(), &self.index).await;
+        }
         index_rows::load(snapshot.as_ref(), |change| change(&mut self.index.write())).await
+    }
+
+    /// In a shared store everything is written twice: as a row and into the index log.
+    fn commit_bytes(&self) -> usize {
+        if self.sharing.is_shared() { COMMIT_BYTES / 2 } else { COMMIT_BYTES }
     }
 
     fn plan(&self, index: &Index, batch: &PointBatch, missing: &[usize]) -> Plan {
         let mut plan = Plan::default();
-        let before = counts(index);
+        let before = index_rows::counts(index);
         let expected = before.iter().any(|&count| count > 0).then(|| index_rows::encode_counters(before));
         plan.commit.expect(keys::COUNTERS, expected);
         let mut names = NewNames { index, added: HashMap::new() };
         let mut texts = HashSet::new();
         let mut numbers = HashMap::new();
         for &entry in missing {
-            if plan.series.len() == COMMIT_SERIES_MAX || plan.commit.bytes() > COMMIT_BYTES {
+            if plan.series.len() == COMMIT_SERIES_MAX || plan.commit.bytes() > self.commit_bytes() {
                 break;
             }
             plan.looked_at += 1;
@@ -139,6 +151,10 @@ impl SeriesCreator {
         let [.., series] = &mut after;
         *series += plan.series.len();
         plan.commit.put(keys::COUNTERS, index_rows::encode_counters(after));
+        if self.sharing.is_shared() {
+            let created = Created { names: &plan.names, series: &plan.series };
+            index_log::note(&mut plan.commit, index_rows::total(before), &created);
+        }
         plan
     }
 
@@ -212,11 +228,6 @@ impl<'a> NewNames<'a> {
         self.added.insert((kind, name), id);
         Ok(id)
     }
-}
-
-fn counts(index: &Index) -> [usize; 4] {
-    let [metrics, tag_keys, tag_values] = NAME_KINDS.map(|kind| index.names(kind).len());
-    [metrics, tag_keys, tag_values, index.len()]
 }
 
 /// Adds what was created, but for what somebody who read the store again has added by now. Points of a series that is not

@@ -7,11 +7,12 @@ use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc};
 
 use bytes::Bytes;
 use hashbrown::HashMap;
-use tidemark_kv::KvSnapshot;
+use tidemark_kv::{KeyRange, KvSnapshot};
 use tidemark_model::TimeRange;
 
 use crate::{
-    Bucket, ByteReader, DirectoryKey, Fence, Generation, GroupKey, Scan, StoreError, Tier, put_varint, stored_value,
+    Bucket, ByteReader, DirectoryKey, Fence, Generation, GroupKey, Scan, StoreError, Tier, change_log::DirectoryId,
+    put_varint, stored_value,
 };
 
 const FORMAT: u8 = 1;
@@ -83,6 +84,21 @@ impl BlockCatalogue {
         self.extend(by);
     }
 
+    /// Replaces whatever is known of a directory.
+    pub(crate) fn set(&mut self, id: DirectoryId, generations: Vec<GenerationGroups>) {
+        let known = self.generations(id.metric, id.bucket).to_vec();
+        let mut by = Self::default();
+        for GenerationGroups { generation, groups } in generations {
+            by.add(id.metric, id.bucket, generation, groups.to_vec());
+        }
+        self.replace(id.metric, id.bucket, &known, &by);
+    }
+
+    /// The directories that have blocks.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = DirectoryId> + '_ {
+        self.metrics_and_buckets().map(|(metric, bucket)| DirectoryId { metric, bucket })
+    }
+
     /// Metrics and buckets that have blocks.
     pub(crate) fn metrics_and_buckets(&self) -> impl Iterator<Item = (u32, Bucket)> + '_ {
         self.by_metric.iter().flat_map(|(&metric, buckets)| buckets.keys().map(move |&bucket| (metric, bucket)))
@@ -118,20 +134,31 @@ impl BlockCatalogue {
     pub(crate) async fn load(snapshot: &dyn KvSnapshot, shard: u16, fence: &Fence) -> Result<Self, StoreError> {
         let mut catalogue = Self::default();
         for tier in Tier::ALL {
-            catalogue.load_tier(snapshot, tier, shard, fence).await?;
+            catalogue.load_range(snapshot, DirectoryKey::range_of_shard(tier, shard), fence).await?;
         }
         Ok(catalogue)
     }
 
-    async fn load_tier(
+    /// Reads what is visible of one directory.
+    pub(crate) async fn load_one(
+        snapshot: &dyn KvSnapshot,
+        shard: u16,
+        fence: &Fence,
+        id: DirectoryId,
+    ) -> Result<Vec<GenerationGroups>, StoreError> {
+        let mut loaded = Self::default();
+        loaded.load_range(snapshot, DirectoryKey::range_of_bucket(shard, id.bucket, id.metric), fence).await?;
+        Ok(loaded.generations(id.metric, id.bucket).to_vec())
+    }
+
+    async fn load_range(
         &mut self,
         snapshot: &dyn KvSnapshot,
-        tier: Tier,
-        shard: u16,
+        range: KeyRange,
         fence: &Fence,
     ) -> Result<(), StoreError> {
         let mut pages: Option<(DirectoryKey, Vec<GroupInfo>)> = None;
-        let mut scan = Scan::new(DirectoryKey::range_of_shard(tier, shard));
+        let mut scan = Scan::new(range);
         while let Some(entries) = scan.next(snapshot).await? {
             for (key, value) in entries {
                 let page = DirectoryKey::decode(&key).ok_or_else(|| stored_value::damaged(&key, "it is no key"))?;

@@ -41,6 +41,14 @@ pub enum StoreError {
         /// The epoch.
         epoch: u64,
     },
+    /// Another process seals the shard and was alive a moment ago; nothing is to be done.
+    #[error("epoch {epoch} of shard {shard} is being sealed by another process")]
+    SealUnderWay {
+        /// The shard.
+        shard: u16,
+        /// The epoch.
+        epoch: u64,
+    },
     /// The engine did not do what was asked.
     #[error(transparent)]
     Kv(#[from] KvError),

@@ -2,7 +2,7 @@
 
 use tidemark_model::{SeriesId, TimestampMs, Value};
 
-use crate::{PointStream, point_stream::value_of};
+use crate::{PointStream, point_stream::value_of, replay::Segment};
 
 /// The head of an epoch: everything that its log has, by series.
 #[derive(Debug, Default)]
@@ -61,6 +61,13 @@ impl Head {
             series.stream.push(row.timestamp, row.bits, row.float);
             self.points += 1;
         }
+    }
+
+    /// Adds an entry of the log.
+    pub(crate) fn add(&mut self, segment: &Segment) {
+        segment.rows.iter().for_each(|row| self.push(row));
+        self.segments += 1;
+        self.log_bytes += segment.bytes;
     }
 
     /// Points, counting overwritten ones.

@@ -223,7 +223,7 @@ impl Index {
 }
 
 /// The shard of a metric. Stored data depends on it: it never changes.
-fn shard_of(metric: &str, shards: u16) -> u16 {
+pub(crate) fn shard_of(metric: &str, shards: u16) -> u16 {
     u16::try_from(xxh3_64(metric.as_bytes()) % u64::from(shards.max(1))).unwrap_or(0)
 }
 

@@ -2,10 +2,11 @@
 //! `docs/format/counters.md`.
 
 use bytes::Bytes;
+use parking_lot::RwLock;
 use tidemark_kv::KvSnapshot;
 use tidemark_model::NameKind;
 
-use crate::{ByteReader, Index, Scan, StoreError, keys, put_varint, stored_value};
+use crate::{ByteReader, Index, Scan, StoreError, index_log, keys, put_varint, stored_value};
 
 const NAME_FORMAT: u8 = 1;
 const SERIES_FORMAT: u8 = 1;
@@ -31,6 +32,42 @@ pub(crate) fn encode_series(tags: &[(u32, u32)]) -> Bytes {
 /// Names of each kind and series: what a creator expects to find unchanged.
 pub(crate) fn encode_counters(counts: [usize; 4]) -> Bytes {
     stored_value::build(COUNTERS_FORMAT, |out| counts.iter().for_each(|&count| put_varint(out, count as u64)))
+}
+
+fn decode_counters(value: &[u8]) -> Result<[usize; 4], StoreError> {
+    stored_value::read(COUNTERS_FORMAT, keys::COUNTERS, value, |reader| {
+        let mut counts = [0; 4];
+        for count in &mut counts {
+            *count = usize::try_from(reader.varint()?).ok()?;
+        }
+        Some(counts)
+    })
+}
+
+/// Names of each kind and series that `index` has.
+pub(crate) fn counts(index: &Index) -> [usize; 4] {
+    let [metrics, tag_keys, tag_values] = NAME_KINDS.map(|kind| index.names(kind).len());
+    [metrics, tag_keys, tag_values, index.len()]
+}
+
+/// Names and series together: what the index log counts by.
+pub(crate) fn total(counts: [usize; 4]) -> u64 {
+    counts.into_iter().map(|count| count as u64).sum()
+}
+
+/// Adds what other processes created, from the index log as far as it reaches.
+pub(crate) async fn catch_up(snapshot: &dyn KvSnapshot, index: &RwLock<Index>) -> Result<(), StoreError> {
+    let Some(value) = snapshot.get(keys::COUNTERS).await? else { return Ok(()) };
+    let stored = total(decode_counters(&value)?);
+    let known = total(counts(&index.read()));
+    // What this process created since the snapshot may be in the index already.
+    if stored <= known {
+        return Ok(());
+    }
+    if index_log::apply_since(snapshot, known, |change| change(&mut index.write())).await? {
+        return Ok(());
+    }
+    load(snapshot, |change| change(&mut index.write())).await
 }
 
 /// Adds the rows that `index` does not have yet: all of them when a store is opened, a few when another process

@@ -24,6 +24,9 @@ const NAME: u8 = b'U';
 const SERIES: u8 = b'N';
 const METADATA: u8 = b'A';
 const DOCUMENT: u8 = b'T';
+const INDEX_LOG: u8 = b'I';
+const CHANGE_LOG: u8 = b'K';
+const CHANGE_LOG_MARK: u8 = b'k';
 
 pub(crate) fn fence(shard: u16) -> Bytes {
     let mut key = BytesMut::with_capacity(3);
@@ -39,6 +42,36 @@ pub(crate) fn log_prefix(shard: u16, epoch: u64) -> Bytes {
     key.put_u16(shard);
     key.put_u64(epoch);
     key.freeze()
+}
+
+/// Before the versionstamp of a note of changed directories.
+pub(crate) fn change_log(shard: u16) -> Bytes {
+    let mut key = BytesMut::with_capacity(3);
+    key.put_u8(CHANGE_LOG);
+    key.put_u16(shard);
+    key.freeze()
+}
+
+/// Up to which key the notes of a shard were cleared.
+pub(crate) fn change_log_mark(shard: u16) -> Bytes {
+    let mut key = BytesMut::with_capacity(3);
+    key.put_u8(CHANGE_LOG_MARK);
+    key.put_u16(shard);
+    key.freeze()
+}
+
+/// What was created when there were `before` names and series.
+pub(crate) fn index_log(before: u64, part: u16) -> Bytes {
+    let mut key = BytesMut::with_capacity(11);
+    key.put_u8(INDEX_LOG);
+    key.put_u64(before);
+    key.put_u16(part);
+    key.freeze()
+}
+
+/// Behind the last entry of the index log.
+pub(crate) fn index_log_end() -> Bytes {
+    KeyRange::prefix(&[INDEX_LOG]).end
 }
 
 /// Where a group of blocks is.
@@ -105,6 +138,16 @@ impl DirectoryKey {
             page: u16::try_from(reader.big_endian::<2>()?).ok()?,
         };
         reader.is_empty().then_some(decoded)
+    }
+
+    /// The directories of one metric in one bucket.
+    pub(crate) fn range_of_bucket(shard: u16, bucket: Bucket, metric: u32) -> KeyRange {
+        let mut prefix = BytesMut::with_capacity(12);
+        prefix.put_slice(&[DIRECTORY, bucket.tier.byte()]);
+        prefix.put_u16(shard);
+        prefix.put_u32(bucket.number);
+        prefix.put_u32(metric);
+        KeyRange::prefix(&prefix)
     }
 
     /// The directories of a tier of a shard.

@@ -12,7 +12,9 @@ use tidemark_kv::{Commit, CommitOutcome, Kv, KvError};
 use tidemark_model::{PointColumns, TimeRange};
 
 use crate::{
-    Bucket, CodecError, Generation, GroupKey, Shard, StoreError, Tier, codec,
+    Bucket, CodecError, Generation, GroupKey, Shard, StoreError, Tier,
+    change_log::DirectoryId,
+    codec,
     commits::Commits,
     directory::{self, GenerationGroups},
     group,
@@ -58,13 +60,14 @@ pub(crate) async fn merge_bucket(
     let number = shard.number;
     let built = tokio::task::spawn_blocking(move || build(number, bucket.tier, into, groups)).await;
     let new = built.map_err(|error| KvError::Unavailable(format!("the merge was not finished: {error}")))??;
-    let commit = change_of_directory(shard.number, metric, bucket, &generations, &new);
+    let mut commit = change_of_directory(shard.number, metric, bucket, &generations, &new);
+    shard.note_changes(&mut commit, [DirectoryId { metric, bucket }]);
     if commit.bytes() > DIRECTORY_BYTES_MAX {
         return Ok(false);
     }
     Commits::new(kv.as_ref()).put_all(new.groups.iter().cloned()).await?;
     publish(kv.as_ref(), commit, &new).await?;
-    shard.state.write().catalogue.replace(metric, bucket, &generations, &new.catalogue);
+    shard.changed(|state| state.catalogue.replace(metric, bucket, &generations, &new.catalogue));
     Ok(true)
 }
 

@@ -1,10 +1,14 @@
 //! How large things may become.
 
+use crate::Sharing;
+
 /// Limits and sizes of a store. Each limit is named in the refusal that it causes.
 #[derive(Clone, Debug)]
 pub struct StoreOptions {
     /// Shards, 1 to 1024. Fixed when a store is created: one for an embedded store, 8 to 64 on a cluster.
     pub shards: u16,
+    /// Whether other processes use the same store.
+    pub sharing: Sharing,
     /// Most series (`limits.series`). Points of existing series are never refused for it.
     pub series_max: usize,
     /// Most series of one metric (`limits.series_per_metric`).
@@ -23,6 +27,7 @@ impl Default for StoreOptions {
     fn default() -> Self {
         Self {
             shards: 1,
+            sharing: Sharing::Alone,
             series_max: 2_000_000,
             series_per_metric_max: 500_000,
             seal_points: 5_000_000,

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use hashbrown::HashMap;
 use tidemark_kv::{KeyRange, KvSnapshot};
 use tidemark_model::{
@@ -16,7 +17,7 @@ use crate::{
     Bucket, GroupKey, Scan, Shard, Store, StoreError, Target,
     directory::GenerationGroups,
     group,
-    index::{metric_of, number_of},
+    index::{metric_of, number_of, shard_of},
     point_stream::StreamSnapshot,
     scan::after,
     selection::{OrderedSeries, in_order},
@@ -81,7 +82,26 @@ struct Plan<'a> {
 }
 
 impl Store {
+    /// Learns what other processes wrote of the series that a selector means.
+    pub(crate) async fn catch_up(&self, selector: &SeriesSelector) -> Result<(), StoreError> {
+        let follower = &self.inner.follower;
+        if !follower.sharing.is_shared() {
+            return Ok(());
+        }
+        let shards = self.inner.shards.as_ref();
+        let of_metric = match selector {
+            SeriesSelector::Tags { metric: Some(metric), .. } => {
+                let number = shard_of(metric, u16::try_from(shards.len()).unwrap_or(u16::MAX));
+                shards.get(usize::from(number)).map(std::slice::from_ref)
+            }
+            _ => None,
+        };
+        try_join_all(of_metric.unwrap_or(shards).iter().map(|shard| follower.catch_up(shard))).await?;
+        Ok(())
+    }
+
     async fn try_open(&self, request: &ReadRequest) -> Result<Option<StoredSeries>, ReadError> {
+        self.catch_up(&request.selector).await?;
         let OrderedSeries { infos, by_id: selected } =
             self.select(&request.selector, request.limits.series_max).await?;
         let mut plan = Plan {

@@ -15,25 +15,32 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
+use hashbrown::HashMap;
+
 use parking_lot::{Mutex, RwLock};
-use tidemark_kv::{Kv, KvError};
+use tidemark_kv::{CommitOutcome, Kv, KvError};
 use tidemark_model::Clock;
 use tokio::sync::oneshot;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    Bucket, Fence, Head, Index, Shard, StoreError,
+    Bucket, Fence, Head, Index, Shard, StoreError, change_log,
     commits::Commits,
-    fence::SealToken,
+    fence::{SealToken, Sealing},
     figures::Counters,
+    follower::{Follower, read_fence},
     keys,
     merger::merge_bucket,
     new_generation::NewGeneration,
     replay::{count_segments, replay},
-    shard::{FenceChange, ShardMessage},
+    shard::{FenceChange, ShardMessage, TakeOver},
 };
+
+/// How long another process may take for one seal before it counts as dead.
+const TAKE_OVER_AFTER: Duration = Duration::from_secs(120);
 
 /// Why a seal is done; it decides nothing and is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +82,9 @@ pub(crate) struct Sealer {
     pub(crate) writer: u64,
     pub(crate) attempts: AtomicU64,
     pub(crate) turn: tokio::sync::Mutex<()>,
+    pub(crate) follower: Follower,
+    /// Seals of other processes, by shard, and since when they are known.
+    pub(crate) foreign: Mutex<HashMap<u16, (SealToken, Duration)>>,
     /// Shard, metric and bucket of what was sealed and perhaps has to be merged.
     pub(crate) unmerged: Mutex<BTreeSet<(u16, u32, Bucket)>>,
     pub(crate) merge_turn: tokio::sync::Mutex<()>,
@@ -85,15 +95,30 @@ impl Sealer {
     /// follow.
     pub(crate) async fn seal(&self, reason: SealReason) -> Result<SealReport, StoreError> {
         let _turn = self.turn.lock().await;
-        let mut report = SealReport::default();
+        let (mut report, mut under_way) = (SealReport::default(), None);
         for shard in self.shards.iter() {
-            let began = shard.state.read().fence.sealing.is_some();
-            self.seal_shard(shard, reason, &mut report).await?;
-            if began {
-                self.seal_shard(shard, reason, &mut report).await?;
+            match self.seal_whole_shard(shard, reason, &mut report).await {
+                // The others can be sealed all the same.
+                Err(error @ StoreError::SealUnderWay { .. }) => under_way = Some(error),
+                other => other?,
             }
         }
-        Ok(report)
+        under_way.map_or(Ok(report), Err)
+    }
+
+    async fn seal_whole_shard(
+        &self,
+        shard: &Shard,
+        reason: SealReason,
+        report: &mut SealReport,
+    ) -> Result<(), StoreError> {
+        self.follower.catch_up(shard).await?;
+        let began = shard.state.read().fence.sealing.is_some();
+        self.seal_shard(shard, reason, report).await?;
+        if began {
+            self.seal_shard(shard, reason, report).await?;
+        }
+        Ok(())
     }
 
     /// Whether a shard holds as many points as memory is meant for, or a seal is unfinished.
@@ -130,7 +155,8 @@ impl Sealer {
 
     async fn try_seal_shard(&self, shard: &Shard) -> Result<Option<SealReport>, StoreError> {
         let token = SealToken { writer: self.writer, attempt: self.attempts.fetch_add(1, Ordering::Relaxed) };
-        let fence = self.change_fence(shard, FenceChange::Begin(token)).await?;
+        let take_over = self.take_over(shard).await?;
+        let fence = self.change_fence(shard, FenceChange::Begin(token, take_over)).await?;
         let Some(sealing) = fence.sealing else { return Ok(None) };
         let head = self.complete_head(shard, sealing.epoch).await?;
         let (number, epoch) = (shard.number, sealing.epoch);
@@ -152,7 +178,20 @@ impl Sealer {
             catalogue.metrics_and_buckets().map(|(metric, bucket)| (number, metric, bucket)).collect();
         self.change_fence(shard, FenceChange::Publish(token, Box::new(sealed.catalogue))).await?;
         self.unmerged.lock().extend(touched);
+        if shard.sharing.is_shared() {
+            self.clear_change_log(number).await?;
+        }
         Ok(Some(report))
+    }
+
+    async fn clear_change_log(&self, shard: u16) -> Result<(), StoreError> {
+        if let Some(commit) = change_log::clearing(self.kv.snapshot().await?.as_ref(), shard).await? {
+            // The next seal tries again; nothing depends on it.
+            if let CommitOutcome::Refused(error) | CommitOutcome::Unknown(error) = self.kv.commit(commit).await {
+                tracing::debug!(shard, %error, "old notes of changes were not cleared");
+            }
+        }
+        Ok(())
     }
 
     /// Merges the generations of the buckets that were sealed since the last time. What fails is left for the seal that
@@ -160,7 +199,14 @@ impl Sealer {
     pub(crate) async fn merge(&self) {
         let _turn = self.merge_turn.lock().await;
         let touched = std::mem::take(&mut *self.unmerged.lock());
-        let mut newest = hashbrown::HashMap::<u32, Bucket>::new();
+        let shards: BTreeSet<u16> = touched.iter().map(|&(number, ..)| number).collect();
+        for shard in shards.into_iter().filter_map(|number| self.shards.get(usize::from(number))) {
+            if let Err(error) = self.follower.catch_up(shard).await {
+                tracing::warn!(shard = shard.number, %error, "generations were not merged");
+                return;
+            }
+        }
+        let mut newest = HashMap::<u32, Bucket>::new();
         for &(_, metric, bucket) in &touched {
             newest.entry(metric).and_modify(|newest| *newest = bucket.max(*newest)).or_insert(bucket);
         }
@@ -180,6 +226,24 @@ impl Sealer {
         }
     }
 
+    /// Which seal under way this process may take over. In a shared store that of another process, or of one that died,
+    /// only when it has not got on for a while.
+    async fn take_over(&self, shard: &Shard) -> Result<TakeOver, StoreError> {
+        if !shard.sharing.is_shared() {
+            return Ok(TakeOver::Any);
+        }
+        let fence = read_fence(self.kv.snapshot().await?.as_ref(), shard.number).await?;
+        let Some(Sealing { owner, .. }) = fence.sealing else { return Ok(TakeOver::Of(None)) };
+        let now = self.clock.monotonic();
+        let mut foreign = self.foreign.lock();
+        let seen = foreign.entry(shard.number).or_insert((owner, now));
+        if seen.0 != owner {
+            *seen = (owner, now);
+        }
+        let is_dead = owner.writer == self.writer || now.saturating_sub(seen.1) >= TAKE_OVER_AFTER;
+        Ok(TakeOver::Of(is_dead.then_some(owner)))
+    }
+
     async fn change_fence(&self, shard: &Shard, change: FenceChange) -> Result<Fence, StoreError> {
         let (reply, answer) = oneshot::channel();
         let message = ShardMessage::ChangeFence(change, reply);
@@ -189,6 +253,13 @@ impl Sealer {
 
     /// The head of a closed epoch, from the log if another process wrote to it as well.
     async fn complete_head(&self, shard: &Shard, epoch: u64) -> Result<Arc<Head>, StoreError> {
+        if shard.sharing.is_shared() {
+            self.follower.catch_up(shard).await?;
+            let state = shard.state.read();
+            let is_ours = state.fence.sealing.is_some_and(|sealing| sealing.epoch == epoch);
+            let head = state.sealing.clone().filter(|_| is_ours);
+            return head.ok_or(StoreError::SealTakenOver { shard: shard.number, epoch });
+        }
         let head = shard.state.read().sealing.clone();
         let snapshot = self.kv.snapshot().await?;
         let entries = count_segments(snapshot.as_ref(), shard.number, epoch).await?;
@@ -203,7 +274,7 @@ impl Sealer {
             }
             other => other?,
         };
-        let head = Arc::new(head);
+        let head = Arc::new(head.0);
         let mut state = shard.state.write();
         if state.fence.sealing.is_some_and(|sealing| sealing.epoch == epoch) {
             state.sealing = Some(Arc::clone(&head));

@@ -6,10 +6,16 @@ use std::sync::{
 };
 
 use parking_lot::RwLock;
+use tidemark_kv::Commit;
 use tidemark_model::{PointBatch, TimestampMs, Value, WriteRefusal};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{BlockCatalogue, Fence, Head, StoreError, Target, fence::SealToken};
+use crate::{
+    BlockCatalogue, Fence, Head, Sharing, StoreError, Target,
+    change_log::{self, DirectoryId},
+    fence::SealToken,
+    follower::{NewerHeads, Position, Rounds},
+};
 
 /// Messages that wait for a flusher. Points are what memory is limited by; this only bounds the channel.
 pub(crate) const QUEUE_LENGTH: usize = 4_096;
@@ -18,12 +24,15 @@ pub(crate) const QUEUE_LENGTH: usize = 4_096;
 #[derive(Debug)]
 pub(crate) struct Shard {
     pub(crate) number: u16,
+    pub(crate) sharing: Sharing,
     pub(crate) state: RwLock<ShardState>,
     pub(crate) queue: mpsc::Sender<ShardMessage>,
     /// Points that wait in the queue.
     pub(crate) queued_points: AtomicUsize,
     /// Points in the heads.
     pub(crate) head_points: AtomicU64,
+    /// How other processes are followed.
+    pub(crate) rounds: Rounds,
 }
 
 /// What belongs together: readers take all of it under one lock, so that the log and the blocks of an epoch are never
@@ -83,18 +92,49 @@ pub(crate) enum Flushed {
 /// A step of a seal.
 #[derive(Debug)]
 pub(crate) enum FenceChange {
-    /// Close the open epoch, or take over the seal under way. Nothing happens when there is nothing to seal.
-    Begin(SealToken),
+    /// Close the open epoch, or take over the seal under way if that is what it is. Nothing happens when there is
+    /// nothing to seal.
+    Begin(SealToken, TakeOver),
     /// Make the blocks visible and clear the log.
     Publish(SealToken, Box<BlockCatalogue>),
 }
 
+/// Which seal under way may be taken over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TakeOver {
+    /// Any: no other process could be doing it.
+    Any,
+    /// This one, whose owner seems to be dead, or none.
+    Of(Option<SealToken>),
+}
+
 impl Shard {
-    pub(crate) fn new(number: u16, state: ShardState) -> (Arc<Self>, mpsc::Receiver<ShardMessage>) {
+    pub(crate) fn new(
+        number: u16,
+        sharing: Sharing,
+        state: ShardState,
+        position: Position,
+    ) -> (Arc<Self>, mpsc::Receiver<ShardMessage>) {
         let (queue, receiver) = mpsc::channel(QUEUE_LENGTH);
         let head_points = AtomicU64::new(state.head_points());
-        let state = RwLock::new(state);
-        (Arc::new(Self { number, state, queue, queued_points: AtomicUsize::new(0), head_points }), receiver)
+        let (state, rounds) = (RwLock::new(state), Rounds::new(position));
+        let queued_points = AtomicUsize::new(0);
+        (Arc::new(Self { number, sharing, state, queue, queued_points, head_points, rounds }), receiver)
+    }
+
+    /// Notes in a commit which directories it changes, for the other processes of a shared store.
+    pub(crate) fn note_changes(&self, commit: &mut Commit, changed: impl IntoIterator<Item = DirectoryId>) {
+        if self.sharing.is_shared() {
+            change_log::note(commit, self.number, changed);
+        }
+    }
+
+    /// Changes what readers see after a commit that changed directories. In a shared store they learn of it as they
+    /// learn of what others did.
+    pub(crate) fn changed(&self, change: impl FnOnce(&mut ShardState)) {
+        if !self.sharing.is_shared() {
+            change(&mut self.state.write());
+        }
     }
 
     /// After the heads changed.
@@ -127,6 +167,30 @@ impl ShardState {
         self.adopt_heads(fence);
         self.catalogue = catalogue;
         self.sealed_last = SealedLast::unread(series);
+    }
+
+    /// Takes over what was found out about other processes. `is_complete` says that the open head has all of its epoch;
+    /// there are `series` series in the shard now.
+    pub(crate) fn follow(&mut self, fence: Fence, newer: Option<NewerHeads>, is_complete: bool, series: usize) {
+        let known = self.fence;
+        let sealed = match known.sealing {
+            Some(sealing) if sealing.epoch <= fence.sealed => self.sealing.take(),
+            _ => None,
+        };
+        if let Some(sealed) = sealed {
+            self.sealed_last.note(&sealed);
+        }
+        if let Some(NewerHeads { sealing, open }) = newer {
+            let closed = std::mem::replace(&mut self.open, open);
+            if is_complete {
+                self.sealing = Some(Arc::new(closed));
+            } else {
+                // Sealed, and its log gone, before we had read all of it.
+                self.sealed_last = SealedLast::unread(series);
+                self.sealing = sealing.map(Arc::new);
+            }
+        }
+        self.fence = fence;
     }
 
     fn adopt_heads(&mut self, fence: Fence) {

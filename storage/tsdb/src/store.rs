@@ -15,10 +15,11 @@ use tokio_util::{
 };
 
 use crate::{
-    BlockCatalogue, Fence, Head, Index, Shard, StoreError, StoreOptions,
+    BlockCatalogue, Fence, Index, Shard, StoreError, StoreOptions, change_log,
     creation::SeriesCreator,
     figures::{Counters, StoreFigures},
     flusher::{Flusher, FlusherParts},
+    follower::{Follower, Position},
     index_rows, keys,
     replay::replay,
     sealer::{SealReason, SealReport, Sealer},
@@ -48,6 +49,7 @@ pub(crate) struct Inner {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) index: Arc<RwLock<Index>>,
     pub(crate) creator: SeriesCreator,
+    pub(crate) follower: Follower,
     pub(crate) shards: Arc<[Arc<Shard>]>,
     pub(crate) closing: CancellationToken,
     options: StoreOptions,
@@ -93,7 +95,7 @@ impl Store {
         options: StoreOptions,
         writer: u64,
         index: Arc<RwLock<Index>>,
-        states: Vec<ShardState>,
+        states: Vec<(ShardState, Position)>,
     ) -> Self {
         let (counters, seal_wanted) = (Arc::new(Counters::default()), Arc::new(Notify::new()));
         let (tracker, dropped, closing) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
@@ -106,9 +108,10 @@ impl Store {
             seal_points: options.seal_points,
             writer,
         };
-        let resume = states.iter().any(|state| state.fence.sealing.is_some());
-        let shards = (0..).zip(states).map(|(number, state)| {
-            let (shard, receiver) = Shard::new(number, state);
+        let resume = states.iter().any(|(state, _)| state.fence.sealing.is_some());
+        let follower = Follower { kv: Arc::clone(&kv), index: Arc::clone(&index), sharing: options.sharing };
+        let shards = (0..).zip(states).map(|(number, (state, position))| {
+            let (shard, receiver) = Shard::new(number, options.sharing, state, position);
             tracker.spawn(Flusher::new(parts.clone(), Arc::clone(&shard), receiver).run(dropped.clone()));
             shard
         });
@@ -126,12 +129,14 @@ impl Store {
             writer,
             attempts: AtomicU64::new(1),
             turn: tokio::sync::Mutex::new(()),
+            follower: follower.clone(),
+            foreign: parking_lot::Mutex::default(),
             unmerged: parking_lot::Mutex::default(),
             merge_turn: tokio::sync::Mutex::new(()),
         });
         tracker.spawn(seal_when_wanted(Arc::clone(&sealer), seal_wanted, closing.clone(), dropped.clone(), resume));
         let creator = SeriesCreator::new(Arc::clone(&kv), Arc::clone(&index), &options);
-        let inner = Inner { kv, clock, index, creator, shards, closing, options, sealer, counters, tracker };
+        let inner = Inner { kv, clock, index, creator, follower, shards, closing, options, sealer, counters, tracker };
         Self { inner: Arc::new(inner), _dropped: Arc::new(dropped.drop_guard()) }
     }
 
@@ -225,7 +230,7 @@ async fn read_shard(
     shard: u16,
     created: Fence,
     index: &RwLock<Index>,
-) -> Result<ShardState, StoreError> {
+) -> Result<(ShardState, Position), StoreError> {
     // The fence of the same snapshot as the log and the blocks.
     let fence = match snapshot.get(&keys::fence(shard)).await? {
         Some(value) => Fence::decode(shard, &value)?,
@@ -233,12 +238,13 @@ async fn read_shard(
     };
     let catalogue = BlockCatalogue::load(snapshot, shard, &fence).await?;
     let sealing = match fence.sealing {
-        Some(sealing) => Some(Arc::new(replay(snapshot, shard, sealing.epoch, index).await?)),
+        Some(sealing) => Some(Arc::new(replay(snapshot, shard, sealing.epoch, index).await?.0)),
         None => None,
     };
-    let open: Head = replay(snapshot, shard, fence.open, index).await?;
+    let (open, log) = replay(snapshot, shard, fence.open, index).await?;
+    let position = Position { log, changes: change_log::newest(snapshot, shard).await? };
     let series = index.read().shard_len(shard) as usize;
-    Ok(ShardState { fence, open, sealing, catalogue, sealed_last: SealedLast::unread(series) })
+    Ok((ShardState { fence, open, sealing, catalogue, sealed_last: SealedLast::unread(series) }, position))
 }
 
 /// Seals whenever a flusher has gathered enough points, and once at the start when a seal was under way.

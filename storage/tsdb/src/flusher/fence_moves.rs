@@ -1,23 +1,34 @@
 //! Moves of the fence, between two flushes.
 
-use tidemark_kv::{Commit, CommitOutcome, KeyRange, KvError};
+use tidemark_kv::{Commit, CommitOutcome, KeyRange, KvError, RangeLimit};
 
 use super::{ATTEMPTS_MAX, Flusher};
-use crate::{BlockCatalogue, Fence, StoreError, keys, shard::FenceChange, stored_value};
+use crate::{
+    BlockCatalogue, Fence, StoreError,
+    follower::read_fence,
+    keys,
+    shard::{FenceChange, TakeOver},
+};
 
 impl Flusher {
     /// Moves the fence for a sealer.
     pub(super) async fn change_fence(&mut self, change: &FenceChange) -> Result<Fence, StoreError> {
         self.resolve().await?;
+        if self.shard.sharing.is_shared() {
+            // Whether there is anything to do is decided by what is, not by what this process knew.
+            self.reload_fence().await?;
+        }
         for _ in 0..ATTEMPTS_MAX {
-            let fence = self.shard.state.read().fence;
-            let Some((wanted, commit)) = self.plan_change(change, &fence)? else { return Ok(fence) };
+            let fence = self.known_fence();
+            let is_empty = fence.sealing.is_none() && self.open_is_empty(&fence).await?;
+            let Some((wanted, commit)) = self.plan_change(change, &fence, is_empty)? else { return Ok(fence) };
             match self.kv.commit(commit).await {
                 CommitOutcome::Done(_) => return Ok(self.adopt(wanted, change)),
                 CommitOutcome::Refused(KvError::Conflict { .. }) => self.reload_fence().await?,
                 CommitOutcome::Refused(error) => return Err(error.into()),
                 CommitOutcome::Unknown(_) => {
-                    if self.read_fence().await? == wanted {
+                    let snapshot = self.kv.snapshot().await?;
+                    if read_fence(snapshot.as_ref(), self.shard.number).await? == wanted {
                         return Ok(self.adopt(wanted, change));
                     }
                     self.reload_fence().await?;
@@ -28,22 +39,33 @@ impl Flusher {
     }
 
     /// The fence and the commit that a change means now; `None` when there is nothing to do.
-    fn plan_change(&self, change: &FenceChange, fence: &Fence) -> Result<Option<(Fence, Commit)>, StoreError> {
+    fn plan_change(
+        &self,
+        change: &FenceChange,
+        fence: &Fence,
+        is_empty: bool,
+    ) -> Result<Option<(Fence, Commit)>, StoreError> {
         let key = keys::fence(self.shard.number);
         let mut commit = Commit::new();
         commit.expect(key.clone(), Some(fence.encode()));
         let wanted = match change {
-            FenceChange::Begin(token) => {
-                if fence.sealing.is_none() && self.shard.state.read().open.points() == 0 {
+            FenceChange::Begin(token, take_over) => {
+                if is_empty {
                     return Ok(None);
+                }
+                if let (Some(sealing), TakeOver::Of(dead)) = (fence.sealing, take_over)
+                    && *dead != Some(sealing.owner)
+                {
+                    return Err(StoreError::SealUnderWay { shard: self.shard.number, epoch: sealing.epoch });
                 }
                 fence.begin(*token)
             }
-            FenceChange::Publish(token, _) => {
+            FenceChange::Publish(token, catalogue) => {
                 let Some(sealing) = fence.sealing.filter(|sealing| sealing.owner == *token) else {
                     return Err(StoreError::SealTakenOver { shard: self.shard.number, epoch: fence.sealed });
                 };
                 commit.delete_range(KeyRange::prefix(&keys::log_prefix(self.shard.number, sealing.epoch)));
+                self.shard.note_changes(&mut commit, catalogue.ids());
                 fence.publish()
             }
         };
@@ -51,9 +73,12 @@ impl Flusher {
         Ok(Some((wanted, commit)))
     }
 
-    fn adopt(&self, fence: Fence, change: &FenceChange) -> Fence {
+    fn adopt(&mut self, fence: Fence, change: &FenceChange) -> Fence {
+        if self.shard.sharing.is_shared() {
+            return self.know(fence);
+        }
         let published = match change {
-            FenceChange::Begin(_) => None,
+            FenceChange::Begin(..) => None,
             FenceChange::Publish(_, catalogue) => Some(catalogue.as_ref()),
         };
         let mut state = self.shard.state.write();
@@ -62,18 +87,32 @@ impl Flusher {
         fence
     }
 
-    async fn read_fence(&self) -> Result<Fence, StoreError> {
-        let key = keys::fence(self.shard.number);
-        let value = self.kv.snapshot().await?.get(&key).await?;
-        Fence::decode(self.shard.number, &value.ok_or_else(|| stored_value::damaged(&key, "it is gone"))?)
+    /// Whether the open epoch has no points.
+    async fn open_is_empty(&self, fence: &Fence) -> Result<bool, StoreError> {
+        if !self.shard.sharing.is_shared() {
+            return Ok(self.shard.state.read().open.points() == 0);
+        }
+        let log = KeyRange::prefix(&keys::log_prefix(self.shard.number, fence.open));
+        let first = self.kv.snapshot().await?.range(log, RangeLimit::entries(1)).await?;
+        Ok(first.entries.is_empty())
+    }
+
+    fn know(&mut self, fence: Fence) -> Fence {
+        if fence.open != self.fence.open {
+            self.written = 0;
+        }
+        self.fence = fence;
+        fence
     }
 
     /// After another process moved the fence.
     pub(super) async fn reload_fence(&mut self) -> Result<(), StoreError> {
         let snapshot = self.kv.snapshot().await?;
-        let key = keys::fence(self.shard.number);
-        let value = snapshot.get(&key).await?.ok_or_else(|| stored_value::damaged(&key, "it is gone"))?;
-        let fence = Fence::decode(self.shard.number, &value)?;
+        let fence = read_fence(snapshot.as_ref(), self.shard.number).await?;
+        if self.shard.sharing.is_shared() {
+            self.know(fence);
+            return Ok(());
+        }
         let known = self.shard.state.read().fence;
         if fence == known {
             return Ok(());

@@ -59,6 +59,10 @@ pub(crate) struct Flusher {
     group_commit: GroupCommit,
     /// Rows that are in the log or not; nothing else is written before that is known.
     unresolved: Option<Unresolved>,
+    /// The fence of a shared store as far as this flusher knows it; readers follow it by themselves.
+    fence: Fence,
+    /// Points that this process wrote into the open epoch of a shared store.
+    written: u64,
 }
 
 struct Waiting {
@@ -82,6 +86,7 @@ pub(crate) struct FlusherParts {
 impl Flusher {
     pub(crate) fn new(parts: FlusherParts, shard: Arc<Shard>, receiver: mpsc::Receiver<ShardMessage>) -> Self {
         let FlusherParts { kv, clock, index, counters, seal_wanted, seal_points, writer } = parts;
+        let fence = shard.state.read().fence;
         Self {
             kv,
             clock,
@@ -97,6 +102,8 @@ impl Flusher {
             waiting: Vec::new(),
             group_commit: GroupCommit::default(),
             unresolved: None,
+            fence,
+            written: 0,
         }
     }
 
@@ -179,7 +186,7 @@ impl Flusher {
             Err(refusal) => return Flushed::Refused(refusal),
         };
         for _ in 0..ATTEMPTS_MAX {
-            let fence = self.shard.state.read().fence;
+            let fence = self.known_fence();
             let started = self.clock.monotonic();
             match self.kv.commit(self.commit_of(&fence, &segments)).await {
                 CommitOutcome::Done(_) => {
@@ -233,7 +240,20 @@ impl Flusher {
         self.counters.bytes.add(segments.bytes());
     }
 
-    fn add_to_head(&self, rows: &[Row], segments: &Segments) {
+    /// The fence that the next commit expects.
+    fn known_fence(&self) -> Fence {
+        if self.shard.sharing.is_shared() { self.fence } else { self.shard.state.read().fence }
+    }
+
+    fn add_to_head(&mut self, rows: &[Row], segments: &Segments) {
+        if self.shard.sharing.is_shared() {
+            // Heads come from the log, where the rows stand in order with those of other processes.
+            self.written += rows.len() as u64;
+            if self.written >= self.seal_points {
+                self.seal_wanted.notify_one();
+            }
+            return;
+        }
         let mut state = self.shard.state.write();
         rows.iter().for_each(|row| state.open.push(row));
         state.open.segments += segments.values.len() as u64;

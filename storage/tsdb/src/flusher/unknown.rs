@@ -28,7 +28,7 @@ impl Flusher {
         let Some(unresolved) = self.unresolved.take() else { return Ok(Resolution::NotStored) };
         match self.find(&unresolved).await {
             Ok(Resolution::Stored) => {
-                if self.shard.state.read().fence.open == unresolved.epoch {
+                if self.known_fence().open == unresolved.epoch {
                     self.add_to_head(&unresolved.rows, &unresolved.segments);
                 }
                 Ok(Resolution::Stored)

@@ -1,0 +1,191 @@
+//! Learning what other processes did to a shared store, before each read.
+//!
+//! A read has to see every point that was acknowledged before it, through whichever process. So it first brings the
+//! shard up to a snapshot of the engine that was taken after the read was asked for: series that were created, the rest
+//! of the log, moves of the fence, directories that changed. All of that becomes visible under one lock, so log and
+//! blocks of an epoch are never both counted, nor neither.
+//!
+//! At most one such round is under way for a shard. Who comes meanwhile waits for the next one, never for the one that
+//! is running, whose snapshot may be older than a write that they know of. A watch on the fence was turned down: it
+//! says that something happened, not that nothing did.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use parking_lot::RwLock;
+use tidemark_kv::{Kv, KvError, KvSnapshot};
+
+use crate::{
+    BlockCatalogue, Fence, Head, Index, Shard, Sharing, StoreError,
+    change_log::{self, ChangePosition, Changes, DirectoryId},
+    directory::GenerationGroups,
+    index_rows, keys,
+    replay::{LogTail, replay},
+    stored_value,
+};
+
+/// How often a round starts again because its snapshot grew too old. What it read of the log stays read.
+const ATTEMPTS_MAX: usize = 20;
+
+/// Brings shards up to what the engine has. Does nothing for a store that belongs to this process alone.
+#[derive(Clone)]
+pub(crate) struct Follower {
+    pub(crate) kv: Arc<dyn Kv>,
+    pub(crate) index: Arc<RwLock<Index>>,
+    pub(crate) sharing: Sharing,
+}
+
+/// The rounds of one shard.
+#[derive(Debug)]
+pub(crate) struct Rounds {
+    asked: AtomicU64,
+    /// All that asked up to this one have been served.
+    served: AtomicU64,
+    position: tokio::sync::Mutex<Position>,
+}
+
+/// How far a shard was followed.
+#[derive(Debug)]
+pub(crate) struct Position {
+    /// The log of the epoch that the shard's state calls open.
+    pub(crate) log: LogTail,
+    pub(crate) changes: ChangePosition,
+}
+
+/// Heads of epochs that are newer than the one that was known as open.
+pub(crate) struct NewerHeads {
+    pub(crate) sealing: Option<Head>,
+    pub(crate) open: Head,
+}
+
+/// Directories as they are now.
+pub(crate) enum Directories {
+    These(Vec<(DirectoryId, Vec<GenerationGroups>)>),
+    All(BlockCatalogue),
+}
+
+impl Rounds {
+    pub(crate) fn new(position: Position) -> Self {
+        Self { asked: AtomicU64::new(0), served: AtomicU64::new(0), position: tokio::sync::Mutex::new(position) }
+    }
+}
+
+impl Follower {
+    /// Returns when the shard's state has everything that was committed before the call.
+    ///
+    /// # Cancel safety
+    /// Whoever asks next goes on.
+    pub(crate) async fn catch_up(&self, shard: &Shard) -> Result<(), StoreError> {
+        if !self.sharing.is_shared() {
+            return Ok(());
+        }
+        let mine = shard.rounds.asked.fetch_add(1, Ordering::SeqCst) + 1;
+        let mut position = shard.rounds.position.lock().await;
+        if shard.rounds.served.load(Ordering::SeqCst) >= mine {
+            return Ok(());
+        }
+        let asked = shard.rounds.asked.load(Ordering::SeqCst);
+        let mut outcome = Ok(());
+        for _ in 0..ATTEMPTS_MAX {
+            outcome = self.round(shard, &mut position).await;
+            if outcome != Err(StoreError::Kv(KvError::TooOld)) {
+                break;
+            }
+        }
+        if outcome.is_ok() {
+            shard.rounds.served.store(asked, Ordering::SeqCst);
+        }
+        outcome
+    }
+
+    /// Returns when the index has every series that was created before the call.
+    pub(crate) async fn catch_up_index(&self) -> Result<(), StoreError> {
+        if !self.sharing.is_shared() {
+            return Ok(());
+        }
+        index_rows::catch_up(self.kv.snapshot().await?.as_ref(), &self.index).await
+    }
+
+    async fn round(&self, shard: &Shard, position: &mut Position) -> Result<(), StoreError> {
+        let snapshot = self.kv.snapshot().await?;
+        let snapshot = snapshot.as_ref();
+        // IMPORTANT: of the same snapshot as the log, whose series it has to know.
+        index_rows::catch_up(snapshot, &self.index).await?;
+        let fence_read = read_fence(snapshot, shard.number);
+        let changes_read = change_log::read(snapshot, shard.number, &position.changes);
+        let (fence, changes) = tokio::join!(fence_read, changes_read);
+        let (fence, (changes, next)) = (fence?, changes?);
+        let known = shard.state.read().fence;
+        // Whether nothing is missing in the head of the epoch that was open when we looked last.
+        let is_complete = fence.sealed < known.open;
+        if is_complete {
+            let add = |segment: &_| shard.state.write().open.add(segment);
+            position.log.read(snapshot, &self.index, add).await?;
+        }
+        let newer = self.newer_heads(snapshot, shard.number, &known, &fence).await?;
+        let directories = load_directories(snapshot, shard.number, &fence, changes).await?;
+        let series = self.index.read().shard_len(shard.number) as usize;
+        // Nothing is awaited from here on: all of it or none.
+        let mut state = shard.state.write();
+        let newer = newer.map(|(heads, tail)| {
+            position.log = tail;
+            heads
+        });
+        state.follow(fence, newer, is_complete, series);
+        match directories {
+            Directories::All(catalogue) => state.catalogue = catalogue,
+            Directories::These(changed) => {
+                changed.into_iter().for_each(|(id, generations)| state.catalogue.set(id, generations));
+            }
+        }
+        shard.note_head_points(state.head_points());
+        drop(state);
+        position.changes = next;
+        Ok(())
+    }
+
+    async fn newer_heads(
+        &self,
+        snapshot: &dyn KvSnapshot,
+        shard: u16,
+        known: &Fence,
+        fence: &Fence,
+    ) -> Result<Option<(NewerHeads, LogTail)>, StoreError> {
+        if fence.open == known.open {
+            return Ok(None);
+        }
+        let sealing = match fence.sealing.filter(|sealing| sealing.epoch != known.open) {
+            Some(sealing) => Some(replay(snapshot, shard, sealing.epoch, &self.index).await?.0),
+            None => None,
+        };
+        let (open, tail) = replay(snapshot, shard, fence.open, &self.index).await?;
+        Ok(Some((NewerHeads { sealing, open }, tail)))
+    }
+}
+
+/// The fence of a shard in a snapshot.
+pub(crate) async fn read_fence(snapshot: &dyn KvSnapshot, shard: u16) -> Result<Fence, StoreError> {
+    let key = keys::fence(shard);
+    let value = snapshot.get(&key).await?.ok_or_else(|| stored_value::damaged(&key, "it is gone"))?;
+    Fence::decode(shard, &value)
+}
+
+async fn load_directories(
+    snapshot: &dyn KvSnapshot,
+    shard: u16,
+    fence: &Fence,
+    changes: Changes,
+) -> Result<Directories, StoreError> {
+    match changes {
+        Changes::All => Ok(Directories::All(BlockCatalogue::load(snapshot, shard, fence).await?)),
+        Changes::Of(changed) => {
+            let mut loaded = Vec::with_capacity(changed.len());
+            for id in changed {
+                loaded.push((id, BlockCatalogue::load_one(snapshot, shard, fence, id).await?));
+            }
+            Ok(Directories::These(loaded))
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! Several stores on one engine, as processes of a cluster are: what was acknowledged through one is in the next read of
+//! every other, whoever seals, merges, dies or forgets.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics is a test that fails")]
+
+mod support;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use support::{ProbeKv, Random, START, TestPoint, batch, bits_of, read, read_metric, write};
+use tidemark_kv::{FaultPlan, Kv, MemoryKv};
+use tidemark_model::{ManualClock, NameKind, PointSink, SeriesCatalog, SeriesSelector, TimeRange, Value, WriteOutcome};
+use tidemark_tsdb::{SealReason, Sharing, Store, StoreError, StoreOptions};
+
+const WEB: support::Tags<'_> = &[("host", "web")];
+
+type OwnedPoint = (&'static str, [(&'static str, &'static str); 1], i64, Value);
+
+type Model = BTreeMap<String, BTreeMap<i64, (u64, bool)>>;
+
+fn options(shards: u16) -> StoreOptions {
+    StoreOptions { shards, sharing: Sharing::Shared, ..StoreOptions::default() }
+}
+
+async fn open(kv: Arc<dyn Kv>, clock: &Arc<ManualClock>, shards: u16) -> Store {
+    Store::open(kv, Arc::clone(clock) as _, options(shards)).await.unwrap()
+}
+
+fn any_series() -> SeriesSelector {
+    SeriesSelector::Tags { metric: None, predicates: Vec::new(), exact_keys: false }
+}
+
+/// A process: its store and the engine as it sees it.
+struct Process {
+    store: Store,
+    probe: Arc<ProbeKv>,
+}
+
+struct History {
+    memory: Arc<MemoryKv>,
+    clock: Arc<ManualClock>,
+    shards: u16,
+    processes: Vec<Process>,
+    model: Model,
+    random: Random,
+    seed: u64,
+}
+
+impl History {
+    async fn new(seed: u64) -> Self {
+        let (memory, clock) = (Arc::new(MemoryKv::new()), Arc::new(ManualClock::new(START)));
+        let shards = 1 + (seed % 3) as u16;
+        let mut history =
+            Self { memory, clock, shards, processes: Vec::new(), model: Model::new(), random: Random(seed), seed };
+        for _ in 0..3 {
+            let process = history.start().await;
+            history.processes.push(process);
+        }
+        history
+    }
+
+    async fn start(&self) -> Process {
+        let probe = ProbeKv::new(Arc::clone(&self.memory) as Arc<dyn Kv>);
+        let store = open(Arc::clone(&probe) as Arc<dyn Kv>, &self.clock, self.shards).await;
+        Process { store, probe }
+    }
+
+    fn any(&mut self) -> usize {
+        self.random.below(self.processes.len() as u64) as usize
+    }
+
+    async fn write(&mut self) {
+        let by = self.any();
+        let hosts = ["a", "b", "c", "d", "e"];
+        let metrics = ["cpu", "mem", "disk"];
+        // New series come now and then, through any process.
+        let known = 1 + self.random.below(hosts.len() as u64);
+        let points: Vec<OwnedPoint> = (0..1 + self.random.below(20))
+            .map(|_| {
+                let at = START + (self.random.below(3) * 7_200_000 + self.random.below(12) * 15_000) as i64 - 30_000;
+                let value = match self.random.below(3) {
+                    0 => Value::Float(self.random.below(1000) as f64 / 10.0),
+                    _ => Value::Int(self.random.below(1000) as i64 - 500),
+                };
+                let host = hosts[self.random.below(known) as usize];
+                (metrics[self.random.below(3) as usize], [("host", host)], at, value)
+            })
+            .collect();
+        let points: Vec<TestPoint<'_>> =
+            points.iter().map(|(metric, tags, at, value)| (*metric, tags.as_slice(), *at, *value)).collect();
+        for _ in 0..100 {
+            if let WriteOutcome::Done(receipt) = self.processes[by].store.write(batch(&points)).await {
+                assert_eq!(receipt.stored, points.len(), "seed {}", self.seed);
+                for (metric, tags, at, value) in &points {
+                    let key = format!("{metric}{{host={}}}", tags[0].1);
+                    self.model.entry(key).or_default().insert(*at, bits_of(*value));
+                }
+                return;
+            }
+        }
+        panic!("seed {}: the batch was never stored", self.seed);
+    }
+
+    async fn check(&self, by: usize) {
+        let store = &self.processes[by].store;
+        let found = read(store, any_series(), TimeRange::ALL).await;
+        let expect: BTreeMap<_, Vec<_>> = self
+            .model
+            .iter()
+            .map(|(key, points)| (key.clone(), points.iter().map(|(&at, &(bits, float))| (at, bits, float)).collect()))
+            .collect();
+        assert_eq!(found, expect, "seed {}, process {by}", self.seed);
+        let last = store.last(&any_series(), i64::MIN).await.unwrap();
+        let last: BTreeMap<_, _> = last
+            .into_iter()
+            .map(|last| (last.series.key.to_string(), (last.point.timestamp, bits_of(last.point.value))))
+            .collect();
+        let newest = self.model.iter().map(|(key, points)| {
+            let (&at, &value) = points.last_key_value().unwrap();
+            (key.clone(), (at, value))
+        });
+        assert_eq!(last, newest.collect(), "seed {}, process {by}", self.seed);
+    }
+
+    async fn seal(&mut self, faults: bool) {
+        let by = self.any();
+        match self.processes[by].store.seal(SealReason::Requested).await {
+            Ok(_) => {}
+            Err(StoreError::SealUnderWay { .. }) => self.clock.advance(Duration::from_secs(60)),
+            Err(error) => assert!(faults, "seed {}: {error}", self.seed),
+        }
+    }
+
+    async fn die_in_a_seal(&mut self) {
+        let by = self.any();
+        let after = self.random.below(4) as i64;
+        self.processes[by].probe.die_after(after);
+        let _may_fail = self.processes[by].store.seal(SealReason::Requested).await.is_ok();
+        self.memory.set_faults(FaultPlan::default());
+        let process = self.start().await;
+        self.processes[by] = process;
+    }
+}
+
+async fn run(seed: u64, faults: bool) {
+    let mut history = History::new(seed).await;
+    for step in 0..80 {
+        if faults {
+            let plan =
+                FaultPlan { seed: seed + step, unknown_per_mille: 50, conflict_per_mille: 50, ..FaultPlan::default() };
+            history.memory.set_faults(plan);
+        }
+        match history.random.below(12) {
+            0..=5 => history.write().await,
+            6 | 7 => history.seal(faults).await,
+            8 => history.die_in_a_seal().await,
+            _ => {
+                let by = history.any();
+                history.check(by).await;
+            }
+        }
+    }
+    history.memory.set_faults(FaultPlan::default());
+    // A seal of one that died is taken over when it has not got on for two minutes.
+    for _ in 0..3 {
+        let _under_way = history.processes[0].store.seal(SealReason::Requested).await.is_ok();
+        history.clock.advance(Duration::from_secs(121));
+    }
+    history.processes[0].store.seal(SealReason::Requested).await.unwrap();
+    for by in 0..history.processes.len() {
+        history.check(by).await;
+        assert_eq!(history.processes[by].store.figures().head_points, 0, "seed {seed}");
+    }
+    let process = history.start().await;
+    history.processes.push(process);
+    history.check(3).await;
+    for process in &history.processes {
+        process.store.close().await;
+    }
+}
+
+#[tokio::test]
+async fn any_history_of_several_processes_reads_as_a_map_does() {
+    for seed in 0..150 {
+        run(seed, false).await;
+    }
+}
+
+#[tokio::test]
+async fn any_history_of_several_processes_survives_an_engine_that_forgets_outcomes() {
+    for seed in 1000..1080 {
+        run(seed, true).await;
+    }
+}
+
+#[tokio::test]
+async fn a_point_that_one_process_acknowledged_is_in_the_next_read_of_another() {
+    let (memory, clock) = (Arc::new(MemoryKv::new()), Arc::new(ManualClock::new(START)));
+    let left = open(Arc::clone(&memory) as _, &clock, 4).await;
+    let right = open(memory, &clock, 4).await;
+    for step in 0..50 {
+        write(&left, &[("cpu", WEB, START + step, Value::Int(step))]).await;
+        assert_eq!(read_metric(&right, "cpu", TimeRange::ALL).await["cpu{host=web}"].len(), step as usize + 1);
+        let name = format!("m{step}");
+        write(&right, &[(&name, WEB, START, Value::Int(step))]).await;
+        assert_eq!(left.suggest(NameKind::Metric, &name, 10).await.unwrap(), [name.as_str()]);
+        assert_eq!(read_metric(&left, &name, TimeRange::ALL).await.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn reads_at_the_same_time_share_their_rounds_and_see_what_was_written_before_them() {
+    let (memory, clock) = (Arc::new(MemoryKv::new()), Arc::new(ManualClock::new(START)));
+    let writer = open(Arc::clone(&memory) as _, &clock, 1).await;
+    let reader = open(memory, &clock, 1).await;
+    write(&writer, &[("cpu", WEB, START, Value::Int(0))]).await;
+    for round in 1..20 {
+        let reads = (0..20).map(|_| read_metric(&reader, "cpu", TimeRange::ALL));
+        let writes = async {
+            write(&writer, &[("cpu", WEB, START + round, Value::Int(round))]).await;
+            read_metric(&reader, "cpu", TimeRange::ALL).await["cpu{host=web}"].len()
+        };
+        let (_, after) = tokio::join!(futures_util::future::join_all(reads), writes);
+        assert_eq!(after, round as usize + 1);
+    }
+}
+
+#[tokio::test]
+async fn a_seal_of_a_living_process_is_left_alone_and_that_of_a_dead_one_is_taken_over() {
+    let (memory, clock) = (Arc::new(MemoryKv::new()), Arc::new(ManualClock::new(START)));
+    let probe = ProbeKv::new(Arc::clone(&memory) as Arc<dyn Kv>);
+    let first = open(Arc::clone(&probe) as Arc<dyn Kv>, &clock, 1).await;
+    let second = open(memory, &clock, 1).await;
+    write(&first, &[("cpu", WEB, START, Value::Int(1))]).await;
+    // The fence moves, and the process dies.
+    probe.die_after(1);
+    assert!(first.seal(SealReason::Requested).await.is_err());
+    let refused = second.seal(SealReason::Requested).await;
+    assert_eq!(refused, Err(StoreError::SealUnderWay { shard: 0, epoch: 1 }));
+    write(&second, &[("cpu", WEB, START + 1, Value::Int(2))]).await;
+    clock.advance(Duration::from_secs(119));
+    assert!(second.seal(SealReason::Requested).await.is_err());
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(second.seal(SealReason::Requested).await.unwrap().points, 2);
+    assert_eq!(read_metric(&second, "cpu", TimeRange::ALL).await["cpu{host=web}"].len(), 2);
+}
