@@ -10,6 +10,8 @@
 
 mod commit;
 mod error;
+#[cfg(feature = "fdb")]
+pub mod fdb_engine;
 pub mod memory;
 mod range;
 pub mod redb_engine;
@@ -21,6 +23,8 @@ use bytes::Bytes;
 
 pub use commit::{Commit, CommitOutcome, Expectation, OPERATION_BYTES, Operation};
 pub use error::KvError;
+#[cfg(feature = "fdb")]
+pub use fdb_engine::{FdbKv, FdbNetwork, FdbOptions, KeyPrefix, KeyPrefixError};
 pub use memory::{FaultPlan, MemoryKv};
 pub use range::{KeyRange, RangeLimit, RangePage};
 pub use redb_engine::{RedbKv, RedbOptions};
@@ -29,8 +33,9 @@ pub use versionstamp::Versionstamp;
 /// A future that a seam returns.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Longest key in bytes.
-pub const KEY_BYTES_MAX: usize = 10_000;
+/// Longest key in bytes. FoundationDB's limit is 10,000; the rest is for the prefix of the store and what comes after a
+/// versionstamp.
+pub const KEY_BYTES_MAX: usize = 9_900;
 /// Longest value in bytes.
 pub const VALUE_BYTES_MAX: usize = 100_000;
 /// Most bytes of keys and values in one commit. FoundationDB allows ten times as much and advises against it.

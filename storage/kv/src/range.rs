@@ -77,3 +77,45 @@ pub struct RangePage {
     /// Whether a limit ended the page before the range did.
     pub more: bool,
 }
+
+/// A page that is being put together, entry by entry.
+#[derive(Debug)]
+pub(crate) struct PageBuilder {
+    limit: RangeLimit,
+    bytes: usize,
+    page: RangePage,
+}
+
+impl PageBuilder {
+    pub(crate) fn new(limit: RangeLimit) -> Self {
+        Self { limit, bytes: 0, page: RangePage::default() }
+    }
+
+    /// Takes the next entry of the range; false when it is one too many.
+    pub(crate) fn push(&mut self, key: Bytes, value: Bytes) -> bool {
+        if self.is_full() {
+            self.page.more = true;
+            return false;
+        }
+        self.bytes += key.len() + value.len();
+        self.page.entries.push((key, value));
+        true
+    }
+
+    /// Whether the next entry, if there is one, is one too many.
+    pub(crate) fn is_full(&self) -> bool {
+        let entries = self.page.entries.len();
+        entries >= self.limit.entries || (entries > 0 && self.bytes >= self.limit.bytes)
+    }
+
+    /// Entries and bytes that still fit.
+    #[cfg(feature = "fdb")]
+    pub(crate) fn room(&self) -> (usize, usize) {
+        let entries = self.limit.entries.saturating_sub(self.page.entries.len());
+        (entries, self.limit.bytes.saturating_sub(self.bytes))
+    }
+
+    pub(crate) fn finish(self) -> RangePage {
+        self.page
+    }
+}

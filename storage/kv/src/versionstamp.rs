@@ -32,6 +32,14 @@ impl Versionstamp {
         Self(bytes)
     }
 
+    /// The stamp of operation 0 of a commit whose ten bytes FoundationDB chose; `None` if they are not ten.
+    #[cfg(feature = "fdb")]
+    pub(crate) fn of_commit(ten_bytes: &[u8]) -> Option<Self> {
+        let mut bytes = [0; Self::BYTES];
+        bytes.first_chunk_mut::<10>()?.copy_from_slice(ten_bytes.as_array::<10>()?);
+        Some(Self(bytes))
+    }
+
     /// The key of a [`crate::Operation::PutVersionstamped`].
     pub(crate) fn key(self, prefix: &[u8], suffix: &[u8]) -> Vec<u8> {
         [prefix, &self.0, suffix].concat()

@@ -16,7 +16,8 @@ use super::{
     versioned_map::VersionedMap,
 };
 use crate::{
-    BoxFuture, Commit, CommitOutcome, KeyRange, Kv, KvError, KvSnapshot, Operation, RangeLimit, RangePage, Versionstamp,
+    BoxFuture, COMMIT_BYTES_MAX, Commit, CommitOutcome, KeyRange, Kv, KvError, KvSnapshot, Operation, RangeLimit,
+    RangePage, Versionstamp,
 };
 
 /// An ordered key-value store in memory. A clone is another handle to the same store.
@@ -137,6 +138,10 @@ impl MemoryKv {
         match fault {
             CommitFault::Full => CommitOutcome::Refused(disk_full()),
             _ if full && !commit.mostly_deletes() => CommitOutcome::Refused(disk_full()),
+            CommitFault::TooLarge => {
+                let (bytes, limit) = (commit.bytes(), COMMIT_BYTES_MAX);
+                CommitOutcome::Refused(KvError::TooLarge { what: "commit", bytes, limit })
+            }
             CommitFault::Conflict => CommitOutcome::Refused(KvError::conflict(b"drawn from the fault plan")),
             CommitFault::Unknown { committed: false } => unknown(),
             CommitFault::Unknown { committed: true } => match self.shared.apply(commit) {
@@ -347,9 +352,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn planned_conflicts_old_snapshots_and_outages_are_reported_as_such() {
+    async fn planned_conflicts_large_commits_old_snapshots_and_outages_are_reported_as_such() {
         let store = MemoryKv::with_faults(FaultPlan { seed: 1, conflict_per_mille: 1000, ..FaultPlan::default() });
         assert!(matches!(put(&store, "a", "1").await, CommitOutcome::Refused(KvError::Conflict { .. })));
+        store.set_faults(FaultPlan { seed: 1, too_large_per_mille: 1000, ..FaultPlan::default() });
+        assert!(matches!(
+            put(&store, "a", "1").await,
+            CommitOutcome::Refused(KvError::TooLarge { what: "commit", .. })
+        ));
         store.set_faults(FaultPlan { seed: 1, too_old_per_mille: 1000, ..FaultPlan::default() });
         assert_eq!(store.snapshot().await.unwrap().get(b"a").await, Err(KvError::TooOld));
         store.set_faults(FaultPlan::default());

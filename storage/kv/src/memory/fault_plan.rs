@@ -15,6 +15,8 @@ pub struct FaultPlan {
     pub too_old_per_mille: u32,
     /// Commits that are refused for a full disk.
     pub full_per_mille: u32,
+    /// Commits that are refused as if they were too large.
+    pub too_large_per_mille: u32,
     /// Commits that take [`FaultPlan::slow`] before they begin.
     pub slow_per_mille: u32,
     /// How long a slow commit waits.
@@ -32,6 +34,7 @@ pub(super) enum CommitFault {
     },
     Conflict,
     Full,
+    TooLarge,
 }
 
 /// Draws from a [`FaultPlan`].
@@ -53,6 +56,8 @@ impl FaultDice {
             CommitFault::Conflict
         } else if self.draw(self.plan.full_per_mille) {
             CommitFault::Full
+        } else if self.draw(self.plan.too_large_per_mille) {
+            CommitFault::TooLarge
         } else {
             CommitFault::None
         }

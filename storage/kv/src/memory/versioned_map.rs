@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 
-use crate::{KeyRange, RangeLimit, RangePage};
+use crate::{KeyRange, RangeLimit, RangePage, range::PageBuilder};
 
 /// Keys with their values at every version that is still needed, oldest first; `None` marks a deletion.
 #[derive(Debug, Default)]
@@ -81,17 +81,13 @@ fn value_at(versions: &[(u64, Option<Bytes>)], version: u64) -> Option<Bytes> {
 
 /// The first entries, within the limit.
 fn page(entries: impl Iterator<Item = (Bytes, Bytes)>, limit: RangeLimit) -> RangePage {
-    let mut page = RangePage::default();
-    let mut bytes = 0;
+    let mut page = PageBuilder::new(limit);
     for (key, value) in entries {
-        if page.entries.len() >= limit.entries || (bytes >= limit.bytes && !page.entries.is_empty()) {
-            page.more = true;
+        if !page.push(key, value) {
             break;
         }
-        bytes += key.len() + value.len();
-        page.entries.push((key, value));
     }
-    page
+    page.finish()
 }
 
 #[cfg(test)]

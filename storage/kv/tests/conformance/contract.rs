@@ -265,7 +265,7 @@ pub(crate) async fn the_limits_are_enforced_and_named(store: Arc<dyn Kv>) {
         commit.put(vec![1; KEY_BYTES_MAX + 1], "");
     })
     .await;
-    assert_eq!(error.to_string(), "key of 10001 bytes exceeds the limit of 10000");
+    assert_eq!(error.to_string(), "key of 9901 bytes exceeds the limit of 9900");
     let error = refused(&*store, |commit| {
         commit.put_versionstamped(vec![1; key_max + 1], "");
     })

@@ -5,13 +5,15 @@
 mod concurrency;
 mod contract;
 mod durability;
+#[cfg(feature = "fdb")]
+mod foundationdb;
 mod model;
 
 use std::{path::Path, sync::Arc};
 
 use tidemark_kv::{Commit, CommitOutcome, Kv, KvError, MemoryKv, RedbKv, RedbOptions, Versionstamp};
 
-/// Runs a case on every engine.
+/// Runs a case on every engine. On FoundationDB only with the feature `fdb`, and when `FDB_CLUSTER_FILE` names a cluster.
 macro_rules! on_every_engine {
     ($($case:path as $name:ident),* $(,)?) => {
         mod memory {
@@ -24,6 +26,11 @@ macro_rules! on_every_engine {
                 let folder = tempfile::tempdir().unwrap();
                 $case(crate::redb_store(folder.path())).await;
             })*
+        }
+        #[cfg(feature = "fdb")]
+        mod fdb {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() { crate::foundationdb::with_store($case).await; })*
         }
     };
 }

@@ -109,6 +109,16 @@ proptest! {
     }
 }
 
+#[cfg(feature = "fdb")]
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn the_foundationdb_engine_does_what_a_map_does(commits in prop::collection::vec(commit(), 0..30)) {
+        block_on(crate::foundationdb::with_store(|store| async move { follow(&*store, commits).await }));
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 
