@@ -160,6 +160,34 @@ impl PointBatch {
         Ok(batch)
     }
 
+    /// The points for which `keep` holds, with the series that they need and no others, and the position of each in this
+    /// batch.
+    #[must_use]
+    pub fn filter(&self, keep: impl Fn(PointRef) -> bool) -> (Self, Vec<usize>) {
+        let mut kept = Self::default();
+        let mut positions = Vec::new();
+        let mut series_of = vec![None; self.series_count()];
+        for (position, point) in self.points().enumerate() {
+            let Some(series) = series_of.get_mut(point.series).filter(|_| keep(point)) else { continue };
+            let series = *series.get_or_insert_with(|| {
+                kept.keys.push_str(self.series_text(point.series));
+                // The texts of a part are no longer than the whole, and its series no more.
+                kept.key_ends.push(kept.keys.len() as u32);
+                kept.key_ends.len() as u32 - 1
+            });
+            let (bits, float) = match point.value {
+                Value::Int(int) => (int.cast_unsigned(), false),
+                Value::Float(float) => (float.to_bits(), true),
+            };
+            kept.series.push(series);
+            kept.timestamps.push(point.timestamp);
+            kept.bits.push(bits);
+            kept.floats.push(float);
+            positions.push(position);
+        }
+        (kept, positions)
+    }
+
     /// Bytes of memory that the batch holds, roughly: what queues count against their limits.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {

@@ -8,10 +8,12 @@ use std::sync::Arc;
 use hashbrown::{HashMap, HashSet};
 use parking_lot::RwLock;
 use tidemark_kv::{Commit, CommitOutcome, Kv, KvError};
-use tidemark_model::{NameKind, PointBatch, RefusalReason, Tags, WriteOutcome, WriteRefusal};
+use tidemark_model::{Clock, NameKind, PointBatch, RefusalReason, Tags, WriteOutcome, WriteRefusal};
 
 use crate::{
     Index, NAME_ID_MAX, Sharing, StoreError, StoreOptions,
+    creation_limits::{Refused, SeriesLimit, refusals},
+    creation_rate::CreationRate,
     index::series_id,
     index_log::{self, Created, NewSeries},
     index_rows,
@@ -30,11 +32,12 @@ const ATTEMPTS_MAX: usize = 16;
 /// Creates series, one creator at a time.
 pub(crate) struct SeriesCreator {
     kv: Arc<dyn Kv>,
+    clock: Arc<dyn Clock>,
     index: Arc<RwLock<Index>>,
     sharing: Sharing,
     series_max: usize,
     series_per_metric_max: usize,
-    turn: tokio::sync::Mutex<()>,
+    turn: tokio::sync::Mutex<CreationRate>,
 }
 
 /// What one commit creates.
@@ -43,20 +46,28 @@ struct Plan {
     commit: Commit,
     names: Vec<(NameKind, String, u32)>,
     series: Vec<NewSeries>,
-    refused: Vec<(usize, WriteRefusal)>,
+    refused: Vec<(usize, Refused)>,
     /// Entries of the dictionary that were looked at.
     looked_at: usize,
 }
 
 impl SeriesCreator {
-    pub(crate) fn new(kv: Arc<dyn Kv>, index: Arc<RwLock<Index>>, options: &StoreOptions) -> Self {
+    pub(crate) fn new(
+        kv: Arc<dyn Kv>,
+        clock: Arc<dyn Clock>,
+        index: Arc<RwLock<Index>>,
+        options: &StoreOptions,
+    ) -> Self {
+        let rate = CreationRate::new(options.new_series_per_minute_max, clock.monotonic());
+        index.read().growth().lock().advance(clock.monotonic());
         Self {
             kv,
+            clock,
             index,
             sharing: options.sharing,
             series_max: options.series_max,
             series_per_metric_max: options.series_per_metric_max,
-            turn: tokio::sync::Mutex::new(()),
+            turn: tokio::sync::Mutex::new(rate),
         }
     }
 
@@ -69,12 +80,12 @@ impl SeriesCreator {
         batch: &PointBatch,
         missing: &[usize],
     ) -> Result<Vec<(usize, WriteRefusal)>, WriteOutcome> {
-        let _turn = self.turn.lock().await;
+        let mut rate = self.turn.lock().await;
         let mut refused = Vec::new();
         let mut rest = missing;
         let mut attempts = 0;
         while !rest.is_empty() {
-            let plan = self.plan(&self.index.read(), batch, rest);
+            let plan = self.plan(&self.index.read(), batch, rest, &mut rate);
             if !plan.series.is_empty() && !self.commit(&plan).await? {
                 attempts += 1;
                 if attempts == ATTEMPTS_MAX {
@@ -83,10 +94,14 @@ impl SeriesCreator {
                 }
                 continue;
             }
+            rate.take(plan.series.len());
             refused.extend(plan.refused);
             rest = rest.get(plan.looked_at..).unwrap_or_default();
         }
-        Ok(refused)
+        if refused.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(refusals(&self.index.read(), batch, refused))
     }
 
     /// Whether the plan was carried out; when not, the index now has what the store has.
@@ -120,7 +135,10 @@ impl SeriesCreator {
         if self.sharing.is_shared() { COMMIT_BYTES / 2 } else { COMMIT_BYTES }
     }
 
-    fn plan(&self, index: &Index, batch: &PointBatch, missing: &[usize]) -> Plan {
+    fn plan(&self, index: &Index, batch: &PointBatch, missing: &[usize], rate: &mut CreationRate) -> Plan {
+        let now = self.clock.monotonic();
+        index.growth().lock().advance(now);
+        let available = rate.available(now);
         let mut plan = Plan::default();
         let before = index_rows::counts(index);
         let expected = before.iter().any(|&count| count > 0).then(|| index_rows::encode_counters(before));
@@ -137,11 +155,16 @@ impl SeriesCreator {
             if index.target(text).is_some() || texts.contains(text) {
                 continue;
             }
-            match self.add(index, &mut plan, &mut names, &mut numbers, text) {
+            let metric = text.split('\0').next().unwrap_or_default();
+            if let Some(limit) = self.limit_of(index, &plan, &names, &numbers, metric, (available, rate.per_minute())) {
+                plan.refused.push((entry, Refused::Limit(limit)));
+                continue;
+            }
+            match add(index, &mut plan, &mut names, &mut numbers, text) {
                 Ok(()) => {
                     texts.insert(text);
                 }
-                Err(refusal) => plan.refused.push((entry, refusal)),
+                Err(refusal) => plan.refused.push((entry, Refused::Otherwise(refusal))),
             }
         }
         let mut after = before;
@@ -158,45 +181,51 @@ impl SeriesCreator {
         plan
     }
 
-    fn add<'a>(
+    /// The limit that keeps one more series of this metric out.
+    fn limit_of<'a>(
         &self,
         index: &Index,
-        plan: &mut Plan,
-        names: &mut NewNames<'a>,
-        numbers: &mut HashMap<u32, u32>,
-        text: &'a str,
-    ) -> Result<(), WriteRefusal> {
-        let metric = text.split('\0').next().unwrap_or_default();
+        plan: &Plan,
+        names: &NewNames<'a>,
+        numbers: &HashMap<u32, u32>,
+        metric: &'a str,
+        (available, per_minute): (usize, u64),
+    ) -> Option<SeriesLimit> {
         if index.len() + plan.series.len() >= self.series_max {
-            let limit = self.series_max;
-            let message =
-                format!("metric `{metric}`: series limit of the store reached ({limit}); see `limits.series`");
-            return Err(WriteRefusal::new(RefusalReason::Limit, message));
+            return Some(SeriesLimit::InAll(self.series_max));
         }
-        if let Some(id) = names.id(NameKind::Metric, metric) {
-            let number = numbers.get(&id).map_or_else(|| index.metric_len(id), |&number| number as usize);
-            if number >= self.series_per_metric_max {
-                let limit = self.series_per_metric_max;
-                let message =
-                    format!("series limit of metric `{metric}` reached ({limit}); see `limits.series_per_metric`");
-                return Err(WriteRefusal::new(RefusalReason::Limit, message));
-            }
+        let id = names.id(NameKind::Metric, metric);
+        let number = id.map_or(0, |id| numbers.get(&id).map_or_else(|| index.metric_len(id), |&next| next as usize));
+        if number >= self.series_per_metric_max {
+            return Some(SeriesLimit::OfMetric(self.series_per_metric_max));
         }
-        let metric = names.id_or_new(NameKind::Metric, metric, plan)?;
-        let tags: Result<Box<[_]>, WriteRefusal> = Tags::of_canonical(text)
-            .map(|(key, value)| {
-                let key = names.id_or_new(NameKind::TagKey, key, plan)?;
-                Ok((key, names.id_or_new(NameKind::TagValue, value, plan)?))
-            })
-            .collect();
-        let tags = tags?;
-        let next = numbers.entry(metric).or_insert_with(|| u32::try_from(index.metric_len(metric)).unwrap_or(u32::MAX));
-        let number = *next;
-        *next += 1;
-        plan.commit.put(keys::series(metric, number), index_rows::encode_series(&tags));
-        plan.series.push((metric, number, tags));
-        Ok(())
+        (plan.series.len() >= available).then_some(SeriesLimit::PerMinute(per_minute))
     }
+}
+
+/// Adds a series and the names that it needs to a plan.
+fn add<'a>(
+    index: &Index,
+    plan: &mut Plan,
+    names: &mut NewNames<'a>,
+    numbers: &mut HashMap<u32, u32>,
+    text: &'a str,
+) -> Result<(), WriteRefusal> {
+    let metric = text.split('\0').next().unwrap_or_default();
+    let metric = names.id_or_new(NameKind::Metric, metric, plan)?;
+    let tags: Result<Box<[_]>, WriteRefusal> = Tags::of_canonical(text)
+        .map(|(key, value)| {
+            let key = names.id_or_new(NameKind::TagKey, key, plan)?;
+            Ok((key, names.id_or_new(NameKind::TagValue, value, plan)?))
+        })
+        .collect();
+    let tags = tags?;
+    let next = numbers.entry(metric).or_insert_with(|| u32::try_from(index.metric_len(metric)).unwrap_or(u32::MAX));
+    let number = *next;
+    *next += 1;
+    plan.commit.put(keys::series(metric, number), index_rows::encode_series(&tags));
+    plan.series.push((metric, number, tags));
+    Ok(())
 }
 
 /// Names of the index and those that the plan adds.

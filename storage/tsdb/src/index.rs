@@ -7,11 +7,12 @@ use std::hash::BuildHasher;
 
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashTable, hash_table::Entry};
+use parking_lot::Mutex;
 use roaring::RoaringBitmap;
-use tidemark_model::{NameKind, SeriesId, SeriesInfo, SeriesKey, Tsuid};
+use tidemark_model::{NameKind, SeriesId, SeriesInfo, SeriesKey, Tags, Tsuid};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::Dictionary;
+use crate::{Dictionary, growth::Growth};
 
 /// Bits of a [`SeriesId`] that number the series of one metric.
 const NUMBER_BITS: u32 = 32;
@@ -68,6 +69,8 @@ pub(crate) struct Index {
     by_text: HashTable<(SeriesKey, Target)>,
     postings: HashMap<u32, TagPostings, RandomState>,
     locals: Vec<u32>,
+    /// Behind a lock of its own, because refusals are noted by those who only read the index.
+    growth: Mutex<Growth>,
 }
 
 impl SeriesEntry {
@@ -108,6 +111,7 @@ impl Index {
             by_text: HashTable::new(),
             postings: HashMap::default(),
             locals: vec![0; usize::from(shards)],
+            growth: Mutex::default(),
         }
     }
 
@@ -127,6 +131,11 @@ impl Index {
             NameKind::TagKey => keys,
             NameKind::TagValue => values,
         }
+    }
+
+    /// What has become larger lately.
+    pub(crate) fn growth(&self) -> &Mutex<Growth> {
+        &self.growth
     }
 
     /// Number of series.
@@ -190,6 +199,11 @@ impl Index {
             Entry::Vacant(vacant) => vacant.insert((key.clone(), target)),
         };
         *local += 1;
+        let growth = self.growth.get_mut();
+        if growth.is_counting() {
+            let is_new = |&&(key, value): &&(u32, u32)| is_new_in(&self.postings, entry, key, value);
+            growth.note_series(metric, tags.iter().filter(is_new).map(|&(key, _)| key));
+        }
         entry.by_number.push(slot);
         entry.slots.insert(slot);
         for &(tag_key, value) in &tags {
@@ -220,6 +234,29 @@ impl Index {
         }
         Some(())
     }
+}
+
+impl Index {
+    /// A limit keeps this series out: its values that the metric does not have yet count as growth all the same.
+    pub(crate) fn note_refused(&self, text: &str) {
+        let Some(metric) = text.split('\0').next().and_then(|name| self.names(NameKind::Metric).id(name)) else {
+            return;
+        };
+        let Some(entry) = self.metric(metric) else { return };
+        let new_values = Tags::of_canonical(text).filter_map(|(key, value)| {
+            let key = self.names(NameKind::TagKey).id(key)?;
+            let id = self.names(NameKind::TagValue).id(value);
+            let is_new = id.is_none_or(|id| is_new_in(&self.postings, entry, key, id));
+            is_new.then(|| (key, self.hasher.hash_one(value.as_bytes())))
+        });
+        self.growth.lock().note_refused(metric, new_values);
+    }
+}
+
+/// Whether no series of the metric has this tag.
+fn is_new_in(postings: &HashMap<u32, TagPostings, RandomState>, metric: &MetricEntry, key: u32, value: u32) -> bool {
+    let having = postings.get(&key).and_then(|postings| postings.by_value.get(&value));
+    having.is_none_or(|having| having.is_disjoint(&metric.slots))
 }
 
 /// The shard of a metric. Stored data depends on it: it never changes.

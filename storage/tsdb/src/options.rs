@@ -1,5 +1,7 @@
 //! How large things may become.
 
+use std::time::Duration;
+
 use crate::Sharing;
 
 /// Limits and sizes of a store. Each limit is named in the refusal that it causes.
@@ -13,6 +15,13 @@ pub struct StoreOptions {
     pub series_max: usize,
     /// Most series of one metric (`limits.series_per_metric`).
     pub series_per_metric_max: usize,
+    /// New series a minute (`limits.new_series_per_minute`), counted by each process; 0 for any number. Points of
+    /// existing series are never refused for it.
+    pub new_series_per_minute_max: usize,
+    /// How far ahead of the clock a point may be (`limits.future`). OpenTSDB takes any time, and people write forecasts
+    /// and budgets: the default of a year leaves those alone and refuses what comes of clocks in 2038 and of
+    /// microseconds taken for milliseconds, each of which would make buckets that nobody ever looks at.
+    pub future_max: Duration,
     /// Points in the open epoch of a shard after which it is sealed without waiting for the schedule. The default is
     /// two hours of 10,000 series at 15 s, which take 20 MB. At most half of `head_points_max` has an effect.
     pub seal_points: u64,
@@ -30,6 +39,8 @@ impl Default for StoreOptions {
             sharing: Sharing::Alone,
             series_max: 2_000_000,
             series_per_metric_max: 500_000,
+            new_series_per_minute_max: 100_000,
+            future_max: Duration::from_secs(366 * 24 * 3600),
             seal_points: 5_000_000,
             head_points_max: 25_000_000,
             queued_points_max: 2_000_000,

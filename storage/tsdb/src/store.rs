@@ -60,7 +60,11 @@ pub(crate) struct Inner {
 
 impl Inner {
     pub(crate) fn limits(&self) -> WriteLimits {
-        WriteLimits { queued_points_max: self.options.queued_points_max, head_points_max: self.options.head_points_max }
+        WriteLimits {
+            queued_points_max: self.options.queued_points_max,
+            head_points_max: self.options.head_points_max,
+            future_max: self.options.future_max,
+        }
     }
 }
 
@@ -135,7 +139,7 @@ impl Store {
             merge_turn: tokio::sync::Mutex::new(()),
         });
         tracker.spawn(seal_when_wanted(Arc::clone(&sealer), seal_wanted, closing.clone(), dropped.clone(), resume));
-        let creator = SeriesCreator::new(Arc::clone(&kv), Arc::clone(&index), &options);
+        let creator = SeriesCreator::new(Arc::clone(&kv), Arc::clone(&clock), Arc::clone(&index), &options);
         let inner = Inner { kv, clock, index, creator, follower, shards, closing, options, sealer, counters, tracker };
         Self { inner: Arc::new(inner), _dropped: Arc::new(dropped.drop_guard()) }
     }

@@ -1,6 +1,9 @@
 //! From a batch to the flushers and back.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use hashbrown::HashMap;
 use parking_lot::RwLock;
@@ -11,6 +14,7 @@ use tokio::sync::{mpsc::error::TrySendError, oneshot};
 
 use crate::{
     Index, Shard, Store, Target,
+    future::EarlyPoints,
     refusal::shutting_down,
     shard::{Flushed, PendingWrite, ShardMessage},
 };
@@ -32,6 +36,8 @@ impl Store {
         if let Some(refusal) = check_timestamps(&batch) {
             return WriteOutcome::Refused(refusal);
         }
+        let limits = self.inner.limits();
+        let (batch, early) = EarlyPoints::take_out(batch, self.inner.clock.now_ms(), limits.future_max);
         let mut targets = vec![Target::NONE; batch.series_count()];
         let missing = resolve(&self.inner.index, &batch, &mut targets);
         let refused = match missing.as_slice() {
@@ -45,20 +51,20 @@ impl Store {
             },
         };
         let stored = batch.len() - refused.len();
-        match self.flush(batch, targets).await {
-            Flushed::Stored => WriteOutcome::Done(WriteReceipt { stored, refused }),
+        match self.flush(batch, targets, &limits).await {
+            Flushed::Stored => WriteOutcome::Done(early.add_to(WriteReceipt { stored, refused })),
             Flushed::Refused(refusal) => WriteOutcome::Refused(refusal),
             Flushed::Unknown(reason) => WriteOutcome::Unknown(reason),
         }
     }
 
     /// Hands the batch to the flushers of its shards and waits for all of them.
-    async fn flush(&self, batch: PointBatch, targets: Vec<Target>) -> Flushed {
+    async fn flush(&self, batch: PointBatch, targets: Vec<Target>, limits: &WriteLimits) -> Flushed {
         let (batch, targets): (_, Arc<[Target]>) = (Arc::new(batch), targets.into());
         let mut answers = Vec::with_capacity(1);
         for shard in self.inner.shards.iter() {
             if targets.iter().any(|target| target.shard == shard.number) {
-                answers.push(enqueue(shard, &batch, &targets, &self.inner.limits()));
+                answers.push(enqueue(shard, &batch, &targets, limits));
             }
         }
         let mut together = None;
@@ -86,10 +92,11 @@ fn check_timestamps(batch: &PointBatch) -> Option<WriteRefusal> {
     Some(WriteRefusal::new(RefusalReason::Limit, message))
 }
 
-/// Points that may wait or be held, at most.
+/// Points that may wait or be held, at most, and how far ahead of the clock they may be.
 pub(crate) struct WriteLimits {
     pub(crate) queued_points_max: usize,
     pub(crate) head_points_max: u64,
+    pub(crate) future_max: Duration,
 }
 
 fn enqueue(

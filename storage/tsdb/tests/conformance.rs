@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use support::{START, Tags, batch, bits_of, open, open_with, read, read_metric, write};
 use tidemark_kv::{Kv, MemoryKv, RedbKv, RedbOptions};
@@ -173,7 +173,9 @@ async fn limits_refuse_new_series_and_never_old_ones(kv: Arc<dyn Kv>) {
     assert_eq!(receipt.refused[0].0, 2);
     assert_eq!(receipt.refused[0].1.reason, RefusalReason::Limit);
     let message = receipt.refused[0].1.message.clone();
-    assert_eq!(message, "series limit of metric `cpu` reached (2); see `limits.series_per_metric`");
+    let expect = "series limit of metric `cpu` reached (2); tag key `host` grows fastest, by 3 new values in 10 minutes; \
+                  see `limits.series_per_metric`";
+    assert_eq!(message, expect);
     let points = [point("mem", WEB1, START), point("mem", WEB2, START), point("cpu", WEB1, START + 1)];
     let WriteOutcome::Done(receipt) = store.write(batch(&points)).await else { panic!("refused whole") };
     assert_eq!((receipt.stored, receipt.refused.len()), (2, 1));
@@ -307,7 +309,8 @@ async fn a_batch_larger_than_a_commit_is_stored_whole(kv: Arc<dyn Kv>) {
 
 #[tokio::test]
 async fn timestamps_that_have_no_bucket_are_refused() {
-    let store = open(Arc::new(MemoryKv::new())).await.unwrap();
+    let options = StoreOptions { future_max: Duration::from_secs(10_000_000_000), ..StoreOptions::default() };
+    let store = open_with(Arc::new(MemoryKv::new()), options).await.unwrap();
     for timestamp in [i64::MIN, -1, 0, 10_000_000_000_000, i64::MAX] {
         let key = "cpu\0host\0web1".to_owned();
         let ends = vec![u32::try_from(key.len()).unwrap()];

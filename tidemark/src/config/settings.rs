@@ -141,6 +141,10 @@ pub(crate) struct LimitSettings {
     pub(crate) series: usize,
     /// Series of one metric.
     pub(crate) series_per_metric: usize,
+    /// New series a minute, in each process; 0 for any number. Points of a series that exists are never refused.
+    pub(crate) new_series_per_minute: usize,
+    /// How far ahead of the clock of the server a point may be.
+    pub(crate) future: Span,
     /// Points that are held in memory until they are sealed.
     pub(crate) head_points: u64,
     /// Points that wait for a flush.
@@ -340,6 +344,8 @@ impl Default for LimitSettings {
             telnet_retry: seconds(60),
             series: 2_000_000,
             series_per_metric: 500_000,
+            new_series_per_minute: 100_000,
+            future: seconds(366 * 24 * 3_600),
             head_points: 25_000_000,
             queued_points: 2_000_000,
             queries: 16,

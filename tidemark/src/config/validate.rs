@@ -16,6 +16,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_secs(3_600);
 const WEEK: Duration = Duration::from_secs(7 * 24 * 3_600);
+const CENTURY: Duration = Duration::from_secs(36_525 * 24 * 3_600);
 const TEBIBYTE: u64 = 1 << 40;
 /// Longest name of a target: the name of its schedule has at most 128 characters, some of which are ours.
 const TARGET_NAME_MAX: usize = 100;
@@ -80,6 +81,8 @@ impl Settings {
         for (name, number, most) in checks {
             problems.range(name, &number, &1, &most);
         }
+        let a_minute = count(limits.new_series_per_minute);
+        problems.range("limits.new_series_per_minute", &a_minute, &0, &COUNT_MAX);
     }
 
     fn check_sizes(&self, problems: &mut Problems) {
@@ -110,6 +113,7 @@ impl Settings {
             ("limits.response_timeout", limits.response_timeout, MILLISECOND, WEEK),
             ("limits.keep_alive", limits.keep_alive, Duration::ZERO, WEEK),
             ("limits.telnet_retry", limits.telnet_retry, Duration::ZERO, WEEK),
+            ("limits.future", limits.future, HOUR, CENTURY),
             ("limits.query_wait", limits.query_wait, Duration::ZERO, WEEK),
             ("limits.query_time", limits.query_time, MILLISECOND, WEEK),
             ("queue.lease", self.queue.lease, SECOND, HOUR),
@@ -213,6 +217,7 @@ mod tests {
             "[limits]\nqueries = 9223372036854775807",
             &["setting limits.queries: 9223372036854775807 is out of range: 1 to 10000"],
         );
+        check("[limits]\nfuture = \"5m\"", &["setting limits.future: 5m is out of range: 1h to 36525d"]);
         check("[queue]\nlease = \"0s\"", &["setting queue.lease: 0ms is out of range: 1s to 1h"]);
         check("[limits]\nbody_bytes = \"0B\"", &["setting limits.body_bytes: 0B is out of range: 1B to 1TiB"]);
         let target = "[[collect]]\nname = \"web\"\nurl = \"http://h/\"\nevery = \"0s\"";

@@ -30,6 +30,8 @@ fn store_options(limits: &LimitSettings) -> StoreOptions {
     StoreOptions {
         series_max: limits.series,
         series_per_metric_max: limits.series_per_metric,
+        new_series_per_minute_max: limits.new_series_per_minute,
+        future_max: limits.future.0,
         head_points_max: limits.head_points,
         queued_points_max: limits.queued_points,
         ..StoreOptions::default()
