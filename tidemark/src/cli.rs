@@ -4,7 +4,7 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::{LogFormat, Sources};
+use crate::config::{LogFormat, Role, Sources};
 
 /// Collects, queues, stores, queries, alerts on and shows time series.
 #[derive(Debug, Parser)]
@@ -40,6 +40,17 @@ pub(crate) enum Command {
         tidemark serve --broker redis://127.0.0.1:6379"
     )]
     Serve(ServeOptions),
+    /// Serve HTTP, telnet and the pages: one of several processes on a Redis broker and a FoundationDB store.
+    #[command(
+        after_help = "Example:\n  tidemark api --broker redis://10.0.0.5:6379 --store fdb:/etc/foundationdb/fdb.cluster"
+    )]
+    Api(RoleOptions),
+    /// Run jobs: one of several processes on a Redis broker and a FoundationDB store.
+    #[command(after_help = "Example:\n  tidemark worker --queues write,rollup --concurrency 8 \\\n    \
+        --broker redis://10.0.0.5:6379 --store fdb:/etc/foundationdb/fdb.cluster")]
+    Worker(WorkerOptions),
+    /// Turn schedules into jobs; of several such processes one does, and another takes its place when it ends.
+    Scheduler(RoleOptions),
     /// Collect this host's metrics and send them to a server.
     #[command(after_help = "Examples:\n  tidemark agent --to http://monitor:4242\n  tidemark agent list\n  \
         tidemark agent preview cpu")]
@@ -86,6 +97,36 @@ pub(crate) struct ServeOptions {
     /// Fill a folder of its own (`./tidemark-demo`, emptied first) with a week of a made-up fleet, and keep that going.
     #[arg(long)]
     pub(crate) demo: bool,
+}
+
+/// Options of a process of one role.
+#[derive(Debug, Args)]
+pub(crate) struct RoleOptions {
+    /// Address for HTTP and telnet, of the role `api` only; port 0 takes a free one [default: 127.0.0.1:4242].
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// Folder for what a process keeps for itself [default: ./tidemark-data].
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Where jobs wait: `redis://HOST:PORT`.
+    #[arg(long, value_name = "URL")]
+    broker: Option<String>,
+    /// Where points are kept: `fdb:CLUSTER_FILE`.
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
+}
+
+/// Options of a worker.
+#[derive(Debug, Args)]
+pub(crate) struct WorkerOptions {
+    #[command(flatten)]
+    role: RoleOptions,
+    /// Queues to work on; `name:n` allows `n` jobs of that queue at one time [default: all].
+    #[arg(long, value_name = "NAMES")]
+    queues: Option<String>,
+    /// Jobs of each queue at one time [default: 16].
+    #[arg(long, value_name = "JOBS")]
+    concurrency: Option<usize>,
 }
 
 #[derive(Debug, Args)]
@@ -246,6 +287,13 @@ impl Cli {
                 flag("broker", options.broker.clone());
                 flag("store", options.store.clone());
             }
+            Command::Api(options) => options.flags(Role::Api, &mut flag),
+            Command::Worker(options) => {
+                options.role.flags(Role::Worker, &mut flag);
+                flag("worker.queues", options.queues.clone());
+                flag("worker.concurrency", options.concurrency.map(|jobs| jobs.to_string()));
+            }
+            Command::Scheduler(options) => options.flags(Role::Scheduler, &mut flag),
             Command::Agent(options) => {
                 flag("agent.to", options.to.clone());
                 flag("data", options.data.as_deref().map(shown));
@@ -258,6 +306,16 @@ impl Cli {
         let format = self.common.log_format.and_then(|format| format.to_possible_value());
         flag("log.format", format.map(|value| value.get_name().to_owned()));
         Sources { file: self.common.config.clone(), variables: variables(), flags }
+    }
+}
+
+impl RoleOptions {
+    fn flags(&self, role: Role, flag: &mut impl FnMut(&'static str, Option<String>)) {
+        flag("roles", Some(role.name().to_owned()));
+        flag("listen", self.listen.map(|address| address.to_string()));
+        flag("data", self.data.as_deref().map(shown));
+        flag("broker", self.broker.clone());
+        flag("store", self.store.clone());
     }
 }
 

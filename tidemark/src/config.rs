@@ -6,6 +6,7 @@ mod layers;
 mod masked;
 mod quantities;
 mod settings;
+mod store_url;
 mod validate;
 
 pub(crate) use layers::{Sources, load};
@@ -13,5 +14,6 @@ pub(crate) use masked::masked;
 pub(crate) use quantities::{Bytes, Span};
 pub(crate) use settings::{
     AgentSettings, AuthSettings, BrokerUrl, CONCURRENCY_MAX, CollectTarget, LimitSettings, LogFormat, Role, Settings,
-    StoreUrl, WorkerSettings,
+    WorkerSettings,
 };
+pub(crate) use store_url::{FdbStore, StoreUrl};

@@ -38,6 +38,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     let settings = || config::load(&cli.sources());
     match &cli.command {
         Command::Serve(options) => serve::run(settings()?, options.demo),
+        Command::Api(_) | Command::Worker(_) | Command::Scheduler(_) => serve::run(settings()?, false),
         Command::Agent(options) => commands::agent::run(options, settings()?),
         Command::Put(options) => commands::put::run(options),
         Command::Query(options) => commands::query::run(options),

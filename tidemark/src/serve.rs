@@ -20,7 +20,7 @@ use std::{io::Write, net::SocketAddr, num::NonZeroUsize, process::ExitCode, sync
 use anyhow::{Context, bail};
 use tidemark_api::{ApiSeams, ApiServer, AppState, Console, ConsoleSeams, figures::FigureSource};
 use tidemark_collector::Agent;
-use tidemark_kv::RedbKv;
+use tidemark_kv::Kv;
 use tidemark_model::{Clock, MetadataStore, SystemClock};
 use tidemark_scheduler::{Scheduler, SchedulerOptions};
 use tidemark_tsdb::Store;
@@ -73,8 +73,12 @@ async fn serve(settings: Settings, demo: bool) -> anyhow::Result<ExitCode> {
         parts.spawn(demo::live(fleet, opened.jobs.sink(), Arc::clone(&opened.clock), ending.clone()));
     }
     parts.close();
-    announce(serving.address)?;
-    tracing::info!(address = %serving.address, version = env!("CARGO_PKG_VERSION"), "ready");
+    announce(serving.address, &opened.settings.roles)?;
+    tracing::info!(
+        address = serving.address.map(tracing::field::display),
+        version = env!("CARGO_PKG_VERSION"),
+        "ready"
+    );
     tokio::select! {
         signal = signals.next() => tracing::info!(signal, "ending in order; a second signal goes straight to the flush"),
         () = ending.cancelled() => tracing::error!("the server has ended by itself"),
@@ -105,34 +109,29 @@ struct Opened {
     settings: Settings,
     clock: Arc<dyn Clock>,
     store: Store,
-    engine: Arc<RedbKv>,
+    engine: Arc<dyn Kv>,
     work: Arc<WorkFigures>,
     jobs: Jobs,
     alerting: Alerting,
     /// Value of the tag `host` of what this process says about itself.
     host: String,
-    _folder: DataFolder,
+    _folder: Option<DataFolder>,
 }
 
-/// The server, on its way.
+/// The server, on its way, or what stands in for it in a process that serves no requests.
 struct Serving {
-    address: SocketAddr,
+    address: Option<SocketAddr>,
     task: JoinHandle<std::io::Result<()>>,
 }
 
 impl Opened {
     async fn open(settings: Settings, demo: bool) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let folder = DataFolder::take(&settings.data)?;
-        // A folder that a demo made may be emptied by the next demo, unless it is used for something else.
-        if demo {
-            demo::make_anew(&settings.data)?
-        } else {
-            demo::keep(&settings.data)?
-        }
-        let (store, engine) = store::open(&settings, &folder, &clock).await?;
+        let folder = take_folder(&settings, demo)?;
+        let (store, engine) = store::open(&settings, folder.as_ref(), &clock).await?;
         let work = Arc::new(WorkFigures::new());
-        let jobs = Jobs::open(&settings, &folder, &clock, &store, &work).await?;
+        let store_id = store::id(folder.as_ref(), &store).await?;
+        let jobs = Jobs::open(&settings, folder.as_ref(), store_id, &clock, &store, &work).await?;
         let alerting = Alerting::open(&settings, &store, &jobs.broker, &clock).await?;
         let host = agent_options(&settings)?.host_tags.host().to_owned();
         Ok(Self { settings, clock, store, engine, work, jobs, alerting, host, _folder: folder })
@@ -143,21 +142,28 @@ impl Opened {
         let Self { settings, clock, store, work, jobs, alerting, host, .. } = self;
         let options = api_options(settings, exposure::tokens(&settings.auth)?);
         let state = AppState::new(self.api_seams(), options, ending.clone());
-        let server = ApiServer::bind(settings.listen, Arc::clone(&state));
-        let server = server.with_context(|| format!("listen on {}", settings.listen))?;
-        let address = server.address();
+        let server = match settings.roles.contains(&Role::Api) {
+            true => {
+                let server = ApiServer::bind(settings.listen, Arc::clone(&state));
+                Some(server.with_context(|| format!("listen on {}", settings.listen))?)
+            }
+            false => None,
+        };
+        let address = server.as_ref().map(ApiServer::address);
         let sources = figures::sources(store, jobs, work, &state, &settings.data);
-        let base_url = match settings.public_url.as_str() {
-            "" => format!("http://{address}"),
-            url => url.trim_end_matches('/').to_owned(),
+        let base_url = match (settings.public_url.as_str(), address) {
+            ("", Some(address)) => format!("http://{address}"),
+            (url, _) => url.trim_end_matches('/').to_owned(),
         };
         let scheduler = settings.roles.contains(&Role::Scheduler).then(|| {
             let options = SchedulerOptions::new(&self.scheduler_name());
             Scheduler::new(options, Arc::clone(&jobs.broker), Arc::clone(clock))
         });
-        let console = Console::new(self.console_seams(&sources, scheduler.as_ref()), base_url)?;
+        let console = self.console_seams(&sources, scheduler.as_ref());
         let readiness = readiness::OfProcess { broker: Arc::clone(&jobs.broker), engine: Arc::clone(&self.engine) };
-        jobs.work(settings, host, clock, handlers::of(store, jobs, alerting, clock, work)?, work)?;
+        if settings.roles.contains(&Role::Worker) {
+            jobs.work(settings, host, clock, handlers::of(store, jobs, alerting, clock, work)?, work)?;
+        }
         if let Some(scheduler) = scheduler {
             let schedules = scheduling::wanted(settings, &alerting.rules)?;
             let (broker, ending) = (Arc::clone(&jobs.broker), ending.clone());
@@ -181,8 +187,21 @@ impl Opened {
             host: host.clone(),
         };
         parts.spawn(metrics.run(ending.clone()));
-        let server = server.configure(console.routes(Arc::new(readiness))).start()?;
-        Ok(Serving { address, task: parts.spawn(server.run()) })
+        let task = match server {
+            Some(server) => {
+                let console = Console::new(console, base_url)?;
+                let server = server.configure(console.routes(Arc::new(readiness))).start()?;
+                parts.spawn(server.run())
+            }
+            None => {
+                let ending = ending.clone();
+                parts.spawn(async move {
+                    ending.cancelled().await;
+                    Ok(())
+                })
+            }
+        };
+        Ok(Serving { address, task })
     }
 
     fn api_seams(&self) -> ApiSeams {
@@ -223,6 +242,21 @@ impl Opened {
     }
 }
 
+/// The data folder, if this process keeps anything in one.
+fn take_folder(settings: &Settings, demo: bool) -> anyhow::Result<Option<DataFolder>> {
+    if !settings.uses_data_folder() {
+        return Ok(None);
+    }
+    let folder = DataFolder::take(&settings.data)?;
+    // A folder that a demo made may be emptied by the next demo, unless it is used for something else.
+    if demo {
+        demo::make_anew(&settings.data)?
+    } else {
+        demo::keep(&settings.data)?
+    }
+    Ok(Some(folder))
+}
+
 /// Writes the week of a made-up fleet.
 async fn fill_demo(opened: &Opened, signals: &mut EndSignals) -> anyhow::Result<demo::Fleet> {
     let mut fleet = demo::Fleet::new(1, opened.clock.now_ms());
@@ -241,9 +275,16 @@ async fn fill_demo(opened: &Opened, signals: &mut EndSignals) -> anyhow::Result<
 }
 
 /// The ready line, for whoever started the process.
-fn announce(address: SocketAddr) -> anyhow::Result<()> {
+fn announce(address: Option<SocketAddr>, roles: &[Role]) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "tidemark ready on http://{address}").and_then(|()| out.flush()).context("write the ready line")
+    let written = match address {
+        Some(address) => writeln!(out, "tidemark ready on http://{address}"),
+        None => {
+            let roles: Vec<_> = roles.iter().map(|role| role.name()).collect();
+            writeln!(out, "tidemark ready as {}", roles.join(", "))
+        }
+    };
+    written.and_then(|()| out.flush()).context("write the ready line")
 }
 
 /// Waits for a part to end, at most for so long, and says who is late.

@@ -57,6 +57,11 @@ pub trait Kv: Send + Sync {
     /// through this handle or its clones.
     fn is_shared(&self) -> bool;
 
+    /// Why the engine takes no more writes, in words for the operator; `None` while it does.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+
     /// Bytes on disk, for figures; `None` when the engine cannot tell.
     fn disk_bytes(&self) -> Option<u64>;
 }

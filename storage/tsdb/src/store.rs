@@ -93,6 +93,14 @@ impl Store {
         Ok(Self::start(kv, clock, options, writer, Arc::new(index), states))
     }
 
+    /// The number of shards of the store in `kv`, which is fixed; `None` when there is no store yet.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub async fn stored_shards(kv: &dyn Kv) -> Result<Option<u16>, StoreError> {
+        store_version::shards(kv).await
+    }
+
     fn start(
         kv: Arc<dyn Kv>,
         clock: Arc<dyn Clock>,

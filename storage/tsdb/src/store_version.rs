@@ -29,6 +29,12 @@ pub(crate) async fn check_or_create(kv: &dyn Kv, shards: u16) -> Result<(), Stor
     Err(KvError::Unavailable("the store could not be created: others change it all the time".to_owned()).into())
 }
 
+/// The number of shards of a store that this program may use.
+pub(crate) async fn shards(kv: &dyn Kv) -> Result<Option<u16>, StoreError> {
+    let value = kv.snapshot().await?.get(keys::STORE).await?;
+    value.map(|value| read_shards(&value)).transpose()
+}
+
 /// A number that no other opening of this store has, so that segments say whose they are.
 pub(crate) async fn new_writer(kv: &dyn Kv) -> Result<u64, StoreError> {
     for _ in 0..ATTEMPTS_MAX {
@@ -59,7 +65,7 @@ fn encode(version: u64, shards: u16) -> Bytes {
 }
 
 /// The version is read before anything that a newer version might have changed, the checksum excepted.
-fn check(value: &[u8], asked: u16) -> Result<(), StoreError> {
+fn read_shards(value: &[u8]) -> Result<u16, StoreError> {
     let body = stored_value::open(FORMAT, value).map_err(|reason| stored_value::damaged(keys::STORE, reason))?;
     let mut reader = ByteReader::new(body);
     let found = reader.varint().ok_or_else(|| stored_value::damaged(keys::STORE, "it has no version"))?;
@@ -67,7 +73,11 @@ fn check(value: &[u8], asked: u16) -> Result<(), StoreError> {
         return Err(StoreError::NewerVersion { found, known: STORE_VERSION });
     }
     let stored = reader.varint().and_then(|shards| u16::try_from(shards).ok());
-    let stored = stored.ok_or_else(|| stored_value::damaged(keys::STORE, "it has no number of shards"))?;
+    stored.ok_or_else(|| stored_value::damaged(keys::STORE, "it has no number of shards"))
+}
+
+fn check(value: &[u8], asked: u16) -> Result<(), StoreError> {
+    let stored = read_shards(value)?;
     if stored == asked { Ok(()) } else { Err(StoreError::ShardCount { stored, asked }) }
 }
 

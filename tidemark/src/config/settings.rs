@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 use anyhow::bail;
 use serde::{Deserialize, Serialize};
 
-use super::{Bytes, Span, masked};
+use super::{Bytes, Span, StoreUrl, masked};
 
 /// Most jobs of one queue at one time.
 pub(crate) const CONCURRENCY_MAX: usize = 10_000;
@@ -25,7 +25,8 @@ pub(crate) struct Settings {
     pub(crate) roles: Vec<Role>,
     /// `embedded` or `redis://…`; TLS to Redis is not there yet. Each embedded store needs a Redis database of its own.
     pub(crate) broker: BrokerUrl,
-    /// `embedded`.
+    /// `embedded`, or `fdb:CLUSTER_FILE` for a FoundationDB cluster that several processes use; behind a `?` come
+    /// `prefix=` (what all keys begin with), `shards=` (of a new store, 8 by default) and `library=` (of the client).
     pub(crate) store: StoreUrl,
     pub(crate) log: LogSettings,
     pub(crate) opentsdb: OpentsdbSettings,
@@ -63,14 +64,6 @@ pub(crate) enum BrokerUrl {
     Embedded,
     /// A Redis server.
     Redis(String),
-}
-
-/// Where points are kept.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub(crate) enum StoreUrl {
-    /// A file in the data folder.
-    Embedded,
 }
 
 /// How and what is logged, to standard error.
@@ -283,6 +276,25 @@ pub(crate) struct ShutdownSettings {
     pub(crate) flush: Span,
 }
 
+impl Settings {
+    /// Whether this process keeps anything in its data folder.
+    pub(crate) fn uses_data_folder(&self) -> bool {
+        self.store == StoreUrl::Embedded || self.broker == BrokerUrl::Embedded
+    }
+}
+
+impl Role {
+    /// As settings write it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Api => "api",
+            Self::Worker => "worker",
+            Self::Scheduler => "scheduler",
+            Self::Agent => "agent",
+        }
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -440,19 +452,5 @@ impl From<BrokerUrl> for String {
             BrokerUrl::Embedded => "embedded".to_owned(),
             BrokerUrl::Redis(url) => url,
         }
-    }
-}
-
-impl TryFrom<String> for StoreUrl {
-    type Error = anyhow::Error;
-
-    fn try_from(text: String) -> anyhow::Result<Self> {
-        if text == "embedded" { Ok(Self::Embedded) } else { bail!("expected `embedded`, got `{}`", masked(&text)) }
-    }
-}
-
-impl From<StoreUrl> for String {
-    fn from(StoreUrl::Embedded: StoreUrl) -> Self {
-        "embedded".to_owned()
     }
 }

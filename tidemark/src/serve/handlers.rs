@@ -17,7 +17,7 @@ use tidemark_workers::{
 };
 
 use super::{api_options::read_limits, jobs::Jobs};
-use crate::config::{Settings, masked};
+use crate::config::{Role, Settings, masked};
 
 /// Rules, incidents and how people are told.
 pub(crate) struct Alerting {
@@ -47,10 +47,13 @@ impl Alerting {
             Err(errors) => bail!("the rules have mistakes:\n{errors}"),
         };
         let book = IncidentBook::new(Arc::new(store.clone()));
-        let orphans =
-            book.close_orphans(&rules, clock.now_ms()).await.context("close incidents of rules that are gone")?;
-        if orphans > 0 {
-            tracing::info!(orphans, "closed incidents whose rule is gone");
+        // Of several processes, the one that schedules evaluations says which rules there are.
+        if settings.roles.contains(&Role::Scheduler) {
+            let orphans = book.close_orphans(&rules, clock.now_ms()).await;
+            let orphans = orphans.context("close incidents of rules that are gone")?;
+            if orphans > 0 {
+                tracing::info!(orphans, "closed incidents whose rule is gone");
+            }
         }
         Ok(Self {
             rules,

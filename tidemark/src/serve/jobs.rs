@@ -38,12 +38,13 @@ impl Jobs {
     /// Opens the broker and starts the direct writers.
     pub(crate) async fn open(
         settings: &Settings,
-        folder: &DataFolder,
+        folder: Option<&DataFolder>,
+        store_id: String,
         clock: &Arc<dyn Clock>,
         store: &Store,
         figures: &Arc<WorkFigures>,
     ) -> anyhow::Result<Self> {
-        let broker = open_broker(settings, folder, clock).await?;
+        let broker = open_broker(settings, folder, store_id, clock).await?;
         let options = DirectOptions {
             jobs_max: settings.direct.jobs_max,
             bytes_max: usize::try_from(settings.direct.bytes_max.0).unwrap_or(usize::MAX),
@@ -132,7 +133,8 @@ impl Jobs {
 
 async fn open_broker(
     settings: &Settings,
-    folder: &DataFolder,
+    folder: Option<&DataFolder>,
+    store_id: String,
     clock: &Arc<dyn Clock>,
 ) -> anyhow::Result<Arc<dyn Broker>> {
     let options = BrokerOptions {
@@ -143,12 +145,13 @@ async fn open_broker(
     };
     match &settings.broker {
         BrokerUrl::Embedded => {
+            let folder = folder.context("the embedded queue needs a data folder")?;
             let (path, clock) = (folder.file("queue"), Arc::clone(clock));
             let broker = tokio::task::spawn_blocking(move || EmbeddedBroker::open(&path, options, clock)).await?;
             Ok(Arc::new(broker.context("open the embedded queue")?))
         }
         BrokerUrl::Redis(url) => {
-            let redis = RedisOptions { store: Some(folder.store_id()?), ..RedisOptions::new(url) };
+            let redis = RedisOptions { store: Some(store_id), ..RedisOptions::new(url) };
             let broker = RedisBroker::new(redis, options, Arc::clone(clock)).context("setting broker")?;
             // One that does not answer yet is waited for; the claim is made as soon as it does.
             if let Err(BrokerError::OtherStore(reason)) = broker.queues().await {

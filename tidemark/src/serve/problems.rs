@@ -42,12 +42,18 @@ fn broker(settings: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// With the embedded store, whoever takes points must also write them.
+/// An embedded store or queue belongs to one process, and whoever takes points must then also write them.
 fn roles(settings: &Settings) -> anyhow::Result<()> {
-    if [Role::Api, Role::Worker].iter().all(|role| settings.roles.contains(role)) {
+    if settings.roles.is_empty() {
+        bail!("setting roles: names none; there are api, worker, scheduler and agent");
+    }
+    if !settings.uses_data_folder() || [Role::Api, Role::Worker].iter().all(|role| settings.roles.contains(role)) {
         return Ok(());
     }
-    bail!("setting roles: the embedded store belongs to one process, which needs at least the roles `api` and `worker`")
+    bail!(
+        "setting roles: an embedded store or queue belongs to one process, which needs at least the roles `api` and \
+         `worker`; for processes of one role name a Redis server with --broker and a FoundationDB cluster with --store"
+    )
 }
 
 #[cfg(test)]
@@ -63,6 +69,7 @@ mod tests {
     fn each_part_says_what_is_wrong_with_its_settings() {
         assert_eq!(problems(&Settings::default()), Vec::<String>::new());
         check("roles = [\"api\"]", "setting roles");
+        check("roles = []", "setting roles");
         check("listen = \"0.0.0.0:4242\"", "refusing to listen");
         check("broker = \"redis://me:pw@\"", "setting broker");
         check("[agent]\nhost = \"a b\"", "agent.host");

@@ -2,28 +2,79 @@
 
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use tidemark_kv::{Kv, RedbKv, RedbOptions};
-use tidemark_model::Clock;
-use tidemark_tsdb::{Store, StoreOptions};
+use tidemark_model::{Clock, DocumentError, DocumentStore, ExpectedVersion};
+use tidemark_tsdb::{Sharing, Store, StoreOptions};
+use uuid::Uuid;
 
 use super::DataFolder;
-use crate::config::{LimitSettings, Settings, StoreUrl};
+use crate::config::{FdbStore, LimitSettings, Settings, StoreUrl};
+
+/// The embedded store in the data folder.
+const FILE: &str = "store.redb";
+/// Shards of a new store that several processes use.
+const SHARDS_IN_A_CLUSTER: u16 = 8;
+/// Where a store that several processes use keeps its id.
+const ID_COLLECTION: &str = "store";
+const ID: &str = "id";
 
 /// Opens the engine and the store on it; replays its log.
 pub(crate) async fn open(
     settings: &Settings,
-    folder: &DataFolder,
+    folder: Option<&DataFolder>,
     clock: &Arc<dyn Clock>,
-) -> anyhow::Result<(Store, Arc<RedbKv>)> {
-    let StoreUrl::Embedded = settings.store;
-    let path = folder.file("store.redb");
-    let shown = path.display().to_string();
+) -> anyhow::Result<(Store, Arc<dyn Kv>)> {
+    let options = store_options(&settings.limits);
+    let context = || format!("open the store {}", shown(settings, folder));
+    let (engine, options) = match &settings.store {
+        StoreUrl::Embedded => (open_file(folder).await.with_context(context)?, options),
+        StoreUrl::Fdb(store) => {
+            let engine = open_cluster(store).with_context(context)?;
+            let stored = Store::stored_shards(engine.as_ref()).await.with_context(context)?;
+            let shards = stored.or(store.shards).unwrap_or(SHARDS_IN_A_CLUSTER);
+            (engine, StoreOptions { shards, sharing: Sharing::Shared, ..options })
+        }
+    };
+    let store = Store::open(Arc::clone(&engine), Arc::clone(clock), options).await;
+    Ok((store.with_context(context)?, engine))
+}
+
+fn shown(settings: &Settings, folder: Option<&DataFolder>) -> String {
+    match folder.filter(|_| settings.store == StoreUrl::Embedded) {
+        Some(folder) => folder.file(FILE).display().to_string(),
+        None => settings.store.to_string(),
+    }
+}
+
+async fn open_file(folder: Option<&DataFolder>) -> anyhow::Result<Arc<dyn Kv>> {
+    let path = folder.context("an embedded store needs a data folder")?.file(FILE);
     let kv = tokio::task::spawn_blocking(move || RedbKv::open(&path, RedbOptions::default())).await?;
-    let engine = Arc::new(kv.with_context(|| format!("open the store {shown}"))?);
-    let kv: Arc<dyn Kv> = Arc::clone(&engine) as _;
-    let store = Store::open(kv, Arc::clone(clock), store_options(&settings.limits)).await;
-    Ok((store.with_context(|| format!("open the store {shown}"))?, engine))
+    Ok(Arc::new(kv?))
+}
+
+fn open_cluster(store: &FdbStore) -> anyhow::Result<Arc<dyn Kv>> {
+    bail!("{store}: this program was built without FoundationDB; build it with `--features fdb`")
+}
+
+/// The id of the store, for those who keep something for it elsewhere: in the data folder of an embedded store, in the
+/// store itself when others use it as well.
+pub(crate) async fn id(folder: Option<&DataFolder>, store: &Store) -> anyhow::Result<String> {
+    match folder {
+        Some(folder) => folder.store_id(),
+        None => shared_id(store).await.context("read or make the id of the store"),
+    }
+}
+
+async fn shared_id(store: &Store) -> anyhow::Result<String> {
+    let made = Uuid::now_v7().to_string();
+    match store.put(ID_COLLECTION, ID, ExpectedVersion::Absent, made.clone().into_bytes()).await {
+        Ok(_) => return Ok(made),
+        Err(DocumentError::Conflict { .. } | DocumentError::Unknown { .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let known = store.get(ID_COLLECTION, ID).await?.context("it was there a moment ago and is gone")?;
+    Ok(String::from_utf8(known.bytes)?)
 }
 
 fn store_options(limits: &LimitSettings) -> StoreOptions {

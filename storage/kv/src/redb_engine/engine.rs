@@ -153,6 +153,10 @@ impl Kv for RedbKv {
         false
     }
 
+    fn trouble(&self) -> Option<String> {
+        self.poisoned()
+    }
+
     fn disk_bytes(&self) -> Option<u64> {
         self.database.disk_bytes()
     }
