@@ -14,7 +14,7 @@ use crate::{
     group,
     index::{metric_of, number_of},
     reader::{ATTEMPTS_MAX, RETRY_AFTER, Selected, fetch_groups},
-    selection::{OrderedSeries, in_order},
+    selection::{OrderedSeries, in_order, select},
     shard::{LastSealed, newest},
 };
 
@@ -42,7 +42,7 @@ impl SeriesCatalog for Store {
     ) -> BoxFuture<'a, Result<SeriesPage, CatalogError>> {
         Box::pin(async move {
             self.inner.follower.catch_up_index().await.map_err(ReadError::from)?;
-            let slots = self.inner.index.read().select(selector)?;
+            let slots = select(&self.inner.index, selector).await?;
             let total = usize::try_from(slots.len()).unwrap_or(usize::MAX);
             let page = in_order(&self.inner.index, slots, offset..offset.saturating_add(limit)).await?;
             Ok(SeriesPage { total, series: page.infos })

@@ -55,6 +55,8 @@ pub(crate) struct MetricEntry {
 pub(crate) struct TagPostings {
     pub(crate) any: RoaringBitmap,
     pub(crate) by_value: HashMap<u32, RoaringBitmap, RandomState>,
+    /// The keys of `by_value` in the order in which they came, so that they can be read piece by piece.
+    pub(crate) values: Vec<u32>,
 }
 
 /// The index.
@@ -165,6 +167,11 @@ impl Index {
         self.metric(metric).map_or(0, |metric| metric.by_number.len())
     }
 
+    /// The value that a series has for a tag key.
+    pub(crate) fn value_of(&self, slot: u32, key: u32) -> Option<u32> {
+        self.series(slot)?.tags.iter().find(|(candidate, _)| *candidate == key).map(|&(_, value)| value)
+    }
+
     pub(crate) fn by_id(&self, id: SeriesId) -> Option<&SeriesEntry> {
         let slot = self.metric(metric_of(id))?.by_number.get(number_of(id) as usize)?;
         self.series(*slot)
@@ -209,7 +216,12 @@ impl Index {
         for &(tag_key, value) in &tags {
             let postings = self.postings.entry(tag_key).or_default();
             postings.any.insert(slot);
-            postings.by_value.entry(value).or_default().insert(slot);
+            let values = &mut postings.values;
+            let having = postings.by_value.entry(value).or_insert_with(|| {
+                values.push(value);
+                RoaringBitmap::new()
+            });
+            having.insert(slot);
         }
         self.series.push(SeriesEntry { key, target, tags });
         Some(target)

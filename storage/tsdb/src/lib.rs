@@ -53,6 +53,7 @@ mod sharing;
 mod store;
 mod store_version;
 mod stored_value;
+mod tag_conditions;
 mod writer;
 
 pub use error::StoreError;

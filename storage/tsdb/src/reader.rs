@@ -20,7 +20,7 @@ use crate::{
     index::{metric_of, number_of, shard_of},
     point_stream::StreamSnapshot,
     scan::after,
-    selection::{OrderedSeries, in_order},
+    selection::{OrderedSeries, in_order, select},
     series_set::{Chunk, StoredSeries},
 };
 
@@ -134,7 +134,7 @@ impl Store {
         selector: &SeriesSelector,
         series_max: usize,
     ) -> Result<OrderedSeries, ReadError> {
-        let slots = self.inner.index.read().select(selector)?;
+        let slots = select(&self.inner.index, selector).await?;
         let found = usize::try_from(slots.len()).unwrap_or(usize::MAX);
         if found > series_max {
             return Err(ReadError::TooManySeries { found, limit: series_max });

@@ -1,20 +1,29 @@
 //! Which series a selector means, evaluated on the postings, and these series in order.
 //!
-//! Creators of series wait while the index is read. So only the postings are evaluated in one go; keys are copied a few
-//! thousand at a time, and compared when the index is let go of.
+//! Creators of series wait while the index is read. So only the postings are evaluated in one go; values and keys are
+//! copied a few thousand at a time, and looked at when the index is let go of.
 
-use std::{ops::Range, sync::Arc};
+use std::{
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use parking_lot::RwLock;
 use roaring::RoaringBitmap;
 use tidemark_model::{NameKind, ReadError, SeriesInfo, SeriesKey, SeriesSelector, TagMatch, TagPredicate, Tsuid};
 
-use crate::{Index, SeriesEntry, TagPostings, reader::Selected};
+use crate::{Index, SeriesEntry, TagPostings, reader::Selected, tag_conditions::TagConditions};
 
 /// Series that are copied before the index is let go of: less than a millisecond.
 const SERIES_PER_LOCK: usize = 4_096;
 /// Series that are put in order where they are asked for: a few milliseconds. More get a thread of their own.
 const SERIES_IN_PLACE_MAX: u64 = 4_096;
+
+/// Series ids that are looked up before the index is let go of.
+const TSUIDS_PER_LOCK: usize = 64;
 
 /// Series in order of their canonical key.
 #[derive(Debug, Default)]
@@ -80,27 +89,77 @@ fn keep_in_order(keys: &mut Vec<(SeriesKey, u32)>, positions: Range<usize>) {
     keys.sort_unstable();
 }
 
-impl Index {
-    /// Slots of the series that a selector means, in no order that matters.
-    pub(crate) fn select(&self, selector: &SeriesSelector) -> Result<RoaringBitmap, ReadError> {
-        match selector {
-            SeriesSelector::Tags { metric, predicates, exact_keys } => {
-                let mut slots = match metric {
-                    Some(metric) => self.slots_of_metric(metric)?,
-                    None => self.all_slots(),
-                };
-                for predicate in predicates {
-                    self.apply(predicate, &mut slots)?;
-                }
-                if *exact_keys && !predicates.is_empty() {
-                    self.keep_exact_keys(predicates, &mut slots);
-                }
-                Ok(slots)
+/// Slots of the series that a selector means.
+///
+/// # Errors
+/// [`ReadError::UnknownName`] for a name that no series has, [`ReadError::Unavailable`] when the runtime ends meanwhile.
+///
+/// # Cancel safety
+/// Dropping the future ends the work on another thread at the next value.
+pub(crate) async fn select(index: &Arc<RwLock<Index>>, selector: &SeriesSelector) -> Result<RoaringBitmap, ReadError> {
+    let (slots, conditions) = begin(index, selector)?;
+    if conditions.is_empty() {
+        return Ok(slots);
+    }
+    let is_cancelled = Arc::new(AtomicBool::new(false));
+    if slots.len() <= SERIES_IN_PLACE_MAX {
+        return Ok(conditions.keep(index, slots, &is_cancelled));
+    }
+    let _cancel = CancelOnDrop(Arc::clone(&is_cancelled));
+    let index = Arc::clone(index);
+    tokio::task::spawn_blocking(move || conditions.keep(&index, slots, &is_cancelled))
+        .await
+        .map_err(|error| ReadError::Unavailable(format!("the series could not be selected: {error}")))
+}
+
+/// Tells the thread that nobody waits for it any more.
+struct CancelOnDrop(Arc<AtomicBool>);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What the postings tell, and what is left to ask.
+fn begin(index: &RwLock<Index>, selector: &SeriesSelector) -> Result<(RoaringBitmap, TagConditions), ReadError> {
+    match selector {
+        SeriesSelector::Tags { metric, predicates, exact_keys } => {
+            let index = index.read();
+            let mut slots = match metric {
+                Some(metric) => index.slots_of_metric(metric)?,
+                None => index.all_slots(),
+            };
+            let mut conditions = TagConditions::default();
+            for predicate in predicates {
+                index.apply(predicate, &mut slots, &mut conditions)?;
             }
-            SeriesSelector::Tsuids(tsuids) => Ok(tsuids.iter().filter_map(|tsuid| self.slot_of_tsuid(tsuid)).collect()),
+            if *exact_keys && !predicates.is_empty() {
+                conditions.tag_count = Some(count_keys(predicates));
+            }
+            Ok((slots, conditions))
+        }
+        SeriesSelector::Tsuids(tsuids) => {
+            let mut slots = RoaringBitmap::new();
+            for some in tsuids.chunks(TSUIDS_PER_LOCK) {
+                let index = index.read();
+                slots.extend(some.iter().filter_map(|tsuid| index.slot_of_tsuid(tsuid)));
+            }
+            Ok((slots, TagConditions::default()))
         }
     }
+}
 
+/// Different keys that the series must have.
+fn count_keys(predicates: &[TagPredicate]) -> usize {
+    let present = predicates.iter().filter(|predicate| !matches!(predicate.matches, TagMatch::Absent));
+    let mut keys: Vec<_> = present.map(|predicate| predicate.key.as_str()).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    keys.len()
+}
+
+impl Index {
     fn all_slots(&self) -> RoaringBitmap {
         let mut slots = RoaringBitmap::new();
         slots.insert_range(..u32::try_from(self.len()).unwrap_or(u32::MAX));
@@ -116,7 +175,12 @@ impl Index {
         self.names(kind).id(name).ok_or_else(|| ReadError::UnknownName { kind, name: name.to_owned() })
     }
 
-    fn apply(&self, predicate: &TagPredicate, slots: &mut RoaringBitmap) -> Result<(), ReadError> {
+    fn apply(
+        &self,
+        predicate: &TagPredicate,
+        slots: &mut RoaringBitmap,
+        conditions: &mut TagConditions,
+    ) -> Result<(), ReadError> {
         let key = self.known(NameKind::TagKey, &predicate.key)?;
         let none = TagPostings::default();
         let postings = self.postings(key).unwrap_or(&none);
@@ -135,64 +199,28 @@ impl Index {
             }
             TagMatch::Where(holds) => {
                 *slots &= &postings.any;
-                *slots &= self.slots_where(key, postings, slots, holds.as_ref());
+                conditions.values.push((key, Arc::clone(holds)));
             }
         }
         Ok(())
     }
 
-    /// Asks once per distinct value: of all values of the key, or of the candidates' values if these are fewer.
-    fn slots_where(
-        &self,
-        key: u32,
-        postings: &TagPostings,
-        candidates: &RoaringBitmap,
-        holds: &dyn Fn(&str) -> bool,
-    ) -> RoaringBitmap {
-        let value_holds = |value: u32| self.names(NameKind::TagValue).name(value).is_some_and(|name| holds(name));
-        if candidates.len() < postings.by_value.len() as u64 {
-            let mut answers = hashbrown::HashMap::<u32, bool>::new();
-            return candidates
-                .iter()
-                .filter(|&slot| {
-                    self.value_of(slot, key)
-                        .is_some_and(|value| *answers.entry(value).or_insert_with(|| value_holds(value)))
-                })
-                .collect();
-        }
-        let mut matching = RoaringBitmap::new();
-        for (&value, having) in &postings.by_value {
-            if !having.is_disjoint(candidates) && value_holds(value) {
-                matching |= having;
-            }
-        }
-        matching
-    }
-
-    fn value_of(&self, slot: u32, key: u32) -> Option<u32> {
-        self.series(slot)?.tags.iter().find(|(candidate, _)| *candidate == key).map(|&(_, value)| value)
-    }
-
-    fn keep_exact_keys(&self, predicates: &[TagPredicate], slots: &mut RoaringBitmap) {
-        let mut keys: Vec<_> = predicates
-            .iter()
-            .filter(|predicate| !matches!(predicate.matches, TagMatch::Absent))
-            .map(|predicate| predicate.key.as_str())
-            .collect();
-        keys.sort_unstable();
-        keys.dedup();
-        *slots = slots.iter().filter(|&slot| self.series(slot).is_some_and(|s| s.tags.len() == keys.len())).collect();
-    }
-
     fn slot_of_tsuid(&self, tsuid: &Tsuid) -> Option<u32> {
         let ids: Vec<u32> = tsuid.name_ids().collect();
         let (&metric, tags) = ids.split_first()?;
-        let mut slots = self.metric(metric)?.slots.clone();
+        let mut having = vec![&self.metric(metric)?.slots];
         for pair in tags.chunks_exact(2) {
             let &[key, value] = pair else { return None };
-            slots &= self.postings(key)?.by_value.get(&value)?;
+            having.push(self.postings(key)?.by_value.get(&value)?);
         }
-        slots.iter().find(|&slot| self.series(slot).is_some_and(|series| series.tags.len() * 2 == tags.len()))
+        // From the fewest on, so that no large set is copied.
+        having.sort_unstable_by_key(|slots| slots.len());
+        let (first, others) = having.split_first()?;
+        let is_it = |slot: &u32| {
+            others.iter().all(|slots| slots.contains(*slot))
+                && self.series(*slot).is_some_and(|series| series.tags.len() * 2 == tags.len())
+        };
+        first.iter().find(is_it)
     }
 }
 
@@ -200,6 +228,11 @@ impl Index {
 mod tests {
     use super::*;
     use crate::index::tests::index_of;
+
+    fn select_now(index: &RwLock<Index>, selector: &SeriesSelector) -> Result<RoaringBitmap, ReadError> {
+        let (slots, conditions) = begin(index, selector)?;
+        Ok(conditions.keep(index, slots, &AtomicBool::new(false)))
+    }
 
     fn example() -> Index {
         let series: [(&str, &[(&str, &str)]); 4] = [
@@ -215,9 +248,9 @@ mod tests {
         let predicates =
             predicates.into_iter().map(|(key, matches)| TagPredicate { key: key.to_owned(), matches }).collect();
         let selector = SeriesSelector::Tags { metric: Some("cpu".to_owned()), predicates, exact_keys };
-        let index = example();
-        let slots = index.select(&selector).unwrap();
-        let series = put_in_order(&RwLock::new(index), &slots, 0..usize::MAX);
+        let index = RwLock::new(example());
+        let slots = select_now(&index, &selector).unwrap();
+        let series = put_in_order(&index, &slots, 0..usize::MAX);
         let found: Vec<_> = series.infos.iter().map(|series| series.key.to_string()).collect();
         assert_eq!(found, expect);
     }
@@ -247,7 +280,7 @@ mod tests {
     #[test]
     fn each_page_is_a_piece_of_the_whole_order() {
         let index = RwLock::new(many(10_000));
-        let slots = index.read().select(&SeriesSelector::metric("many")).unwrap();
+        let slots = select_now(&index, &SeriesSelector::metric("many")).unwrap();
         let keys = |positions| -> Vec<SeriesKey> {
             put_in_order(&index, &slots, positions).infos.into_iter().map(|series| series.key).collect()
         };
@@ -265,7 +298,7 @@ mod tests {
     #[test]
     fn the_targets_of_ordered_series_are_those_of_their_keys() {
         let index = RwLock::new(many(5_000));
-        let slots = index.read().select(&SeriesSelector::metric("many")).unwrap();
+        let slots = select_now(&index, &SeriesSelector::metric("many")).unwrap();
         let series = put_in_order(&index, &slots, 100..4_900);
         assert_eq!((series.infos.len(), series.by_id.len()), (4_800, 4_800));
         assert!(series.by_id.is_sorted_by_key(|selected| selected.id));
@@ -279,7 +312,7 @@ mod tests {
     #[tokio::test]
     async fn many_series_do_not_keep_the_thread_that_asks_for_them() {
         let index = Arc::new(RwLock::new(many(20_000)));
-        let slots = index.read().select(&SeriesSelector::metric("many")).unwrap();
+        let slots = select_now(&index, &SeriesSelector::metric("many")).unwrap();
         let mut ordering = Box::pin(in_order(&index, slots, 0..10));
         let first = std::future::poll_fn(|context| std::task::Poll::Ready(ordering.as_mut().poll(context))).await;
         assert!(first.is_pending());
@@ -292,7 +325,7 @@ mod tests {
         let tags: Vec<[(&str, &str); 1]> = hosts.iter().map(|host| [("host", host.as_str())]).collect();
         let mut series: Vec<(&str, &[(&str, &str)])> = tags.iter().map(|tags| ("many", tags.as_slice())).collect();
         series.push(("few", &[("host", "h7")]));
-        let index = index_of(&series);
+        let index = RwLock::new(index_of(&series));
         let calls = Arc::new(std::sync::atomic::AtomicUsize::new(0));
         let counted = Arc::clone(&calls);
         let matches = TagMatch::Where(Arc::new(move |value| {
@@ -301,17 +334,18 @@ mod tests {
         }));
         let predicates = vec![TagPredicate { key: "host".to_owned(), matches }];
         let selector = SeriesSelector::Tags { metric: Some("few".to_owned()), predicates, exact_keys: false };
-        assert_eq!(index.select(&selector).unwrap().len(), 1);
+        assert_eq!(select_now(&index, &selector).unwrap().len(), 1);
         assert_eq!(calls.load(std::sync::atomic::Ordering::Relaxed), 1);
     }
 
     #[test]
     fn names_that_nobody_wrote_are_refused() {
-        let index = example();
+        let index = RwLock::new(example());
         let select = |metric: &str, key: &str, value: &str| {
             let matches = TagMatch::OneOf(vec![value.to_owned()]);
             let predicates = vec![TagPredicate { key: key.to_owned(), matches }];
-            index.select(&SeriesSelector::Tags { metric: Some(metric.to_owned()), predicates, exact_keys: false })
+            let selector = SeriesSelector::Tags { metric: Some(metric.to_owned()), predicates, exact_keys: false };
+            select_now(&index, &selector)
         };
         let unknown = |kind, name: &str| Err(ReadError::UnknownName { kind, name: name.to_owned() });
         assert_eq!(select("disk", "host", "web1"), unknown(NameKind::Metric, "disk"));
@@ -322,12 +356,63 @@ mod tests {
 
     #[test]
     fn a_tsuid_selects_its_series_alone() {
-        let index = example();
+        let index = RwLock::new(example());
         for slot in 0..4 {
-            let tsuid = index.series(slot).unwrap().info().tsuid;
-            let found =
-                index.select(&SeriesSelector::Tsuids(vec![tsuid, "00000900000A00000B".parse().unwrap()])).unwrap();
+            let tsuid = index.read().series(slot).unwrap().info().tsuid;
+            let found = select_now(&index, &SeriesSelector::Tsuids(vec![tsuid, "00000900000A00000B".parse().unwrap()]))
+                .unwrap();
             assert_eq!(found.iter().collect::<Vec<_>>(), [slot]);
         }
+    }
+
+    fn where_host(holds: impl Fn(&str) -> bool + Send + Sync + 'static) -> SeriesSelector {
+        let predicates = vec![TagPredicate { key: "host".to_owned(), matches: TagMatch::Where(Arc::new(holds)) }];
+        SeriesSelector::Tags { metric: Some("many".to_owned()), predicates, exact_keys: true }
+    }
+
+    #[tokio::test]
+    async fn series_are_created_while_a_pattern_is_evaluated() {
+        let index = Arc::new(RwLock::new(many(10_000)));
+        let writer = Arc::clone(&index);
+        // A lock that is held meanwhile would never be had here.
+        let selector = where_host(move |host| {
+            assert!(writer.try_write_for(std::time::Duration::from_secs(10)).is_some());
+            host.ends_with('7')
+        });
+        assert_eq!(select(&index, &selector).await.unwrap().len(), 1_000);
+    }
+
+    #[tokio::test]
+    async fn a_pattern_ends_when_nobody_waits_for_it() {
+        let index = Arc::new(RwLock::new(many(10_000)));
+        let calls = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let (counted, (began, begun)) = (Arc::clone(&calls), std::sync::mpsc::sync_channel(1));
+        let (go, wait) = std::sync::mpsc::sync_channel::<()>(0);
+        let wait = parking_lot::Mutex::new(wait);
+        let selector = where_host(move |_| {
+            if counted.fetch_add(1, Ordering::SeqCst) == 0 {
+                began.send(()).unwrap();
+                wait.lock().recv().unwrap();
+            }
+            true
+        });
+        let mut selecting = Box::pin(select(&index, &selector));
+        let first = std::future::poll_fn(|context| std::task::Poll::Ready(selecting.as_mut().poll(context))).await;
+        assert!(first.is_pending());
+        begun.recv().unwrap();
+        drop(selecting);
+        go.send(()).unwrap();
+        drop(selector);
+        // The thread holds the condition until it ends.
+        let ended = || Arc::strong_count(&calls) == 1;
+        let deadline = std::time::Duration::from_secs(10);
+        tokio::time::timeout(deadline, async {
+            while !ended() {
+                tokio::task::yield_now().await
+            }
+        })
+        .await
+        .unwrap();
+        assert_eq!(calls.load(Ordering::SeqCst), 1);
     }
 }
