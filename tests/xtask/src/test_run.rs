@@ -24,6 +24,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<()> {
     if command::exists("cargo-deny") {
         command::run(root, &["cargo", "deny", "--offline", "check", "bans", "licenses", "sources"])?;
     }
+    with_foundationdb(root)?;
     command::run(root, &["cargo", "build", "--locked", "--package", "tidemark"])?;
     let binary = target_folder(root)?.join("debug/tidemark");
     let binary = binary.to_string_lossy();
@@ -34,6 +35,19 @@ pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<()> {
     )?;
     eprintln!("\neverything passed");
     Ok(())
+}
+
+/// What only the feature `fdb` builds: linted, linked, tested as far as it goes without a cluster (with one, if
+/// `FDB_CLUSTER_FILE` names it), and started, which must need nothing of FoundationDB.
+fn with_foundationdb(root: &Path) -> anyhow::Result<()> {
+    let packages = ["--locked", "--package", "tidemark-kv", "--package", "tidemark"];
+    let features = ["--features", "tidemark-kv/fdb,tidemark/fdb"];
+    let clippy = [&["cargo", "clippy", "--all-targets"], &packages[..], &features, &["--", "-D", "warnings"]].concat();
+    command::run(root, &clippy)?;
+    command::run(root, &["cargo", "test", "--locked", "--package", "tidemark-kv", "--features", "fdb"])?;
+    command::run(root, &["cargo", "build", "--locked", "--package", "tidemark", "--features", "fdb"])?;
+    let binary = target_folder(root)?.join("debug/tidemark");
+    command::run(root, &[&binary.to_string_lossy(), "--version"])
 }
 
 /// Where cargo puts what it builds; a person may have moved it.

@@ -1,4 +1,4 @@
-//! What the tests need beside Rust: a Redis server, Chromium, Node.js and `playwright-core`.
+//! What the tests need beside Rust: a Redis server, libclang, Chromium, Node.js and `playwright-core`.
 
 use std::path::Path;
 
@@ -6,22 +6,23 @@ use anyhow::bail;
 
 use crate::command;
 
-/// A program and the Debian package that brings it.
+/// Something to be installed and the Debian package that brings it.
 struct Tool {
-    programs: &'static [&'static str],
+    is_there: fn() -> bool,
     package: &'static str,
     purpose: &'static str,
 }
 
-const TOOLS: [Tool; 4] = [
-    Tool { programs: &["redis-server"], package: "redis-server", purpose: "the tests of the Redis broker" },
+const TOOLS: [Tool; 5] = [
+    Tool { is_there: || starts(&["redis-server"]), package: "redis-server", purpose: "the tests of the Redis broker" },
+    Tool { is_there: libclang_is_there, package: "libclang-dev", purpose: "building the engine foundationdb" },
     Tool {
-        programs: &["chromium", "chromium-browser", "google-chrome"],
+        is_there: || starts(&["chromium", "chromium-browser", "google-chrome"]),
         package: "chromium",
         purpose: "the browser tests",
     },
-    Tool { programs: &["node"], package: "nodejs", purpose: "the browser tests" },
-    Tool { programs: &["npm"], package: "npm", purpose: "installing playwright-core for the browser tests" },
+    Tool { is_there: || starts(&["node"]), package: "nodejs", purpose: "the browser tests" },
+    Tool { is_there: || starts(&["npm"]), package: "npm", purpose: "installing playwright-core for the browser tests" },
 ];
 
 /// Folder of the browser tests and of their one npm package.
@@ -29,8 +30,7 @@ pub(crate) const BROWSER_FOLDER: &str = "tests/browser";
 
 /// Installs what is missing when run as root on a Debian-like system, else says exactly what to install.
 pub(crate) fn ensure(root: &Path) -> anyhow::Result<()> {
-    let missing: Vec<&Tool> =
-        TOOLS.iter().filter(|tool| !tool.programs.iter().any(|name| command::exists(name))).collect();
+    let missing: Vec<&Tool> = TOOLS.iter().filter(|tool| !(tool.is_there)()).collect();
     if !missing.is_empty() {
         let packages: Vec<&str> = missing.iter().map(|tool| tool.package).collect();
         if !may_install() {
@@ -52,6 +52,21 @@ pub(crate) fn ensure(root: &Path) -> anyhow::Result<()> {
         command::run(&folder, &["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"])?;
     }
     Ok(())
+}
+
+/// Whether one of these programs can be started.
+fn starts(programs: &[&str]) -> bool {
+    programs.iter().any(|name| command::exists(name))
+}
+
+/// Whether libclang is where bindgen looks for it, with its headers: the name without a version comes with them.
+fn libclang_is_there() -> bool {
+    const NAME: &str = "libclang.so";
+    let folders = ["/usr/lib", "/usr/lib64", "/usr/local/lib"].map(Path::new);
+    let versions = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten().map(|entry| entry.path().join("lib"));
+    std::env::var_os("LIBCLANG_PATH").is_some()
+        || folders.iter().any(|folder| folder.join(NAME).exists())
+        || versions.into_iter().any(|folder| folder.join(NAME).exists())
 }
 
 fn may_install() -> bool {
