@@ -12,6 +12,8 @@ use super::masked;
 
 /// What a store in a cluster is called.
 const FDB: &str = "fdb:";
+/// Where FoundationDB's packages put the cluster file.
+const CLUSTER_FILE: &str = "/etc/foundationdb/fdb.cluster";
 /// Shards that a store may have.
 const SHARDS_MAX: u16 = 1_024;
 
@@ -36,6 +38,14 @@ pub(crate) struct FdbStore {
     pub(crate) shards: Option<u16>,
     /// FoundationDB's client library, when it is not where the system looks for libraries.
     pub(crate) library: Option<PathBuf>,
+}
+
+impl FdbStore {
+    /// The cluster file, where FoundationDB's packages put it unless the URL names one.
+    #[cfg_attr(not(feature = "fdb"), expect(dead_code, reason = "only who opens a cluster asks"))]
+    pub(crate) fn cluster_file(&self) -> &Path {
+        if self.cluster_file.as_os_str().is_empty() { Path::new(CLUSTER_FILE) } else { &self.cluster_file }
+    }
 }
 
 impl TryFrom<String> for StoreUrl {

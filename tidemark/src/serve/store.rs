@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use tidemark_kv::{Kv, RedbKv, RedbOptions};
 use tidemark_model::{Clock, DocumentError, DocumentStore, ExpectedVersion};
 use tidemark_tsdb::{Sharing, Store, StoreOptions};
@@ -53,8 +53,21 @@ async fn open_file(folder: Option<&DataFolder>) -> anyhow::Result<Arc<dyn Kv>> {
     Ok(Arc::new(kv?))
 }
 
+#[cfg(feature = "fdb")]
 fn open_cluster(store: &FdbStore) -> anyhow::Result<Arc<dyn Kv>> {
-    bail!("{store}: this program was built without FoundationDB; build it with `--features fdb`")
+    use tidemark_kv::fdb_engine::{FdbKv, FdbNetwork, FdbOptions, KeyPrefix};
+
+    let mut options = FdbOptions::default();
+    if let Some(prefix) = &store.prefix {
+        options.key_prefix = KeyPrefix::new(prefix.clone().into_bytes()).with_context(|| format!("prefix={prefix}"))?;
+    }
+    let network = FdbNetwork::start(store.library.as_deref())?;
+    Ok(Arc::new(FdbKv::open(network, store.cluster_file(), options)?))
+}
+
+#[cfg(not(feature = "fdb"))]
+fn open_cluster(store: &FdbStore) -> anyhow::Result<Arc<dyn Kv>> {
+    anyhow::bail!("{store}: this program was built without FoundationDB; build it with `--features fdb`")
 }
 
 /// The id of the store, for those who keep something for it elsewhere: in the data folder of an embedded store, in the
