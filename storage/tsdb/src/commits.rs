@@ -1,10 +1,17 @@
 //! Many entries in commits below the limit.
 
+use std::iter::Peekable;
+
 use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use tidemark_kv::{Commit, CommitOutcome, Expectation, Kv, KvError, OPERATION_BYTES};
 
-/// Bytes of one commit.
+/// Bytes of one commit when the engine is a file: the fewer, the better.
 const COMMIT_BYTES: usize = 900_000;
+/// Bytes of one commit to a cluster, where large ones take seconds now and then and hold up others.
+const SHARED_COMMIT_BYTES: usize = 250_000;
+/// Commits that are on their way to a cluster at once.
+const SHARED_IN_FLIGHT: usize = 4;
 /// How often a commit is repeated when its outcome is unknown. It sets the same entries again, which is harmless.
 const ATTEMPTS_MAX: usize = 8;
 
@@ -24,26 +31,16 @@ impl<'a> Commits<'a> {
         Self { expectation: Some(Expectation { key, value: Some(value) }), ..self }
     }
 
-    /// Sets all entries.
+    /// Sets all entries, in no order that others could rely on.
     ///
     /// # Errors
     /// What the engine refused; some of the entries may be there then.
     pub(crate) async fn put_all(&self, entries: impl Iterator<Item = (Bytes, Bytes)>) -> Result<(), KvError> {
-        let (mut commit, mut bytes) = (self.empty(), 0);
-        for (key, value) in entries {
-            let entry_bytes = key.len() + value.len() + OPERATION_BYTES;
-            if bytes + entry_bytes > COMMIT_BYTES {
-                self.commit(std::mem::replace(&mut commit, self.empty())).await?;
-                bytes = 0;
-            }
-            bytes += entry_bytes;
-            commit.put(key, value);
-        }
-        if commit.operations.is_empty() { Ok(()) } else { self.commit(commit).await }
-    }
-
-    fn empty(&self) -> Commit {
-        Commit { expectations: self.expectation.clone().into_iter().collect(), operations: Vec::new() }
+        let (bytes, in_flight) =
+            if self.kv.is_shared() { (SHARED_COMMIT_BYTES, SHARED_IN_FLIGHT) } else { (COMMIT_BYTES, 1) };
+        let commits = Cut { entries: entries.peekable(), bytes, expectation: self.expectation.clone() };
+        let commits = stream::iter(commits).map(|commit| Ok(self.commit(commit)));
+        commits.try_buffer_unordered(in_flight).try_collect().await
     }
 
     async fn commit(&self, commit: Commit) -> Result<(), KvError> {
@@ -56,5 +53,31 @@ impl<'a> Commits<'a> {
                 CommitOutcome::Unknown(_) => attempts += 1,
             }
         }
+    }
+}
+
+/// Entries, cut into commits.
+struct Cut<I: Iterator<Item = (Bytes, Bytes)>> {
+    entries: Peekable<I>,
+    bytes: usize,
+    expectation: Option<Expectation>,
+}
+
+impl<I: Iterator<Item = (Bytes, Bytes)>> Iterator for Cut<I> {
+    type Item = Commit;
+
+    fn next(&mut self) -> Option<Commit> {
+        let of = |(key, value): &(Bytes, Bytes)| key.len() + value.len() + OPERATION_BYTES;
+        let mut bytes = self.entries.peek().map(of)?;
+        let (key, value) = self.entries.next()?;
+        let mut commit =
+            Commit { expectations: self.expectation.clone().into_iter().collect(), operations: Vec::new() };
+        commit.put(key, value);
+        let limit = self.bytes;
+        while let Some((key, value)) = self.entries.next_if(|entry| bytes + of(entry) <= limit) {
+            bytes += key.len() + value.len() + OPERATION_BYTES;
+            commit.put(key, value);
+        }
+        Some(commit)
     }
 }
