@@ -143,6 +143,14 @@ fn decode(key: &[u8], value: &[u8]) -> Result<Changes, StoreError> {
     })
 }
 
+/// Reads an entry, or the mark, and says what is wrong with it.
+pub(crate) fn check(key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+    if keys::is_change_log_mark(key) {
+        return stored_value::open(FORMAT, value).map(drop).map_err(|reason| stored_value::damaged(key, reason));
+    }
+    decode(key, value).map(drop)
+}
+
 #[cfg(test)]
 mod tests {
     use tidemark_kv::{CommitOutcome, Kv, MemoryKv};

@@ -248,6 +248,16 @@ fn read_page(reader: &mut ByteReader<'_>) -> Option<Vec<GroupInfo>> {
         .collect()
 }
 
+/// The groups that a page names.
+pub(crate) fn read_groups(key: &[u8], value: &[u8]) -> Result<Vec<GroupInfo>, StoreError> {
+    stored_value::read(FORMAT, key, value, read_page)
+}
+
+/// Bytes of the groups that a page names; 0 when it cannot be read.
+pub(crate) fn group_bytes(key: &[u8], value: &[u8]) -> u64 {
+    read_groups(key, value).map_or(0, |groups| groups.iter().map(|group| u64::from(group.bytes)).sum())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use tidemark_kv::{Commit, CommitOutcome, KeyRange, KvError, RangeLimit, VALUE_BYTES_MAX};
 use tidemark_model::{BoxFuture, Document, DocumentError, DocumentStore, ExpectedVersion};
 
-use crate::{Store, StoreError, keys, put_varint, scan::after, stored_value};
+use crate::{ByteReader, Store, StoreError, keys, put_varint, scan::after, stored_value};
 
 const FORMAT: u8 = 1;
 /// Most bytes of a document's contents.
@@ -177,4 +177,16 @@ pub(crate) fn unavailable(error: &KvError) -> DocumentError {
 
 pub(crate) fn unknown(collection: &str, id: &str, error: &KvError) -> DocumentError {
     DocumentError::Unknown { collection: collection.to_owned(), id: id.to_owned(), reason: error.to_string() }
+}
+
+/// Reads an entry and says what is wrong with it.
+pub(crate) fn check(key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+    let mut reader = ByteReader::new(key.get(1..).unwrap_or_default());
+    let bytes = reader.big_endian::<2>().and_then(|bytes| usize::try_from(bytes).ok());
+    let collection = bytes.and_then(|bytes| std::str::from_utf8(reader.bytes(bytes)?).ok());
+    let id = std::str::from_utf8(reader.rest()).ok();
+    match collection.zip(id) {
+        Some((_, id)) => decode(key, id.to_owned(), value).map(drop),
+        None => Err(stored_value::damaged(key, "it is no key of a document")),
+    }
 }

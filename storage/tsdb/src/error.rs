@@ -33,6 +33,11 @@ pub enum StoreError {
         /// What is wrong.
         reason: String,
     },
+    /// A restore into the store was broken off.
+    #[error(
+        "a restore into the store was broken off; run the same `tidemark backup restore` again, or begin with an empty store"
+    )]
+    RestoreUnfinished,
     /// Another process took the seal over; nothing is lost, and it will finish it.
     #[error("the seal of epoch {epoch} of shard {shard} was taken over by another process")]
     SealTakenOver {

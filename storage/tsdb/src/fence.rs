@@ -59,6 +59,13 @@ impl Fence {
         })
     }
 
+    /// The fence in an entry, and of which shard it is.
+    pub(crate) fn read(key: &[u8], value: &[u8]) -> Result<(u16, Self), StoreError> {
+        let shard = key.get(1..).and_then(|shard| shard.try_into().ok()).map(u16::from_be_bytes);
+        let shard = shard.ok_or_else(|| stored_value::damaged(key, "it is no key of a fence"))?;
+        Ok((shard, Self::decode(shard, value)?))
+    }
+
     /// Epochs come in order and without a gap: sealed, perhaps sealing, open.
     fn is_sound(&self) -> bool {
         let unsealed = if self.sealing.is_some() { 2 } else { 1 };

@@ -147,6 +147,12 @@ fn read_series<'a>(reader: &mut ByteReader<'a>) -> Option<Item<'a>> {
     Some(Item::Series(metric, number, tags.collect::<Option<_>>()?))
 }
 
+/// Reads an entry and says what is wrong with it.
+pub(crate) fn check(key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+    let body = stored_value::open(FORMAT, value).map_err(|reason| stored_value::damaged(key, reason))?;
+    read_items(body).map(drop).ok_or_else(|| stored_value::damaged(key, "its fields make no sense"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,7 +6,7 @@ use parking_lot::RwLock;
 use tidemark_kv::KvSnapshot;
 use tidemark_model::NameKind;
 
-use crate::{ByteReader, Index, Scan, StoreError, index_log, keys, put_varint, stored_value};
+use crate::{ByteReader, Index, NAME_ID_MAX, Scan, StoreError, index_log, keys, put_varint, stored_value};
 
 const NAME_FORMAT: u8 = 1;
 const SERIES_FORMAT: u8 = 1;
@@ -121,4 +121,33 @@ fn add_series(index: &mut Index, key: &[u8], value: &[u8]) -> Result<(), StoreEr
 fn read_tags(reader: &mut ByteReader<'_>) -> Option<Box<[(u32, u32)]>> {
     let count = reader.varint()?;
     (0..count).map(|_| Some((reader.varint_u32()?, reader.varint_u32()?))).collect()
+}
+
+/// The counters: names of each kind and series.
+pub(crate) fn read_counters(value: &[u8]) -> Result<[u64; 4], StoreError> {
+    stored_value::read(COUNTERS_FORMAT, keys::COUNTERS, value, |reader| {
+        Some([reader.varint()?, reader.varint()?, reader.varint()?, reader.varint()?])
+    })
+}
+
+/// The kind of a name and its id.
+pub(crate) fn read_name(key: &[u8], value: &[u8]) -> Result<(NameKind, u32), StoreError> {
+    let kind = NAME_KINDS.into_iter().find(|kind| key.starts_with(&keys::names(*kind).start));
+    let kind = kind.ok_or_else(|| stored_value::damaged(key, "it is the name of nothing known"))?;
+    let name = keys::name_of(key).ok_or_else(|| stored_value::damaged(key, "its name is not UTF-8"))?;
+    tidemark_model::check_name(name).map_err(|error| stored_value::damaged(key, error.to_string()))?;
+    let id = stored_value::read(NAME_FORMAT, key, value, |reader| reader.varint_u32())?;
+    if id == 0 || id > NAME_ID_MAX {
+        return Err(stored_value::damaged(key, format!("{id} is no id of a name")));
+    }
+    Ok((kind, id))
+}
+
+/// Ids of key and value of each tag.
+type TagIds = Box<[(u32, u32)]>;
+
+/// Metric and number of a series, and its tags.
+pub(crate) fn read_series(key: &[u8], value: &[u8]) -> Result<(u32, u32, TagIds), StoreError> {
+    let (metric, number) = keys::series_of(key).ok_or_else(|| stored_value::damaged(key, "it is no series key"))?;
+    Ok((metric, number, stored_value::read(SERIES_FORMAT, key, value, read_tags)?))
 }

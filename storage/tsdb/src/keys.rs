@@ -16,6 +16,8 @@ pub(crate) const STORE: &[u8] = b"V";
 pub(crate) const COUNTERS: &[u8] = b"C";
 /// How many times the store was opened: the last writer id given out.
 pub(crate) const WRITERS: &[u8] = b"W";
+/// How far a restore is.
+pub(crate) const RESTORE: &[u8] = b"!";
 const FENCE: u8 = b'S';
 const LOG: u8 = b'L';
 const BLOCKS: u8 = b'B';
@@ -27,6 +29,7 @@ const DOCUMENT: u8 = b'T';
 const INDEX_LOG: u8 = b'I';
 const CHANGE_LOG: u8 = b'K';
 const CHANGE_LOG_MARK: u8 = b'k';
+const TOMBSTONES: u8 = b'X';
 
 pub(crate) fn fence(shard: u16) -> Bytes {
     let mut key = BytesMut::with_capacity(3);
@@ -101,6 +104,20 @@ impl GroupKey {
         key.put_u16(self.part);
         key.put_u64(self.generation.0);
         key.freeze()
+    }
+
+    pub(crate) fn decode(key: &[u8]) -> Option<Self> {
+        let mut reader = ByteReader::new(key.strip_prefix(&[BLOCKS])?);
+        let tier = Tier::of_byte(reader.byte()?)?;
+        let decoded = Self {
+            shard: u16::try_from(reader.big_endian::<2>()?).ok()?,
+            bucket: Bucket { tier, number: u32::try_from(reader.big_endian::<4>()?).ok()? },
+            metric: u32::try_from(reader.big_endian::<4>()?).ok()?,
+            first: u32::try_from(reader.big_endian::<4>()?).ok()?,
+            part: u16::try_from(reader.big_endian::<2>()?).ok()?,
+            generation: Generation(reader.big_endian::<8>()?),
+        };
+        reader.is_empty().then_some(decoded)
     }
 }
 
@@ -216,6 +233,93 @@ pub(crate) fn collection(collection: &str) -> Vec<u8> {
     key.extend_from_slice(&u16::try_from(collection.len()).unwrap_or(u16::MAX).to_be_bytes());
     key.extend_from_slice(collection.as_bytes());
     key
+}
+
+/// Every fence.
+pub(crate) fn all_fences() -> KeyRange {
+    KeyRange::prefix(&[FENCE])
+}
+
+/// Every page of a directory.
+pub(crate) fn all_directories() -> KeyRange {
+    KeyRange::prefix(&[DIRECTORY])
+}
+
+/// Every group of blocks.
+pub(crate) fn all_groups() -> KeyRange {
+    KeyRange::prefix(&[BLOCKS])
+}
+
+/// Every name of every kind.
+pub(crate) fn all_names() -> KeyRange {
+    KeyRange::prefix(&[NAME])
+}
+
+/// The log of all epochs of a shard from `epoch` on.
+pub(crate) fn log_from(shard: u16, epoch: u64) -> KeyRange {
+    let [high, low] = shard.to_be_bytes();
+    KeyRange { start: log_prefix(shard, epoch), ..KeyRange::prefix(&[LOG, high, low]) }
+}
+
+/// The log of all shards.
+pub(crate) fn all_logs() -> KeyRange {
+    KeyRange::prefix(&[LOG])
+}
+
+/// Shard and epoch of an entry of the log, which has a versionstamp behind them.
+pub(crate) fn log_position(key: &[u8]) -> Option<(u16, u64)> {
+    let mut reader = ByteReader::new(key.strip_prefix(&[LOG])?);
+    let shard = u16::try_from(reader.big_endian::<2>()?).ok()?;
+    let epoch = reader.big_endian::<8>()?;
+    (!reader.is_empty()).then_some((shard, epoch))
+}
+
+/// The same entry of the log in another epoch: the order inside the epoch stays.
+pub(crate) fn log_in_epoch(key: &[u8], shard: u16, epoch: u64) -> Bytes {
+    let prefix = log_prefix(shard, epoch);
+    let stamp = key.get(prefix.len()..).unwrap_or_default();
+    [&prefix[..], stamp].concat().into()
+}
+
+/// What a backup reads before the blocks: tombstones hide points of blocks and go once these are rewritten without them.
+pub(crate) fn before_blocks() -> Vec<KeyRange> {
+    vec![KeyRange::prefix(&[TOMBSTONES])]
+}
+
+/// What a backup reads after the blocks: series, the names that they use, and everything that is not read elsewhere.
+pub(crate) fn after_blocks() -> Vec<KeyRange> {
+    let (series, names) = (all_series(), all_names());
+    let elsewhere = [all_logs(), all_directories(), all_groups(), all_fences()];
+    let taken = [&before_blocks()[..], &elsewhere, &[series.clone(), names.clone()]].concat();
+    [vec![series, names], ranges_between(&taken)].concat()
+}
+
+/// Whether this is the key of a [`change_log_mark`].
+pub(crate) fn is_change_log_mark(key: &[u8]) -> bool {
+    key.first() == Some(&CHANGE_LOG_MARK)
+}
+
+/// What a backup takes last, what a restore works out, and what only runs beside the rest: logs of changes for other
+/// processes, which know everything when they open a store.
+pub(crate) fn is_left_out_of_backups(key: &[u8]) -> bool {
+    const PREFIXES: [u8; 3] = [INDEX_LOG, CHANGE_LOG, CHANGE_LOG_MARK];
+    [STORE, WRITERS, COUNTERS, RESTORE].contains(&key) || key.first().is_some_and(|first| PREFIXES.contains(first))
+}
+
+/// What lies between ranges, from the first key there can be to the last.
+pub(crate) fn ranges_between(taken: &[KeyRange]) -> Vec<KeyRange> {
+    let mut taken = taken.to_vec();
+    taken.sort_by(|left, right| left.start.cmp(&right.start));
+    let all = KeyRange::prefix(&[]);
+    let mut start = all.start;
+    let mut between = Vec::new();
+    for range in taken {
+        between.push(KeyRange::new(start.clone(), range.start));
+        start = range.end.max(start);
+    }
+    between.push(KeyRange::new(start, all.end));
+    between.retain(|range| !range.is_empty());
+    between
 }
 
 #[cfg(test)]

@@ -7,7 +7,9 @@
 //!
 //! The layer knows neither the engine under it nor the wall clock. All stored formats have a page in `docs/format/`.
 
+pub mod backup;
 pub mod codec;
+pub mod inspect;
 
 mod bucket;
 mod bytes_io;
@@ -44,6 +46,7 @@ mod point_stream;
 mod reader;
 mod refusal;
 mod replay;
+mod restore_mark;
 mod scan;
 mod sealer;
 mod selection;

@@ -136,3 +136,10 @@ fn check_sizes(entry: &MetricMetadata) -> Result<(), DocumentError> {
         None => Ok(()),
     }
 }
+
+/// Reads an entry and says what is wrong with it.
+pub(crate) fn check(key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+    let metric = key.get(1..).and_then(|metric| std::str::from_utf8(metric).ok());
+    let metric = metric.ok_or_else(|| stored_value::damaged(key, "its metric is not UTF-8"))?;
+    stored_value::read(FORMAT, key, value, |reader| decode(metric, reader)).map(drop)
+}

@@ -18,7 +18,11 @@ pub(crate) async fn check_or_create(kv: &dyn Kv, shards: u16) -> Result<(), Stor
         if let Some(value) = kv.snapshot().await?.get(keys::STORE).await? {
             return check(&value, shards);
         }
+        if kv.snapshot().await?.get(keys::RESTORE).await?.is_some() {
+            return Err(StoreError::RestoreUnfinished);
+        }
         let mut commit = Commit::new();
+        commit.expect(keys::RESTORE, None);
         commit.expect(keys::STORE, None).put(keys::STORE, encode(STORE_VERSION, shards));
         match kv.commit(commit).await {
             CommitOutcome::Done(_) => return Ok(()),
@@ -64,21 +68,27 @@ fn encode(version: u64, shards: u16) -> Bytes {
     })
 }
 
-/// The version is read before anything that a newer version might have changed, the checksum excepted.
-fn read_shards(value: &[u8]) -> Result<u16, StoreError> {
+fn check(value: &[u8], asked: u16) -> Result<(), StoreError> {
+    let stored = read_shards(value)?;
+    if stored == asked { Ok(()) } else { Err(StoreError::ShardCount { stored, asked }) }
+}
+
+/// The number of shards of a store that this program may use. The version is read before anything that a newer version
+/// might have changed, the checksum excepted.
+pub(crate) fn read_shards(value: &[u8]) -> Result<u16, StoreError> {
     let body = stored_value::open(FORMAT, value).map_err(|reason| stored_value::damaged(keys::STORE, reason))?;
     let mut reader = ByteReader::new(body);
     let found = reader.varint().ok_or_else(|| stored_value::damaged(keys::STORE, "it has no version"))?;
     if found > STORE_VERSION {
         return Err(StoreError::NewerVersion { found, known: STORE_VERSION });
     }
-    let stored = reader.varint().and_then(|shards| u16::try_from(shards).ok());
-    stored.ok_or_else(|| stored_value::damaged(keys::STORE, "it has no number of shards"))
+    let shards = reader.varint().and_then(|shards| u16::try_from(shards).ok());
+    shards.ok_or_else(|| stored_value::damaged(keys::STORE, "it has no number of shards"))
 }
 
-fn check(value: &[u8], asked: u16) -> Result<(), StoreError> {
-    let stored = read_shards(value)?;
-    if stored == asked { Ok(()) } else { Err(StoreError::ShardCount { stored, asked }) }
+/// The last writer number given out.
+pub(crate) fn read_writer(value: &[u8]) -> Result<u64, StoreError> {
+    stored_value::read(WRITERS_FORMAT, keys::WRITERS, value, |reader| reader.varint())
 }
 
 #[cfg(test)]

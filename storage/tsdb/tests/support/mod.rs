@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use tidemark_kv::{BoxFuture, Commit, CommitOutcome, Kv, KvError, KvSnapshot};
+use tidemark_kv::{BoxFuture, Commit, CommitOutcome, KeyRange, Kv, KvError, KvSnapshot, RangeLimit, RangePage};
 use tidemark_model::{
     ManualClock, PointBatch, PointBatchBuilder, PointColumns, PointSink, ReadLimits, ReadRequest, SeriesReader,
     SeriesSelector, TimeRange, Value, WriteOutcome,
@@ -154,6 +154,68 @@ impl Kv for ProbeKv {
     fn disk_bytes(&self) -> Option<u64> {
         self.inner.disk_bytes()
     }
+}
+
+/// An engine whose snapshots are too old after a few reads.
+pub struct ShortSnapshots {
+    pub inner: Arc<dyn Kv>,
+    /// Reads of a snapshot.
+    pub reads: i64,
+}
+
+struct ShortSnapshot {
+    inner: Arc<dyn KvSnapshot>,
+    left: AtomicI64,
+}
+
+impl ShortSnapshot {
+    fn count(&self) -> Result<(), KvError> {
+        if self.left.fetch_sub(1, Ordering::SeqCst) > 0 { Ok(()) } else { Err(KvError::TooOld) }
+    }
+}
+
+impl KvSnapshot for ShortSnapshot {
+    fn get<'a>(&'a self, key: &'a [u8]) -> BoxFuture<'a, Result<Option<bytes::Bytes>, KvError>> {
+        Box::pin(async move {
+            self.count()?;
+            self.inner.get(key).await
+        })
+    }
+
+    /// Also in small pages, so that there are many.
+    fn range(&self, range: KeyRange, limit: RangeLimit) -> BoxFuture<'_, Result<RangePage, KvError>> {
+        Box::pin(async move {
+            self.count()?;
+            self.inner.range(range, RangeLimit { entries: limit.entries.min(7), ..limit }).await
+        })
+    }
+}
+
+impl Kv for ShortSnapshots {
+    fn snapshot(&self) -> BoxFuture<'_, Result<Arc<dyn KvSnapshot>, KvError>> {
+        Box::pin(async move {
+            let inner = self.inner.snapshot().await?;
+            Ok(Arc::new(ShortSnapshot { inner, left: AtomicI64::new(self.reads) }) as Arc<dyn KvSnapshot>)
+        })
+    }
+
+    fn commit(&self, commit: Commit) -> BoxFuture<'_, CommitOutcome> {
+        self.inner.commit(commit)
+    }
+
+    fn is_shared(&self) -> bool {
+        self.inner.is_shared()
+    }
+
+    fn disk_bytes(&self) -> Option<u64> {
+        self.inner.disk_bytes()
+    }
+}
+
+/// Every entry of an engine.
+pub async fn all_entries(kv: &dyn Kv) -> Vec<(bytes::Bytes, bytes::Bytes)> {
+    let limit = RangeLimit { entries: usize::MAX, bytes: usize::MAX, reverse: false };
+    kv.snapshot().await.unwrap().range(KeyRange::prefix(&[]), limit).await.unwrap().entries
 }
 
 /// SplitMix64.

@@ -1,0 +1,359 @@
+//! Takes entries one after the other and gathers what is wrong.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use hashbrown::HashMap;
+use roaring::RoaringBitmap;
+use tidemark_model::NameKind;
+
+use super::{
+    CheckReport, EntryKind, Finding, FindingKind, KindTotals,
+    decoding::{self, GroupFacts},
+};
+use crate::{
+    Fence, GroupKey, StoreError, change_log, documents, index_log, index_rows, keys, metadata, restore_mark,
+    store_version,
+};
+
+/// What the entries are from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Subject {
+    /// A store: index and fences come first.
+    Store,
+    /// A backup, which has no counters and may hold a group twice or one that nothing names.
+    Backup,
+}
+
+/// Checks entries. Groups of a window come before its directories, and then [`Checker::end_window`].
+#[derive(Debug)]
+pub(crate) struct Checker {
+    subject: Subject,
+    report: CheckReport,
+    shards: Option<u16>,
+    fences: BTreeMap<u16, Fence>,
+    counters: Option<[u64; 4]>,
+    /// Ids of the names of each kind.
+    names: [RoaringBitmap; 3],
+    /// The greatest id of a name that a series uses, with the series' key.
+    names_used: [Option<(u32, Bytes)>; 3],
+    /// Series by metric.
+    series: HashMap<u32, RoaringBitmap>,
+    /// The greatest number of a series that points use, with the key of the entry that has them.
+    series_used: HashMap<u32, (u32, Bytes)>,
+    /// Groups of the window that no directory has named so far.
+    groups: BTreeMap<Bytes, Option<GroupFacts>>,
+    /// Groups of a backup that no directory has named: it was broken off in the middle of their window.
+    unnamed: Vec<Bytes>,
+}
+
+impl Checker {
+    pub(crate) fn new(subject: Subject) -> Self {
+        Self {
+            subject,
+            report: CheckReport::default(),
+            shards: None,
+            fences: BTreeMap::new(),
+            counters: None,
+            names: Default::default(),
+            names_used: Default::default(),
+            series: HashMap::new(),
+            series_used: HashMap::new(),
+            groups: BTreeMap::new(),
+            unnamed: Vec::new(),
+        }
+    }
+
+    /// Looks at an entry.
+    pub(crate) fn entry(&mut self, key: &Bytes, value: &Bytes) {
+        self.report.note(key, value);
+        if let Err(error) = self.look_at(key, value) {
+            self.refuse(key, &error);
+        }
+    }
+
+    /// The directories of the groups so far are complete.
+    pub(crate) fn end_window(&mut self) {
+        for (key, _) in std::mem::take(&mut self.groups) {
+            match self.subject {
+                Subject::Store => self.unnamed_group(&key),
+                Subject::Backup => self.unnamed.push(key),
+            }
+        }
+    }
+
+    /// What is known of the fences so far.
+    pub(crate) fn fences(&self) -> &BTreeMap<u16, Fence> {
+        &self.fences
+    }
+
+    /// Ids of the names of a kind.
+    pub(crate) fn names(&self, kind: NameKind) -> &RoaringBitmap {
+        let [metrics, keys, values] = &self.names;
+        match kind {
+            NameKind::Metric => metrics,
+            NameKind::TagKey => keys,
+            NameKind::TagValue => values,
+        }
+    }
+
+    /// Groups of a backup that no directory has named.
+    pub(crate) fn unnamed(&self) -> &[Bytes] {
+        &self.unnamed
+    }
+
+    /// Number of series so far.
+    pub(crate) fn series_count(&self) -> u64 {
+        self.series.values().map(RoaringBitmap::len).sum()
+    }
+
+    /// What was seen so far.
+    pub(crate) fn totals(&self) -> KindTotals {
+        self.report.totals()
+    }
+
+    /// Compares what can only be compared when everything was seen.
+    pub(crate) fn finish(mut self) -> CheckReport {
+        self.end_window();
+        self.report.series = self.series_count();
+        self.check_presence();
+        self.check_index();
+        let mut used: Vec<_> = std::mem::take(&mut self.series_used).into_iter().collect();
+        used.sort_unstable();
+        for (metric, (number, key)) in used {
+            if !self.series.get(&metric).is_some_and(|numbers| numbers.contains(number)) {
+                let problem = format!("it has points of series {number} of metric {metric}, which is not in the index");
+                self.report.add(Finding::new(FindingKind::Contradiction, &key, problem));
+            }
+        }
+        self.report
+    }
+
+    fn refuse(&mut self, key: &[u8], error: &StoreError) {
+        let finding = match error {
+            StoreError::Corrupt { reason, .. } if reason.starts_with("its format is") => {
+                Finding::new(FindingKind::Unknown, key, reason.clone())
+            }
+            StoreError::Corrupt { reason, .. } => Finding::new(FindingKind::Damaged, key, reason.clone()),
+            StoreError::NewerVersion { .. } => Finding::new(FindingKind::Unknown, key, error.to_string()),
+            other => Finding::new(FindingKind::Damaged, key, other.to_string()),
+        };
+        self.report.add(finding);
+    }
+
+    fn look_at(&mut self, key: &Bytes, value: &Bytes) -> Result<(), StoreError> {
+        match EntryKind::of(key) {
+            EntryKind::Store => self.shards = Some(store_version::read_shards(value)?),
+            EntryKind::Writers => drop(store_version::read_writer(value)?),
+            EntryKind::Counters => self.counters = Some(index_rows::read_counters(value)?),
+            EntryKind::Fence => {
+                let (shard, fence) = Fence::read(key, value)?;
+                self.fences.insert(shard, fence);
+            }
+            EntryKind::Log => self.log(key, value)?,
+            EntryKind::Group => return self.group(key, value),
+            EntryKind::Directory => self.directory(key, value)?,
+            EntryKind::Name => self.name(key, value)?,
+            EntryKind::Series => self.series(key, value)?,
+            EntryKind::Metadata => metadata::check(key, value)?,
+            EntryKind::Document => documents::check(key, value)?,
+            EntryKind::IndexLog => index_log::check(key, value)?,
+            EntryKind::ChangeLog => change_log::check(key, value)?,
+            EntryKind::Restore => {
+                let mark = restore_mark::read(value)?;
+                let problem = format!("a restore was broken off after {} chunks", mark.chunks);
+                self.report.add(Finding::new(FindingKind::Unfinished, key, problem));
+            }
+            EntryKind::Unknown => {
+                let problem = "this program knows no such kind of entry";
+                self.report.add(Finding::new(FindingKind::Unknown, key, problem));
+            }
+        }
+        Ok(())
+    }
+
+    fn log(&mut self, key: &Bytes, value: &Bytes) -> Result<(), StoreError> {
+        let (shard, epoch) = decoding::log_key(key)?;
+        if self.subject == Subject::Store
+            && let Some(fence) = self.fences.get(&shard)
+        {
+            if epoch <= fence.sealed {
+                let problem = format!("epoch {epoch} of shard {shard} is sealed and its log was to be cleared");
+                self.report.add(Finding::orphan(key, problem));
+            } else if epoch > fence.open {
+                let problem = format!("the fence of shard {shard} has not opened epoch {epoch} yet");
+                self.report.add(Finding::new(FindingKind::Contradiction, key, problem));
+            }
+        }
+        let facts = decoding::segment(key, value)?;
+        self.report.log_points += facts.points;
+        for (metric, number) in facts.series_max {
+            self.note_used(metric, number, key);
+        }
+        Ok(())
+    }
+
+    /// A group that cannot be read is remembered all the same, so that it does not pass for missing.
+    fn group(&mut self, key: &Bytes, value: &Bytes) -> Result<(), StoreError> {
+        let facts = match GroupKey::decode(key) {
+            Some(decoded) => decoding::group(&decoded, value),
+            None => Err(crate::stored_value::damaged(key, "it is no key of a group")),
+        };
+        self.groups.insert(key.clone(), facts.as_ref().ok().copied());
+        facts.map(drop)
+    }
+
+    fn directory(&mut self, key: &Bytes, value: &Bytes) -> Result<(), StoreError> {
+        let (page, named) = decoding::directory(key, value)?;
+        let fence = self.fences.get(&page.shard);
+        let is_visible = fence.is_none_or(|fence| page.generation.epoch() <= fence.sealed);
+        if let Some(fence) = fence
+            && page.generation.epoch() > fence.open
+        {
+            let problem = format!("the fence of shard {} has not opened its epoch yet", page.shard);
+            self.report.add(Finding::new(FindingKind::Contradiction, key, problem));
+        }
+        for (group, info) in named {
+            match self.groups.remove(&group) {
+                // A seal that is not finished writes its groups again.
+                None if !is_visible => {}
+                None => {
+                    let problem = format!("directory {} names it and it is gone", key.escape_ascii());
+                    self.report.add(Finding::new(FindingKind::Missing, &group, problem));
+                }
+                Some(Some(facts)) if !facts.is(&info) => {
+                    let problem = format!("it is not the group that directory {} means", key.escape_ascii());
+                    self.report.add(Finding::new(FindingKind::Contradiction, &group, problem));
+                }
+                Some(_) => {}
+            }
+            if is_visible {
+                self.report.block_points += u64::from(info.points);
+                self.note_used(page.metric, info.last, key);
+            }
+        }
+        Ok(())
+    }
+
+    fn unnamed_group(&mut self, key: &Bytes) {
+        let Some(group) = GroupKey::decode(key) else { return };
+        let fence = self.fences.get(&group.shard).copied();
+        match fence {
+            // The seal under way names it when all of its groups are written.
+            Some(fence) if group.generation.epoch() > fence.sealed && group.generation.epoch() < fence.open => {}
+            _ => self.report.add(Finding::orphan(key, "no directory names it")),
+        }
+    }
+
+    fn name(&mut self, key: &Bytes, value: &Bytes) -> Result<(), StoreError> {
+        let (kind, id) = index_rows::read_name(key, value)?;
+        let [metrics, keys, values] = &mut self.names;
+        let ids = match kind {
+            NameKind::Metric => metrics,
+            NameKind::TagKey => keys,
+            NameKind::TagValue => values,
+        };
+        if !ids.insert(id) {
+            let problem = format!("another name has its id {id}");
+            self.report.add(Finding::new(FindingKind::Contradiction, key, problem));
+        }
+        Ok(())
+    }
+
+    fn series(&mut self, key: &Bytes, value: &Bytes) -> Result<(), StoreError> {
+        let (metric, number, tags) = index_rows::read_series(key, value)?;
+        self.series.entry(metric).or_default().insert(number);
+        let [metrics, tag_keys, tag_values] = &mut self.names_used;
+        note_greatest(metrics, metric, key);
+        for &(tag_key, tag_value) in &tags {
+            note_greatest(tag_keys, tag_key, key);
+            note_greatest(tag_values, tag_value, key);
+        }
+        Ok(())
+    }
+
+    fn note_used(&mut self, metric: u32, number: u32, key: &Bytes) {
+        let used = self.series_used.entry(metric).or_insert_with(|| (number, key.clone()));
+        if number > used.0 {
+            *used = (number, key.clone());
+        }
+    }
+
+    fn check_presence(&mut self) {
+        let Some(shards) = self.shards else {
+            // An empty store has nothing at all.
+            if self.report.totals().entries > 0 && self.report.kinds.keys().all(|kind| *kind != EntryKind::Restore) {
+                self.report.add(Finding::new(FindingKind::Missing, keys::STORE, "the store has no version"));
+            }
+            return;
+        };
+        for shard in (0..shards).filter(|shard| !self.fences.contains_key(shard)) {
+            // A store that was just made gets its fences when it is first opened.
+            let has_points = self.report.block_points + self.report.log_points > 0;
+            if has_points {
+                let problem = format!("shard {shard} has no fence");
+                self.report.add(Finding::new(FindingKind::Missing, &keys::fence(shard), problem));
+            }
+        }
+        let beyond: Vec<u16> = self.fences.keys().copied().filter(|&shard| shard >= shards).collect();
+        for shard in beyond {
+            let problem = format!("the store has {shards} shards");
+            self.report.add(Finding::new(FindingKind::Contradiction, &keys::fence(shard), problem));
+        }
+    }
+
+    /// Ids and numbers count without a gap, what is used is there, and the counters are true.
+    fn check_index(&mut self) {
+        let mut findings = Vec::new();
+        let kinds = index_rows::NAME_KINDS.into_iter().zip(&self.names).zip(&self.names_used);
+        for ((kind, ids), used) in kinds {
+            // A backup may hold names that were made while it was taken; a restore leaves out those behind a gap.
+            let gap = first_gap(ids);
+            if self.subject == Subject::Store
+                && let Some(id) = ids.iter().find(|&id| id >= gap)
+            {
+                let problem = format!("the {kind} with the id {gap} is missing although there is one with the id {id}");
+                findings.push(Finding::new(FindingKind::Missing, &keys::names(kind).start, problem));
+            }
+            if let Some((id, key)) = used.as_ref().filter(|(id, _)| *id >= gap) {
+                let problem = format!("it uses the {kind} with the id {id}, which is not in the index");
+                findings.push(Finding::new(FindingKind::Contradiction, key, problem));
+            }
+        }
+        for (&metric, numbers) in &self.series {
+            if numbers.max().map(u64::from) != numbers.len().checked_sub(1) {
+                let missing = (0..).find(|&number| !numbers.contains(number)).unwrap_or(0);
+                let problem = "series with greater numbers are there and this one is missing";
+                findings.push(Finding::new(FindingKind::Missing, &keys::series(metric, missing), problem));
+            }
+        }
+        let [metrics, tag_keys, tag_values] = &self.names;
+        let found = [metrics.len(), tag_keys.len(), tag_values.len(), self.series_count()];
+        let counted = self.counters.unwrap_or_default();
+        if self.subject == Subject::Store && counted != found {
+            let problem =
+                format!("metrics, tag keys, tag values and series: it says {counted:?} and there are {found:?}");
+            findings.push(Finding::new(FindingKind::Contradiction, keys::COUNTERS, problem));
+        }
+        findings.sort_by(|left, right| left.key.cmp(&right.key));
+        findings.into_iter().for_each(|finding| self.report.add(finding));
+    }
+}
+
+/// The least id from 1 that is not there.
+pub(crate) fn first_gap(ids: &RoaringBitmap) -> u32 {
+    let mut expected = 1;
+    for id in ids {
+        if id > expected {
+            break;
+        }
+        expected = id.saturating_add(1).max(expected);
+    }
+    expected
+}
+
+fn note_greatest(greatest: &mut Option<(u32, Bytes)>, id: u32, key: &Bytes) {
+    if greatest.as_ref().is_none_or(|(known, _)| id > *known) {
+        *greatest = Some((id, key.clone()));
+    }
+}

@@ -1,0 +1,122 @@
+//! What an entry is, by the first byte of its key.
+
+use std::fmt;
+
+/// Kinds of entries, as `docs/format/key-space.md` lists them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EntryKind {
+    /// `V`: version of the store and number of shards.
+    Store,
+    /// `W`: last writer number given out.
+    Writers,
+    /// `S`: a fence.
+    Fence,
+    /// `L`: a segment of the log.
+    Log,
+    /// `B`: a group of blocks.
+    Group,
+    /// `D`: a page of a directory.
+    Directory,
+    /// `C`: how many names and series there are.
+    Counters,
+    /// `U`: a name.
+    Name,
+    /// `N`: a series.
+    Series,
+    /// `A`: what a metric means.
+    Metadata,
+    /// `T`: a document.
+    Document,
+    /// `I`: names and series that were created, for other processes.
+    IndexLog,
+    /// `K` and `k`: directories that changed, for other processes.
+    ChangeLog,
+    /// `!`: how far a restore is.
+    Restore,
+    /// Nothing that this program knows.
+    Unknown,
+}
+
+impl EntryKind {
+    /// The kind of the entry with this key.
+    #[must_use]
+    pub fn of(key: &[u8]) -> Self {
+        match key.first() {
+            Some(b'V') => Self::Store,
+            Some(b'W') => Self::Writers,
+            Some(b'S') => Self::Fence,
+            Some(b'L') => Self::Log,
+            Some(b'B') => Self::Group,
+            Some(b'D') => Self::Directory,
+            Some(b'C') => Self::Counters,
+            Some(b'U') => Self::Name,
+            Some(b'N') => Self::Series,
+            Some(b'A') => Self::Metadata,
+            Some(b'T') => Self::Document,
+            Some(b'I') => Self::IndexLog,
+            Some(b'K' | b'k') => Self::ChangeLog,
+            Some(b'!') => Self::Restore,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// Its word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Store => "store",
+            Self::Writers => "writers",
+            Self::Fence => "fence",
+            Self::Log => "log",
+            Self::Group => "group",
+            Self::Directory => "directory",
+            Self::Counters => "counters",
+            Self::Name => "name",
+            Self::Series => "series",
+            Self::Metadata => "metadata",
+            Self::Document => "document",
+            Self::IndexLog => "index log",
+            Self::ChangeLog => "change log",
+            Self::Restore => "restore",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl fmt::Display for EntryKind {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidemark_model::NameKind;
+
+    use super::*;
+    use crate::keys;
+
+    #[test]
+    fn every_kind_of_key_is_told_from_the_others() {
+        let keys = [
+            (keys::fence(7), EntryKind::Fence),
+            (keys::log_prefix(7, 1), EntryKind::Log),
+            (keys::name(NameKind::TagKey, "host"), EntryKind::Name),
+            (keys::series(1, 2), EntryKind::Series),
+            (keys::metadata("os.cpu"), EntryKind::Metadata),
+            (keys::collection("rules").into(), EntryKind::Document),
+            (keys::index_log(1, 0), EntryKind::IndexLog),
+            (keys::change_log(3), EntryKind::ChangeLog),
+            (keys::change_log_mark(3), EntryKind::ChangeLog),
+            (bytes::Bytes::from_static(keys::STORE), EntryKind::Store),
+            (bytes::Bytes::from_static(keys::WRITERS), EntryKind::Writers),
+            (bytes::Bytes::from_static(keys::COUNTERS), EntryKind::Counters),
+            (bytes::Bytes::from_static(keys::RESTORE), EntryKind::Restore),
+            (bytes::Bytes::from_static(b"z"), EntryKind::Unknown),
+            (bytes::Bytes::new(), EntryKind::Unknown),
+        ];
+        for (key, kind) in keys {
+            assert_eq!(EntryKind::of(&key), kind, "{key:?}");
+        }
+    }
+}
