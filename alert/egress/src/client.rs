@@ -3,7 +3,7 @@
 use std::{fs, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use reqwest::{Certificate, ClientBuilder, Proxy, redirect};
+use reqwest::{Certificate, ClientBuilder, Proxy, StatusCode, header::HeaderMap, redirect};
 use url::Url;
 
 use crate::{
@@ -80,10 +80,70 @@ impl Client {
         self.read(answer, &context).await
     }
 
+    /// Sends a request and hands the answer over piece by piece, however long it is: only the time between two pieces is
+    /// limited, by the request's limit or the client's.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    ///
+    /// # Cancel safety
+    /// As [`Client::send`].
+    pub async fn open(&self, request: Request) -> Result<OpenResponse, EgressError> {
+        check_target(&request.url, self.options.private_addresses).map_err(EgressError::Refused)?;
+        let limit = request.timeout.unwrap_or(self.options.total_timeout);
+        let context = Exchange { host: host_of(&request.url), connect: self.options.connect_timeout, total: limit };
+        let sending = self.http.request(request.method, request.url).headers(request.headers).body(request.body).send();
+        let answer = context.in_time(sending).await?;
+        Ok(OpenResponse { answer, context })
+    }
+
     async fn read(&self, mut answer: reqwest::Response, context: &Exchange) -> Result<Response, EgressError> {
         let (body, truncated) =
             read_capped(&mut answer, self.options.response_bytes_max).await.map_err(|error| context.explain(&error))?;
         Ok(Response { status: answer.status(), headers: std::mem::take(answer.headers_mut()), body, truncated })
+    }
+}
+
+/// An answer whose body is still on its way.
+pub struct OpenResponse {
+    answer: reqwest::Response,
+    context: Exchange,
+}
+
+impl OpenResponse {
+    /// The status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.answer.status()
+    }
+
+    /// Header fields.
+    #[must_use]
+    pub fn headers(&self) -> &HeaderMap {
+        self.answer.headers()
+    }
+
+    /// The next piece of the body, never decompressed; `None` at its end.
+    ///
+    /// # Errors
+    /// [`EgressError::Timeout`] when none comes in time, [`EgressError::Broken`] when the body ends too early.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, EgressError> {
+        self.context.in_time(self.answer.chunk()).await
+    }
+
+    /// The first bytes of the body, for an answer that says what is wrong.
+    ///
+    /// # Errors
+    /// As [`OpenResponse::chunk`].
+    pub async fn body_start(&mut self, bytes_max: usize) -> Result<Bytes, EgressError> {
+        let read = read_capped(&mut self.answer, bytes_max);
+        self.context.in_time(read).await.map(|(body, _)| body)
+    }
+}
+
+impl std::fmt::Debug for OpenResponse {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("OpenResponse").field("status", &self.status()).finish_non_exhaustive()
     }
 }
 
@@ -172,6 +232,14 @@ struct Exchange {
 }
 
 impl Exchange {
+    /// What a step of the exchange gives, at most after the time limit.
+    async fn in_time<T>(&self, step: impl Future<Output = Result<T, reqwest::Error>>) -> Result<T, EgressError> {
+        match tokio::time::timeout(self.total, step).await {
+            Ok(done) => done.map_err(|error| self.explain(&error)),
+            Err(_) => Err(EgressError::Timeout { host: self.host.clone(), waiting_for: "go on", limit: self.total }),
+        }
+    }
+
     fn explain(&self, error: &reqwest::Error) -> EgressError {
         if let Some(refused) = find_cause::<TargetError>(error) {
             return EgressError::Refused(refused.clone());

@@ -20,7 +20,7 @@ mod resolver;
 mod target;
 
 pub use address::{AddressKind, PrivateAddresses, classify};
-pub use client::Client;
+pub use client::{Client, OpenResponse};
 pub use error::{EgressError, OptionsError, TargetError};
 pub use options::{ClientOptions, Redirects};
 pub use redacted::Redacted;
