@@ -26,7 +26,7 @@ use tidemark_workers::NotificationQueue;
 use crate::{
     auth::random_text,
     figures::FigureSource,
-    rest::{self, Readiness},
+    rest::{self, BackupSource, Readiness},
     server::Configure,
 };
 
@@ -55,6 +55,8 @@ pub struct ConsoleSeams {
     pub incidents: IncidentBook,
     /// Where notifications of what people do are queued.
     pub notifications: NotificationQueue,
+    /// What takes backups; nobody where the store is not this process's.
+    pub backups: Option<Arc<dyn BackupSource>>,
     /// Figures about ourselves.
     pub figures: Vec<Arc<dyn FigureSource>>,
     /// Most a graph may read.

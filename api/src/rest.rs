@@ -2,6 +2,7 @@
 //!
 //! Reading is GET; whatever changes something is POST and, when it comes from a page, needs the page's token.
 
+mod backup;
 mod expression;
 mod graph;
 mod guard;
@@ -12,6 +13,7 @@ mod openapi;
 
 use actix_web::web::{self, ServiceConfig};
 
+pub use backup::{BackupPieces, BackupRefusal, BackupSource};
 pub use health::{Readiness, Troubles};
 
 /// Adds the routes.
@@ -31,6 +33,7 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
                 .route("/jobs/{id}/{action}", web::post().to(jobs::steer_job))
                 .route("/workers", web::get().to(jobs::workers))
                 .route("/schedules", web::get().to(jobs::schedules))
+                .route("/backup", web::post().to(backup::take))
                 .route("/incidents", web::get().to(incidents::list))
                 .route("/incidents/{id}", web::get().to(incidents::one))
                 .route("/incidents/{id}/actions", web::post().to(incidents::act))

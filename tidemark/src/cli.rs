@@ -63,6 +63,15 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  tidemark query 'sum:rate:os.cpu{host=*}' --from 1h-ago\n  \
         tidemark query 'avg(q(\"sum:os.cpu{host=*}\", \"5m\", \"\"))' --expr -o json")]
     Query(QueryOptions),
+    /// Backups of the store: take one, also of a server that is writing, verify it, restore it.
+    #[command(subcommand)]
+    Backup(BackupCommand),
+    /// Look at every entry of a store that no server has open, or of a backup; exit code 3 when something is wrong.
+    #[command(
+        after_help = "Examples:\n  tidemark doctor --data /var/lib/tidemark\n  tidemark doctor --repair --compact\n  \
+        tidemark doctor --backup monday.tdm -o json"
+    )]
+    Doctor(DoctorOptions),
     /// Check the configuration and the rules; exit code 3 when there are problems.
     Check(CheckOptions),
     /// Tokens for those who come from elsewhere.
@@ -261,6 +270,100 @@ pub(crate) struct CheckOptions {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum BackupCommand {
+    /// Take a backup of a server's store while it writes, or of a store that no server has open (--data, --store).
+    /// Run the same command again to go on with one that was broken off.
+    #[command(after_help = "Examples:\n  tidemark backup create --to monday.tdm --url http://monitor:4242\n  \
+        tidemark backup create --to monday.tdm --data /var/lib/tidemark\n\
+        Points, the index, documents and metadata are in it; jobs that wait in the embedded queue are not.")]
+    Create(BackupCreateOptions),
+    /// Read every byte of a backup and decode every point; exit code 3 when something is wrong.
+    Verify(BackupVerifyOptions),
+    /// Verify a backup and put it into an empty store. Run the same command again to go on with one that was broken off.
+    #[command(after_help = "Example:\n  tidemark backup restore monday.tdm --data /var/lib/tidemark-new")]
+    Restore(BackupRestoreOptions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupCreateOptions {
+    /// The file to make; `FILE.partial` until it is whole.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) to: PathBuf,
+    #[command(flatten)]
+    pub(crate) source: SourceOptions,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupVerifyOptions {
+    /// The backup.
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) output: OutputOptions,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupRestoreOptions {
+    /// The backup.
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    store: OfflineOptions,
+    /// Delete everything that is in the store first.
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorOptions {
+    #[command(flatten)]
+    store: OfflineOptions,
+    /// Look at a backup instead.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "store", "repair", "compact"])]
+    pub(crate) backup: Option<PathBuf>,
+    /// Take away what nothing needs and nothing names. Everything else is left as it is.
+    #[arg(long)]
+    pub(crate) repair: bool,
+    /// Give free pages of the store's file back to the file system; takes about as long as copying it.
+    #[arg(long)]
+    pub(crate) compact: bool,
+    #[command(flatten)]
+    pub(crate) output: OutputOptions,
+}
+
+/// A store that no server has open.
+#[derive(Debug, Args)]
+pub(crate) struct OfflineOptions {
+    /// Folder of the embedded store [default: ./tidemark-data].
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// The store: `embedded`, or `fdb:CLUSTER_FILE` [default: embedded].
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
+}
+
+/// A server, or a store that no server has open.
+#[derive(Debug, Args)]
+pub(crate) struct SourceOptions {
+    #[command(flatten)]
+    pub(crate) server: ServerOptions,
+    #[command(flatten)]
+    offline: OfflineOptions,
+}
+
+impl SourceOptions {
+    /// Whether a store was named, which is then opened directly.
+    pub(crate) fn is_offline(&self) -> bool {
+        self.offline.data.is_some() || self.offline.store.is_some()
+    }
+}
+
+impl OfflineOptions {
+    fn flags(&self, flag: &mut impl FnMut(&'static str, Option<String>)) {
+        flag("data", self.data.as_deref().map(shown));
+        flag("store", self.store.clone());
+    }
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum TokenCommand {
     /// Make a token and print it with the entry for `tidemark.toml` that lets it in.
     Create {
@@ -294,6 +397,9 @@ impl Cli {
                 flag("worker.concurrency", options.concurrency.map(|jobs| jobs.to_string()));
             }
             Command::Scheduler(options) => options.flags(Role::Scheduler, &mut flag),
+            Command::Backup(BackupCommand::Create(options)) => options.source.offline.flags(&mut flag),
+            Command::Backup(BackupCommand::Restore(options)) => options.store.flags(&mut flag),
+            Command::Doctor(options) => options.store.flags(&mut flag),
             Command::Agent(options) => {
                 flag("agent.to", options.to.clone());
                 flag("data", options.data.as_deref().map(shown));

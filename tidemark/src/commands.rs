@@ -1,9 +1,13 @@
 //! The commands but `serve`. Data go to standard output, everything else to standard error.
 
 pub(crate) mod agent;
+pub(crate) mod backup;
 pub(crate) mod check;
 mod client;
 pub(crate) mod completions;
+pub(crate) mod doctor;
+mod findings;
+mod offline;
 mod print;
 pub(crate) mod put;
 pub(crate) mod query;

@@ -21,15 +21,13 @@ mod host;
 mod host_plan;
 mod live;
 mod meanings;
-mod progress_bar;
 mod rhythm;
 mod series;
 mod story;
 
+pub(crate) use crate::progress_bar::Progress;
 pub(crate) use filler::fill;
 pub(crate) use fleet::Fleet;
 pub(crate) use folder::{keep, make_anew};
-pub(crate) use history::Progress;
 pub(crate) use live::live;
 pub(crate) use meanings::meanings;
-pub(crate) use progress_bar::ProgressBar;

@@ -6,6 +6,7 @@ mod commands;
 mod config;
 mod demo;
 mod logging;
+mod progress_bar;
 mod serve;
 mod usage;
 
@@ -42,6 +43,8 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Agent(options) => commands::agent::run(options, settings()?),
         Command::Put(options) => commands::put::run(options),
         Command::Query(options) => commands::query::run(options),
+        Command::Backup(command) => commands::backup::run(command, settings()?),
+        Command::Doctor(options) => commands::doctor::run(options, settings()?),
         Command::Check(options) => commands::check::run(options, settings()),
         Command::Token(command) => commands::token::run(command),
         Command::Version(options) => commands::version::run(options),

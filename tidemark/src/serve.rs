@@ -2,6 +2,7 @@
 
 mod agent_options;
 mod api_options;
+mod backups;
 mod data_folder;
 mod exposure;
 mod figures;
@@ -33,6 +34,7 @@ pub(crate) use self::{
     data_folder::DataFolder,
     problems::{problems, refuse},
     signals::EndSignals,
+    store::{FILE as STORE_FILE, open_cluster},
 };
 use self::{
     api_options::{api_options, read_limits},
@@ -43,6 +45,7 @@ use self::{
 use crate::{
     config::{Role, Settings},
     demo, logging,
+    progress_bar::{Counted, ProgressBar},
 };
 
 /// How long the broker may take to finish what is on its way.
@@ -225,6 +228,7 @@ impl Opened {
             rules: self.alerting.rules.clone(),
             incidents: self.alerting.book.clone(),
             notifications: self.alerting.notifications.clone(),
+            backups: Some(Arc::new(backups::OfStore::new(Arc::clone(&self.engine), Arc::clone(&self.clock)))),
             figures: figures.to_vec(),
             read_limits: read_limits(&self.settings.limits),
             query_time: self.settings.limits.query_time.0,
@@ -260,7 +264,7 @@ fn take_folder(settings: &Settings, demo: bool) -> anyhow::Result<Option<DataFol
 /// Writes the week of a made-up fleet.
 async fn fill_demo(opened: &Opened, signals: &mut EndSignals) -> anyhow::Result<demo::Fleet> {
     let mut fleet = demo::Fleet::new(1, opened.clock.now_ms());
-    let mut bar = demo::ProgressBar::on_stderr(Arc::clone(&opened.clock));
+    let mut bar = ProgressBar::on_stderr(Arc::clone(&opened.clock), "demo", Counted::Points);
     let sink = opened.jobs.sink_sync();
     let mut show = |progress| bar.show(progress);
     let filled = tokio::select! {

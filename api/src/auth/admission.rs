@@ -18,6 +18,8 @@ const ACCESS_TOKEN: &str = "x-access-token";
 const OPEN_PATHS: [&str; 2] = ["/-/healthy", "/-/ready"];
 /// Paths that take points or say what metrics mean.
 const WRITE_PATHS: [&str; 5] = ["/api/put", "/api/rollup", "/api/histogram", "/api/metadata/put", "/api/index"];
+/// Paths that give everything away, or could.
+const ADMIN_PATHS: [&str; 1] = ["/api/tidemark/v1/backup"];
 /// Paths that only read although they are asked by POST.
 const READ_PATHS: [&str; 10] = [
     "/api/query",
@@ -102,6 +104,9 @@ fn sent_token(headers: &HeaderMap) -> Option<Result<Token, TokenError>> {
 pub(crate) fn needed_role(method: &Method, path: &str) -> Role {
     if WRITE_PATHS.contains(&path) {
         return Role::Write;
+    }
+    if ADMIN_PATHS.contains(&path) {
+        return Role::Admin;
     }
     let asks = method == Method::POST && READ_PATHS.contains(&path);
     let reads = [Method::GET, Method::HEAD, Method::OPTIONS].contains(method) || asks;

@@ -6,9 +6,6 @@ use clap::Args;
 
 use crate::{command, tidy, tools};
 
-/// The binary with the feature `fdb`, in the target folder, for the tests with a cluster.
-const BINARY_WITH_FOUNDATIONDB: &str = "debug/tidemark-fdb";
-
 /// How to run the tests.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -31,12 +28,10 @@ pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<()> {
     command::run(root, &["cargo", "build", "--locked", "--package", "tidemark"])?;
     let binary = target_folder(root)?.join("debug/tidemark");
     let binary = binary.to_string_lossy();
-    let with_foundationdb = target_folder(root)?.join(BINARY_WITH_FOUNDATIONDB);
-    let with_foundationdb = with_foundationdb.to_string_lossy();
     command::run_with(
         root,
         &["cargo", "test", "--locked", "--workspace", "--no-fail-fast"],
-        &[("TEST_BINARY", &binary), ("TEST_BINARY_FDB", &with_foundationdb)],
+        &[("TEST_BINARY", &binary)],
     )?;
     eprintln!("\neverything passed");
     Ok(())
@@ -51,8 +46,7 @@ fn with_foundationdb(root: &Path) -> anyhow::Result<()> {
     command::run(root, &clippy)?;
     command::run(root, &["cargo", "test", "--locked", "--package", "tidemark-kv", "--features", "fdb"])?;
     command::run(root, &["cargo", "build", "--locked", "--package", "tidemark", "--features", "fdb"])?;
-    let binary = target_folder(root)?.join(BINARY_WITH_FOUNDATIONDB);
-    std::fs::copy(target_folder(root)?.join("debug/tidemark"), &binary)?;
+    let binary = target_folder(root)?.join("debug/tidemark");
     command::run(root, &[&binary.to_string_lossy(), "--version"])
 }
 

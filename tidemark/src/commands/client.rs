@@ -2,12 +2,22 @@
 
 use anyhow::{Context, bail};
 use serde_json::Value;
-use tidemark_egress::{Client, ClientOptions, Method, PrivateAddresses, Request, Url};
+use tidemark_egress::{Client, ClientOptions, EgressError, Method, OpenResponse, PrivateAddresses, Request, Url};
 
 use crate::{cli::ServerOptions, config::masked, usage::UsageError};
 
 /// Most bytes of an answer: a wide query over a long range.
 const ANSWER_BYTES_MAX: usize = 1 << 30;
+
+/// Bytes of an answer that says what is wrong.
+const REASON_BYTES_MAX: usize = 64 << 10;
+
+/// Why a server gave no answer that is of use.
+pub(crate) struct NoAnswer {
+    pub(crate) error: anyhow::Error,
+    /// Whether asking again may help.
+    pub(crate) is_transient: bool,
+}
 
 /// A client of one server, for one command.
 pub(crate) struct Server {
@@ -44,11 +54,37 @@ impl Server {
         self.send(request)
     }
 
-    fn send(&self, mut request: Request) -> anyhow::Result<String> {
+    /// `POST path?parameters` without a body, whose answer is read piece by piece.
+    pub(crate) async fn open_post(&self, path: &str, parameters: &[(&str, &str)]) -> Result<OpenResponse, NoAnswer> {
+        let lasting = |error: anyhow::Error| NoAnswer { error, is_transient: false };
+        let mut url = self.base.join(path).map_err(|error| lasting(error.into()))?;
+        url.query_pairs_mut().extend_pairs(parameters);
+        let mut request = Request::new(Method::POST, url);
+        self.authorize(&mut request).map_err(lasting)?;
+        let mut answer = self.client.open(request).await.map_err(|error| NoAnswer {
+            is_transient: !matches!(error, EgressError::Refused(_)),
+            error: anyhow::Error::from(error).context("ask the server"),
+        })?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(answer);
+        }
+        let body = answer.body_start(REASON_BYTES_MAX).await.unwrap_or_default();
+        let text = reason(&String::from_utf8_lossy(&body));
+        let error = anyhow::anyhow!("the server answered {status}: {text}");
+        Err(NoAnswer { error, is_transient: status.is_server_error() })
+    }
+
+    fn authorize(&self, request: &mut Request) -> anyhow::Result<()> {
         if let Some(token) = &self.token {
             let value = format!("Bearer {token}").try_into().context("the token has characters that no token has")?;
             request.headers.insert("authorization", value);
         }
+        Ok(())
+    }
+
+    fn send(&self, mut request: Request) -> anyhow::Result<String> {
+        self.authorize(&mut request)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let response = runtime.block_on(self.client.send(request)).context("ask the server")?;
         let text = String::from_utf8_lossy(&response.body).into_owned();

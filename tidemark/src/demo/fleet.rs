@@ -3,9 +3,10 @@
 use tidemark_model::{PointBatch, PointBatchBuilder, PointError, TimestampMs};
 
 use super::{
+    Progress,
     dice::Dice,
     figures::Figures,
-    history::{History, Moments, Progress},
+    history::{History, Moments},
     host::Host,
     host_plan::HOSTS,
     series::{Series, series_of},

@@ -3,21 +3,13 @@
 use tidemark_model::{PointBatch, PointError, TimestampMs};
 
 use super::{
+    Progress,
     fleet::Fleet,
     rhythm::{DAY_MS, MINUTE_MS},
 };
 
 /// Most points of a batch.
 pub(super) const BATCH_POINTS_MAX: usize = 10_000;
-
-/// Where a history is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Progress {
-    /// Points so far.
-    pub(crate) done: u64,
-    /// Points of the whole history.
-    pub(crate) total: u64,
-}
 
 /// The timestamps of a history, oldest first: one a minute, as nobody looks at last week second by second and every
 /// point takes time to write, and at the agent's interval for as long as the small lines of the host table reach.

@@ -12,7 +12,7 @@ use super::DataFolder;
 use crate::config::{FdbStore, LimitSettings, Settings, StoreUrl};
 
 /// The embedded store in the data folder.
-const FILE: &str = "store.redb";
+pub(crate) const FILE: &str = "store.redb";
 /// Shards of a new store that several processes use.
 const SHARDS_IN_A_CLUSTER: u16 = 8;
 /// Where a store that several processes use keeps its id.
@@ -54,7 +54,7 @@ async fn open_file(folder: Option<&DataFolder>) -> anyhow::Result<Arc<dyn Kv>> {
 }
 
 #[cfg(feature = "fdb")]
-fn open_cluster(store: &FdbStore) -> anyhow::Result<Arc<dyn Kv>> {
+pub(crate) fn open_cluster(store: &FdbStore) -> anyhow::Result<Arc<dyn Kv>> {
     use tidemark_kv::fdb_engine::{FdbKv, FdbNetwork, FdbOptions, KeyPrefix};
 
     let mut options = FdbOptions::default();
@@ -66,7 +66,7 @@ fn open_cluster(store: &FdbStore) -> anyhow::Result<Arc<dyn Kv>> {
 }
 
 #[cfg(not(feature = "fdb"))]
-fn open_cluster(store: &FdbStore) -> anyhow::Result<Arc<dyn Kv>> {
+pub(crate) fn open_cluster(store: &FdbStore) -> anyhow::Result<Arc<dyn Kv>> {
     anyhow::bail!("{store}: this program was built without FoundationDB; build it with `--features fdb`")
 }
 

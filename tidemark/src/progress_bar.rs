@@ -1,4 +1,4 @@
-//! How far the filling is, for the person who waits.
+//! How far long work is, for the person who waits.
 
 use std::{
     io::{IsTerminal, Stderr, Write},
@@ -8,16 +8,35 @@ use std::{
 
 use tidemark_model::Clock;
 
-use super::Progress;
-
 /// Characters between the brackets.
 const WIDTH: u64 = 30;
+
+/// How far something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// What is done.
+    pub(crate) done: u64,
+    /// What there is in all.
+    pub(crate) total: u64,
+}
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Counted {
+    /// Points, in millions.
+    Points,
+    /// Bytes, in megabytes.
+    Bytes,
+}
 
 /// Draws progress: in place on a terminal, in lines elsewhere. Output that nobody takes is no reason to stop.
 pub(crate) struct ProgressBar<W: Write = Stderr> {
     clock: Arc<dyn Clock>,
     out: W,
     place: Place,
+    /// What is done, in a word.
+    work: &'static str,
+    counted: Counted,
     started: Duration,
     drawn: Option<Duration>,
     is_complete: bool,
@@ -41,18 +60,18 @@ impl Place {
 }
 
 impl ProgressBar<Stderr> {
-    /// A bar on standard error; its time starts now.
-    pub(crate) fn on_stderr(clock: Arc<dyn Clock>) -> Self {
+    /// A bar on standard error for `work`, a word; its time starts now.
+    pub(crate) fn on_stderr(clock: Arc<dyn Clock>, work: &'static str, counted: Counted) -> Self {
         let out = std::io::stderr();
         let place = if out.is_terminal() { Place::Terminal } else { Place::Lines };
-        Self::new(clock, out, place)
+        Self::new(clock, out, place, work, counted)
     }
 }
 
 impl<W: Write> ProgressBar<W> {
-    fn new(clock: Arc<dyn Clock>, out: W, place: Place) -> Self {
+    fn new(clock: Arc<dyn Clock>, out: W, place: Place, work: &'static str, counted: Counted) -> Self {
         let started = clock.monotonic();
-        Self { clock, out, place, started, drawn: None, is_complete: false }
+        Self { clock, out, place, work, counted, started, drawn: None, is_complete: false }
     }
 
     /// Draws the progress, unless it did so a moment ago. The end is always drawn, once.
@@ -65,7 +84,7 @@ impl<W: Write> ProgressBar<W> {
         }
         self.drawn = Some(now);
         self.is_complete = completes;
-        let text = describe(progress, now.saturating_sub(self.started));
+        let text = describe(self.work, self.counted, progress, now.saturating_sub(self.started));
         let _written = match (self.place, completes) {
             (Place::Terminal, false) => write!(self.out, "\r\x1b[K{}  {text}", bar(progress)),
             (Place::Terminal, true) => writeln!(self.out, "\r\x1b[K{}  {text}", bar(progress)),
@@ -89,17 +108,18 @@ fn bar(progress: Progress) -> String {
     (0..WIDTH).map(|position| if position < filled { '█' } else { '░' }).collect()
 }
 
-fn describe(progress: Progress, elapsed: Duration) -> String {
+fn describe(work: &str, counted: Counted, progress: Progress, elapsed: Duration) -> String {
     let percent = progress.done.min(progress.total) * 100 / progress.total.max(1);
-    let million = |points: u64| points as f64 / 1e6;
+    let million = |count: u64| count as f64 / 1e6;
     let seconds = elapsed.as_secs_f64();
     let rate = if seconds > 0.0 { progress.done as f64 / seconds } else { 0.0 };
-    let mut text = format!(
-        "demo: {percent} %, {:.1} of {:.1} million points, {:.0} thousand a second",
-        million(progress.done),
-        million(progress.total),
-        rate / 1e3
-    );
+    let (done, total) = (million(progress.done), million(progress.total));
+    let mut text = match counted {
+        Counted::Points => {
+            format!("{work}: {percent} %, {done:.1} of {total:.1} million points, {:.0} thousand a second", rate / 1e3)
+        }
+        Counted::Bytes => format!("{work}: {percent} %, {done:.1} of {total:.1} MB, {:.1} MB a second", rate / 1e6),
+    };
     if progress.done >= progress.total {
         text.push_str(&format!(", took {seconds:.1} s"));
     } else if rate > 0.0 {
@@ -120,7 +140,7 @@ mod tests {
     fn show(place: Place) -> String {
         let clock = Arc::new(ManualClock::new(0));
         let mut out = Vec::new();
-        let mut bar = ProgressBar::new(clock.clone(), &mut out, place);
+        let mut bar = ProgressBar::new(clock.clone(), &mut out, place, "demo", Counted::Points);
         for step in 0..=40 {
             bar.show(Progress { done: step * 100_000, total: TOTAL });
             clock.advance(Duration::from_millis(100));
@@ -150,7 +170,8 @@ mod tests {
     #[test]
     fn a_bar_that_is_given_up_leaves_the_line() {
         let mut out = Vec::new();
-        let mut bar = ProgressBar::new(Arc::new(ManualClock::new(0)), &mut out, Place::Terminal);
+        let mut bar =
+            ProgressBar::new(Arc::new(ManualClock::new(0)), &mut out, Place::Terminal, "demo", Counted::Points);
         bar.show(Progress { done: 1, total: TOTAL });
         drop(bar);
         assert!(out.ends_with(b"\n"));
@@ -159,7 +180,14 @@ mod tests {
     #[test]
     fn nothing_to_do_is_complete() {
         assert_eq!(bar(Progress { done: 0, total: 0 }), "░".repeat(30));
-        let text = describe(Progress { done: 0, total: 0 }, Duration::ZERO);
+        let text = describe("demo", Counted::Points, Progress { done: 0, total: 0 }, Duration::ZERO);
         assert_eq!(text, "demo: 0 %, 0.0 of 0.0 million points, 0 thousand a second, took 0.0 s");
+    }
+
+    #[test]
+    fn bytes_are_told_in_megabytes() {
+        let progress = Progress { done: 5_000_000, total: 20_000_000 };
+        let text = describe("backup", Counted::Bytes, progress, Duration::from_secs(2));
+        assert_eq!(text, "backup: 25 %, 5.0 of 20.0 MB, 2.5 MB a second, 6 s left");
     }
 }

@@ -1,0 +1,61 @@
+//! Opening a store that no server has open.
+
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use tidemark_kv::{Kv, RedbKv, RedbOptions};
+
+use crate::{
+    config::{Settings, StoreUrl},
+    serve::{DataFolder, STORE_FILE, open_cluster},
+};
+
+/// Whether there has to be a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// There is one.
+    Existing,
+    /// It is made when there is none.
+    ExistingOrNew,
+}
+
+/// An engine that this process has open.
+pub(crate) struct OfflineStore {
+    /// The engine.
+    pub(crate) kv: Arc<dyn Kv>,
+    /// The same, when it is a file.
+    pub(crate) file: Option<Arc<RedbKv>>,
+    /// Where it is, for people.
+    pub(crate) shown: String,
+    _folder: Option<DataFolder>,
+}
+
+/// Opens the engine that the settings name.
+///
+/// # Errors
+/// When a server has it open, or there is none and has to be one.
+pub(crate) async fn open(settings: &Settings, wanted: Wanted, options: RedbOptions) -> anyhow::Result<OfflineStore> {
+    let shown = match &settings.store {
+        StoreUrl::Embedded => settings.data.join(STORE_FILE).display().to_string(),
+        StoreUrl::Fdb(store) => store.to_string(),
+    };
+    let context = || format!("open the store {shown}");
+    if let StoreUrl::Fdb(store) = &settings.store {
+        let kv = open_cluster(store).with_context(context)?;
+        return Ok(OfflineStore { kv, file: None, shown, _folder: None });
+    }
+    if wanted == Wanted::Existing && !settings.data.join(STORE_FILE).is_file() {
+        bail!("there is no store {shown}; name its folder with --data");
+    }
+    let folder = DataFolder::take(&settings.data)?;
+    let path = folder.file(STORE_FILE);
+    let opened = tokio::task::spawn_blocking(move || RedbKv::open(&path, options)).await?;
+    let file = Arc::new(opened.with_context(context)?);
+    Ok(OfflineStore { kv: Arc::clone(&file) as _, file: Some(file), shown, _folder: Some(folder) })
+}
+
+/// Threads for one command.
+pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(2).enable_all().build().context("start the threads")
+}
