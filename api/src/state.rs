@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use tidemark_model::{Clock, MetadataStore, PointSink, SeriesCatalog, SeriesReader};
+use tidemark_model::{AnnotationStore, Clock, MetadataStore, PointSink, SeriesCatalog, SeriesReader};
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -29,6 +29,8 @@ pub struct ApiSeams {
     pub catalog: Arc<dyn SeriesCatalog>,
     /// What metrics mean.
     pub metadata: Arc<dyn MetadataStore>,
+    /// Notes about moments.
+    pub annotations: Arc<dyn AnnotationStore>,
 }
 
 /// What every handler sees. Handlers get it as `actix_web::web::Data<AppState>`.

@@ -215,6 +215,7 @@ impl Opened {
             reader: Arc::new(self.store.clone()),
             catalog: Arc::new(self.store.clone()),
             metadata: Arc::new(self.store.clone()),
+            annotations: Arc::new(self.store.clone()),
         }
     }
 

@@ -1,11 +1,13 @@
 //! OpenTSDB's HTTP API, and the two routes of Bosun's that collectors call.
 
 mod aggregators;
+mod annotation;
 mod configuration;
 mod drop_caches;
 mod last;
 mod lookup;
 mod metadata;
+mod query_annotations;
 mod query_answer;
 mod query_handler;
 mod query_request;

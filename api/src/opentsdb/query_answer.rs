@@ -1,10 +1,12 @@
 //! Writes the answer of `/api/query` by hand: no tree is built, and no number is formatted twice.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 use tidemark_model::{TimestampMs, ValueColumn};
 use tidemark_query::{EvaluationStatistics, Fill, Filter, GroupResult, Source, SubQuery};
 
-use super::query_request::AnswerShape;
+use super::{query_annotations::QueryAnnotations, query_request::AnswerShape};
 
 /// Takes the answer away piece by piece.
 pub(crate) trait AnswerSink {
@@ -28,12 +30,13 @@ pub(crate) struct AnswerWriter {
     out: Vec<u8>,
     shape: AnswerShape,
     ms_resolution: bool,
+    annotations: Arc<QueryAnnotations>,
     elements: usize,
 }
 
 impl AnswerWriter {
-    pub(crate) fn new(shape: AnswerShape, ms_resolution: bool) -> Self {
-        Self { out: vec![b'['], shape, ms_resolution, elements: 0 }
+    pub(crate) fn new(shape: AnswerShape, ms_resolution: bool, annotations: Arc<QueryAnnotations>) -> Self {
+        Self { out: vec![b'['], shape, ms_resolution, annotations, elements: 0 }
     }
 
     /// Writes one group. `query` is the sub-query as [`describe`] has it.
@@ -66,6 +69,7 @@ impl AnswerWriter {
             }
             self.out.push(b']');
         }
+        self.annotations.write(group, &mut self.out);
         self.text(if self.shape.arrays { r#","dps":["# } else { r#","dps":{"# });
         self.points(group, sink)?;
         self.out.push(if self.shape.arrays { b']' } else { b'}' });
@@ -276,7 +280,7 @@ mod tests {
 
     fn written(shape: AnswerShape, ms_resolution: bool, group: &GroupResult) -> String {
         let mut sink = Collected::default();
-        let mut writer = AnswerWriter::new(shape, ms_resolution);
+        let mut writer = AnswerWriter::new(shape, ms_resolution, Arc::default());
         writer.group(group, r#"{"index":0}"#, &mut sink).unwrap();
         sink.0.extend(writer.finish());
         String::from_utf8(sink.0).unwrap()
@@ -307,7 +311,14 @@ mod tests {
             written(AnswerShape::default(), true, &group),
             r#"[{"metric":"sys.cpu","tags":{"dc":"lga"},"aggregateTags":["host"],"dps":{"1356998400000":7}}]"#
         );
-        let all = AnswerShape { arrays: true, tsuids: true, query: true, statistics: true, summary: true };
+        let all = AnswerShape {
+            arrays: true,
+            tsuids: true,
+            query: true,
+            statistics: true,
+            summary: true,
+            ..AnswerShape::default()
+        };
         assert_eq!(
             written(all, false, &group),
             r#"[{"metric":"sys.cpu","tags":{"dc":"lga"},"aggregateTags":["host"],"query":{"index":0},"tsuids":["000001000001000001"],"dps":[[1356998400,7]],"stats":{"aggregatedSeries":1,"emittedDPs":1}}]"#

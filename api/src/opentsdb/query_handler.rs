@@ -15,11 +15,12 @@ use actix_web::{
 };
 use bytes::Bytes;
 use futures_util::stream;
-use tidemark_model::{ReadLimits, SeriesSet};
+use tidemark_model::{ReadLimits, SeriesSet, TimeRange};
 use tidemark_query::{EvaluationControl, EvaluationStatistics, Query, QueryError, SubQueryPlan};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::{
+    query_annotations::QueryAnnotations,
     query_answer::{AnswerSink, AnswerWriter, Gone, describe},
     query_request::{AnswerShape, Moment, QueryBody, QueryRequest, from_query_string},
     wire,
@@ -81,9 +82,13 @@ async fn answer(state: Arc<AppState>, asked: QueryRequest) -> Result<HttpRespons
     };
     let opened = tokio::time::timeout(limits.query_time, open(&state, &asked.query));
     let parts = opened.await.map_err(|_| too_slow(limits.query_time))??;
+    let range = TimeRange::inclusive(asked.query.start, asked.query.end);
+    let series = parts.iter().flat_map(|part| part.series.series());
+    let annotated = tokio::time::timeout(limits.query_time, QueryAnnotations::read(&state, asked.shape, range, series));
+    let annotations = Arc::new(annotated.await.map_err(|_| too_slow(limits.query_time))??);
     let (sender, receiver) = mpsc::channel(PIECES_WAITING);
-    let evaluation =
-        Evaluation { parts, shape: asked.shape, ms_resolution: asked.query.ms_resolution, began, sender, _turn: turn };
+    let ms_resolution = asked.query.ms_resolution;
+    let evaluation = Evaluation { parts, annotations, shape: asked.shape, ms_resolution, began, sender, _turn: turn };
     let of_thread = Arc::clone(&state);
     state.tasks.spawn_blocking(move || evaluation.run(&of_thread));
     respond(receiver).await
@@ -129,6 +134,7 @@ type PieceSender = mpsc::Sender<Result<Piece, ApiError>>;
 /// What the blocking thread does.
 struct Evaluation {
     parts: Vec<Part>,
+    annotations: Arc<QueryAnnotations>,
     shape: AnswerShape,
     ms_resolution: bool,
     began: Duration,
@@ -160,7 +166,7 @@ impl Evaluation {
         let cancelled = || self.sender.is_closed() || is_late() || state.abandon.is_cancelled();
         let control = EvaluationControl { limits: limits.query_evaluation, cancelled: &cancelled };
         let mut sink = ChannelSink(&self.sender);
-        let mut writer = AnswerWriter::new(self.shape, self.ms_resolution);
+        let mut writer = AnswerWriter::new(self.shape, self.ms_resolution, Arc::clone(&self.annotations));
         let mut total = EvaluationStatistics::default();
         for part in &self.parts {
             let mut gone = false;

@@ -33,6 +33,10 @@ pub(crate) struct AnswerShape {
     pub(crate) statistics: bool,
     /// One more element with the figures of the whole.
     pub(crate) summary: bool,
+    /// No annotations of the series.
+    pub(crate) no_annotations: bool,
+    /// The annotations about everything, in each element.
+    pub(crate) global_annotations: bool,
 }
 
 /// What the time zone of a query is unless it names one, and what time it is.
@@ -62,6 +66,10 @@ pub(crate) struct QueryBody {
     show_summary: Flag,
     #[serde(default)]
     use_calendar: Flag,
+    #[serde(default)]
+    no_annotations: Flag,
+    #[serde(default)]
+    global_annotations: Flag,
     #[serde(default)]
     delete: Flag,
 }
@@ -139,6 +147,8 @@ impl QueryBody {
             query: self.show_query.0 || flags.has("show_query"),
             statistics: self.show_stats.0 || flags.has("show_stats"),
             summary: self.show_summary.0 || flags.has("show_summary"),
+            no_annotations: self.no_annotations.0 || flags.has("no_annotations"),
+            global_annotations: self.global_annotations.0 || flags.has("global_annotations"),
         };
         Ok(QueryRequest { query, shape, delete: self.delete.0 })
     }
@@ -176,6 +186,8 @@ pub(crate) fn from_query_string(
         query: flags.has("show_query"),
         statistics: flags.has("show_stats"),
         summary: flags.has("show_summary"),
+        no_annotations: flags.has("no_annotations"),
+        global_annotations: flags.has("global_annotations"),
     };
     Ok(QueryRequest { query, shape, delete: false })
 }

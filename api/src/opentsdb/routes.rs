@@ -7,7 +7,8 @@ use actix_web::{
 };
 
 use super::{
-    aggregators, configuration, drop_caches, last, lookup, metadata, query_handler, statistics, suggest, version,
+    aggregators, annotation, configuration, drop_caches, last, lookup, metadata, query_handler, statistics, suggest,
+    version,
 };
 use crate::{error::ApiError, put};
 
@@ -46,6 +47,26 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
         .service(endpoint("/api/stats").route(web::get().to(statistics::api)).route(web::post().to(statistics::api)))
         .service(
             endpoint("/api/dropcaches").route(web::get().to(drop_caches::api)).route(web::post().to(drop_caches::api)),
+        )
+        .service(
+            endpoint("/api/annotation")
+                .route(web::get().to(annotation::get))
+                .route(web::post().to(annotation::post))
+                .route(web::put().to(annotation::put))
+                .route(web::delete().to(annotation::delete)),
+        )
+        .service(
+            endpoint("/api/annotation/bulk")
+                .route(web::post().to(annotation::bulk_post))
+                .route(web::put().to(annotation::bulk_put))
+                .route(web::delete().to(annotation::bulk_delete)),
+        )
+        .service(
+            endpoint("/api/annotations")
+                .route(web::get().to(annotation::everything))
+                .route(web::post().to(annotation::bulk_post))
+                .route(web::put().to(annotation::bulk_put))
+                .route(web::delete().to(annotation::bulk_delete)),
         )
         .service(endpoint("/api/metadata/put").route(web::post().to(metadata::put)))
         .service(endpoint("/api/metadata/get").route(web::get().to(metadata::get)))

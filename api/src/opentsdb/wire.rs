@@ -61,6 +61,20 @@ pub(crate) async fn read_json<T: DeserializeOwned>(
     parse_json(text)
 }
 
+/// As [`read_json`], but `None` when there is no body.
+///
+/// # Errors
+/// 400 when the body is no JSON or has a field of the wrong type; otherwise as for every body.
+pub(crate) async fn read_optional_json<T: DeserializeOwned>(
+    request: &HttpRequest,
+    payload: Payload,
+    state: &AppState,
+) -> Result<Option<T>, ApiError> {
+    let body = read_body_up_to(request, payload, state, REQUEST_BYTES_MAX).await?;
+    let text = body.text()?;
+    if text.trim().is_empty() { Ok(None) } else { parse_json(text).map(Some) }
+}
+
 /// Reads a body that may be as long as one with points.
 ///
 /// # Errors

@@ -6,10 +6,10 @@ use std::{
 };
 
 use tidemark_model::{
-    BoxFuture, CatalogError, DocumentError, LastPoint, MetadataStore, MetricMetadata, NameKind, Point, PointBatch,
-    PointColumns, PointSink, ReadError, ReadRequest, ReadStatistics, SeriesCatalog, SeriesId, SeriesInfo, SeriesKey,
-    SeriesPage, SeriesReader, SeriesSelector, SeriesSet, TagMatch, TimestampMs, Tsuid, Value, WriteOutcome,
-    WriteReceipt,
+    Annotation, AnnotationChange, AnnotationStore, AnnotationWrite, AnnotationsOf, BoxFuture, CatalogError,
+    DocumentError, LastPoint, MetadataStore, MetricMetadata, NameKind, Point, PointBatch, PointColumns, PointSink,
+    ReadError, ReadRequest, ReadStatistics, SeriesCatalog, SeriesId, SeriesInfo, SeriesKey, SeriesPage, SeriesReader,
+    SeriesSelector, SeriesSet, TagMatch, TimeRange, TimestampMs, Tsuid, Value, WriteOutcome, WriteReceipt,
 };
 use tokio::sync::Semaphore;
 
@@ -25,6 +25,7 @@ struct State {
     series: BTreeMap<SeriesKey, BTreeMap<TimestampMs, Value>>,
     names: BTreeMap<(u8, String), u32>,
     metadata: BTreeMap<String, MetricMetadata>,
+    annotations: BTreeMap<(Option<Tsuid>, TimestampMs), Annotation>,
     outcomes: VecDeque<WriteOutcome>,
     batches: usize,
 }
@@ -212,6 +213,67 @@ impl MetadataStore for MemoryStore {
         let found = self.state.lock().unwrap().metadata.get(metric).cloned();
         Box::pin(async { Ok(found) })
     }
+}
+
+impl AnnotationStore for MemoryStore {
+    fn put_annotations(
+        &self,
+        changes: Vec<AnnotationChange>,
+        write: AnnotationWrite,
+    ) -> BoxFuture<'_, Result<Vec<Annotation>, DocumentError>> {
+        let mut state = self.state.lock().unwrap();
+        let mut put = |change: AnnotationChange| {
+            let key = (change.tsuid.clone(), change.start_ms());
+            let annotation = change.apply_to(state.annotations.remove(&key), write);
+            state.annotations.insert(key, annotation.clone());
+            annotation
+        };
+        let written = changes.into_iter().map(&mut put).collect();
+        Box::pin(async { Ok(written) })
+    }
+
+    fn annotation<'a>(
+        &'a self,
+        tsuid: Option<&'a Tsuid>,
+        start_ms: TimestampMs,
+    ) -> BoxFuture<'a, Result<Option<Annotation>, DocumentError>> {
+        let found = self.state.lock().unwrap().annotations.get(&(tsuid.cloned(), start_ms)).cloned();
+        Box::pin(async { Ok(found) })
+    }
+
+    fn annotations<'a>(
+        &'a self,
+        of: AnnotationsOf<'a>,
+        range: TimeRange,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<Annotation>, DocumentError>> {
+        let state = self.state.lock().unwrap();
+        let found = state.annotations.iter().filter(|(key, _)| is_of(of, range, key)).take(limit);
+        let found = found.map(|(_, annotation)| annotation.clone()).collect();
+        Box::pin(async { Ok(found) })
+    }
+
+    fn delete_annotations<'a>(
+        &'a self,
+        of: AnnotationsOf<'a>,
+        range: TimeRange,
+    ) -> BoxFuture<'a, Result<usize, DocumentError>> {
+        let mut state = self.state.lock().unwrap();
+        let before = state.annotations.len();
+        state.annotations.retain(|key, _| !is_of(of, range, key));
+        let deleted = before - state.annotations.len();
+        Box::pin(async move { Ok(deleted) })
+    }
+}
+
+fn is_of(of: AnnotationsOf<'_>, range: TimeRange, (tsuid, start): &(Option<Tsuid>, TimestampMs)) -> bool {
+    range.contains(*start)
+        && match (of, tsuid) {
+            (AnnotationsOf::Everything, tsuid) => tsuid.is_none(),
+            (AnnotationsOf::Series(wanted), Some(tsuid)) => wanted.contains(tsuid),
+            (AnnotationsOf::Metrics(wanted), Some(tsuid)) => wanted.contains(&tsuid.metric()),
+            (_, None) => false,
+        }
 }
 
 impl SeriesReader for MemoryStore {

@@ -34,6 +34,7 @@ impl Started {
             reader: store.clone(),
             catalog: store.clone(),
             metadata: store.clone(),
+            annotations: store.clone(),
         };
         let state = AppState::new(seams, options, CancellationToken::new());
         let (send, receive) = std::sync::mpsc::sync_channel(1);

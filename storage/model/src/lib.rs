@@ -5,6 +5,7 @@
 //! [`SeriesReader`] as [`PointColumns`]. This crate does no I/O, knows no runtime and no other crate of ours:
 //! a trait that must be asynchronous returns a [`BoxFuture`].
 
+mod annotation;
 mod batch;
 mod batch_builder;
 mod catalog;
@@ -22,6 +23,9 @@ mod value;
 
 use std::{future::Future, pin::Pin};
 
+pub use annotation::{
+    Annotation, AnnotationChange, AnnotationStore, AnnotationWrite, AnnotationsOf, annotation_time_ms,
+};
 pub use batch::{BatchError, PointBatch, PointRef};
 pub use batch_builder::{PointBatchBuilder, PointError};
 pub use catalog::{CatalogError, LastPoint, SeriesCatalog, SeriesPage};

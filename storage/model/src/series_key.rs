@@ -133,6 +133,25 @@ impl Tsuid {
         Self(ids.flat_map(|id| id.to_be_bytes().into_iter().skip(1)).collect())
     }
 
+    /// The id as bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The id with these bytes; `None` when no id has so many.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let tags = bytes.len().checked_sub(Self::NAME_ID_BYTES)?;
+        tags.is_multiple_of(2 * Self::NAME_ID_BYTES).then(|| Self(bytes.to_vec()))
+    }
+
+    /// The id of the metric.
+    #[must_use]
+    pub fn metric(&self) -> u32 {
+        self.name_ids().next().unwrap_or(0)
+    }
+
     /// The ids in order: metric, then key and value of each tag.
     pub fn name_ids(&self) -> impl Iterator<Item = u32> + '_ {
         self.0.chunks(Self::NAME_ID_BYTES).map(|bytes| bytes.iter().fold(0, |id, &byte| id << 8 | u32::from(byte)))
@@ -192,6 +211,9 @@ mod tests {
         assert_eq!(tsuid.to_string(), "0000010000020000030ABCDE000007");
         assert_eq!(tsuid.to_string().parse(), Ok(tsuid.clone()));
         assert_eq!(tsuid.name_ids().collect::<Vec<_>>(), [1, 2, 3, 0x0A_BCDE, 7]);
+        assert_eq!(Tsuid::from_bytes(tsuid.as_bytes()), Some(tsuid.clone()));
+        assert_eq!(Tsuid::from_bytes(&[0, 0, 1, 0]), None);
+        assert_eq!(tsuid.metric(), 1);
         assert!("0000".parse::<Tsuid>().is_err());
         assert!("00000G".parse::<Tsuid>().is_err());
         assert!("000001000002".parse::<Tsuid>().is_err());

@@ -6,7 +6,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use tidemark_kv::KeyRange;
-use tidemark_model::NameKind;
+use tidemark_model::{NameKind, TimestampMs, Tsuid};
 
 use crate::{Bucket, ByteReader, Generation, Tier};
 
@@ -26,6 +26,9 @@ const NAME: u8 = b'U';
 const SERIES: u8 = b'N';
 const METADATA: u8 = b'A';
 const DOCUMENT: u8 = b'T';
+const ANNOTATION: u8 = b'O';
+/// In the place of a metric, for annotations about everything: metrics are numbered from 1.
+pub(crate) const EVERYTHING: u32 = 0;
 const INDEX_LOG: u8 = b'I';
 const CHANGE_LOG: u8 = b'K';
 const CHANGE_LOG_MARK: u8 = b'k';
@@ -224,6 +227,31 @@ pub(crate) fn metadata(metric: &str) -> Bytes {
     key.put_u8(METADATA);
     key.put_slice(metric.as_bytes());
     key.freeze()
+}
+
+/// Where the annotation of a series, or about everything, is that begins at `start_ms`.
+pub(crate) fn annotation(tsuid: Option<&Tsuid>, start_ms: TimestampMs) -> Bytes {
+    let mut key = BytesMut::from(annotations_from(tsuid.map_or(EVERYTHING, Tsuid::metric), start_ms));
+    key.put_slice(tsuid.and_then(|tsuid| tsuid.as_bytes().get(Tsuid::NAME_ID_BYTES..)).unwrap_or_default());
+    key.freeze()
+}
+
+/// Before the annotations of a metric that begin at `start_ms` or later.
+pub(crate) fn annotations_from(metric: u32, start_ms: TimestampMs) -> Bytes {
+    let mut key = BytesMut::with_capacity(12);
+    key.put_u8(ANNOTATION);
+    key.put_uint(u64::from(metric), Tsuid::NAME_ID_BYTES);
+    key.put_i64(start_ms.max(0));
+    key.freeze()
+}
+
+/// The series in a key of an annotation, `None` inside for one about everything.
+pub(crate) fn annotated(key: &[u8]) -> Option<Option<Tsuid>> {
+    let mut reader = ByteReader::new(key.strip_prefix(&[ANNOTATION])?);
+    let metric = reader.bytes(Tsuid::NAME_ID_BYTES)?;
+    reader.bytes(8)?;
+    let is_about_everything = metric.iter().all(|byte| *byte == 0) && reader.is_empty();
+    if is_about_everything { Some(None) } else { Tsuid::from_bytes(&[metric, reader.rest()].concat()).map(Some) }
 }
 
 /// Before the id of a document: the collection with its length, so that no collection is a prefix of another.

@@ -11,6 +11,7 @@ pub mod backup;
 pub mod codec;
 pub mod inspect;
 
+mod annotations;
 mod bucket;
 mod bytes_io;
 mod catalog;

@@ -7,7 +7,10 @@ use std::{sync::Arc, time::Duration};
 
 use support::{START, Tags, batch, open_with, read_metric, write};
 use tidemark_kv::MemoryKv;
-use tidemark_model::{ManualClock, PointSink, RefusalReason, TimeRange, Value, WriteOutcome};
+use tidemark_model::{
+    Annotation, AnnotationChange, AnnotationStore, AnnotationWrite, AnnotationsOf, DocumentError, ManualClock,
+    PointSink, RefusalReason, TimeRange, Tsuid, Value, WriteOutcome,
+};
 use tidemark_tsdb::{Store, StoreOptions};
 
 const WEB1: Tags<'_> = &[("host", "web1")];
@@ -52,5 +55,68 @@ async fn points_far_in_the_future_are_refused_one_by_one() {
     let found = read_metric(&store, "cpu", TimeRange::ALL).await;
     let expect = [("cpu{host=web1}", late), ("cpu{host=web2}", START)];
     assert_eq!(found.iter().map(|(key, points)| (key.as_str(), points[0].0)).collect::<Vec<_>>(), expect);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn annotations_are_merged_replaced_found_in_windows_and_deleted() {
+    let kv = Arc::new(MemoryKv::new());
+    let store = open_with(Arc::clone(&kv) as _, StoreOptions::default()).await.unwrap();
+    let (web1, web2): (Tsuid, Tsuid) = ("000001000001000001".parse().unwrap(), "000001000001000002".parse().unwrap());
+    let change = |tsuid: Option<&Tsuid>, start_time: i64, text: &str| AnnotationChange {
+        tsuid: tsuid.cloned(),
+        start_time,
+        description: Some(text.to_owned()),
+        ..AnnotationChange::default()
+    };
+    // Twice the same moment, once in seconds and once in milliseconds.
+    let changes = vec![
+        change(Some(&web1), 1_789_948_800, "first"),
+        change(Some(&web2), 1_789_948_800, "other"),
+        AnnotationChange { notes: Some("notes".to_owned()), ..change(Some(&web1), START, "second") },
+        change(None, 1_789_948_801, "everything"),
+    ];
+    let written = store.put_annotations(changes.clone(), AnnotationWrite::Merge).await.unwrap();
+    assert_eq!(
+        written.iter().map(|note| note.description.as_str()).collect::<Vec<_>>(),
+        ["first", "other", "second", "everything"]
+    );
+    assert_eq!(store.put_annotations(changes[3..].to_vec(), AnnotationWrite::Merge).await.unwrap(), written[3..]);
+    store.close().await;
+    drop(store);
+
+    let store = open_with(kv, StoreOptions::default()).await.unwrap();
+    let expect = Annotation {
+        tsuid: Some(web1.clone()),
+        start_time: START,
+        description: "second".to_owned(),
+        notes: "notes".to_owned(),
+        ..Annotation::default()
+    };
+    assert_eq!(store.annotation(Some(&web1), START).await.unwrap(), Some(expect.clone()));
+    assert_eq!(store.annotation(None, START).await.unwrap(), None);
+    let found = async |of, start, end, limit| store.annotations(of, TimeRange::new(start, end), limit).await.unwrap();
+    assert_eq!(found(AnnotationsOf::Series(std::slice::from_ref(&web1)), START, START + 1, 9).await, [expect]);
+    assert_eq!(found(AnnotationsOf::Metrics(&[1]), 0, i64::MAX, 9).await.len(), 2);
+    assert_eq!(found(AnnotationsOf::Metrics(&[1]), 0, i64::MAX, 1).await.len(), 1);
+    assert_eq!(found(AnnotationsOf::Metrics(&[1]), START + 1, i64::MAX, 9).await, []);
+    assert_eq!(found(AnnotationsOf::Everything, i64::MIN, i64::MAX, 9).await, written[3..]);
+    assert_eq!(found(AnnotationsOf::Everything, i64::MIN, START + 1000, 9).await, []);
+
+    let bare = vec![AnnotationChange { tsuid: Some(web1.clone()), start_time: START, ..AnnotationChange::default() }];
+    let replaced = store.put_annotations(bare, AnnotationWrite::Replace).await.unwrap();
+    assert_eq!((replaced[0].description.as_str(), replaced[0].notes.as_str()), ("", ""));
+    let huge = vec![change(None, 1, &"x".repeat(50_001))];
+    let refused = store.put_annotations(huge, AnnotationWrite::Merge).await;
+    assert!(matches!(refused, Err(DocumentError::TooLarge { limit: 50_000, .. })));
+
+    let many = (1..=450).map(|start| change(None, start, &"x".repeat(5_000))).collect();
+    assert_eq!(store.put_annotations(many, AnnotationWrite::Merge).await.unwrap().len(), 450);
+    assert_eq!(store.delete_annotations(AnnotationsOf::Everything, TimeRange::ALL).await, Ok(451));
+    assert_eq!(
+        store.delete_annotations(AnnotationsOf::Series(std::slice::from_ref(&web1)), TimeRange::ALL).await,
+        Ok(1)
+    );
+    assert_eq!(found(AnnotationsOf::Metrics(&[0, 1]), 0, i64::MAX, 9).await[0].tsuid, Some(web2));
     store.close().await;
 }
