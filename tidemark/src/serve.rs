@@ -168,7 +168,7 @@ impl Opened {
             jobs.work(settings, host, clock, handlers::of(store, jobs, alerting, clock, work)?, work)?;
         }
         if let Some(scheduler) = scheduler {
-            let schedules = scheduling::wanted(settings, &alerting.rules)?;
+            let schedules = scheduling::wanted(settings, &alerting.rules, store.shards())?;
             let (broker, ending) = (Arc::clone(&jobs.broker), ending.clone());
             parts.spawn(async move {
                 if scheduling::ensure(broker.as_ref(), &schedules, &ending).await {

@@ -40,7 +40,7 @@ use crate::{
 };
 
 /// How long another process may take for one seal before it counts as dead.
-const TAKE_OVER_AFTER: Duration = Duration::from_secs(120);
+pub(crate) const TAKE_OVER_AFTER: Duration = Duration::from_secs(120);
 
 /// Why a seal is done; it decides nothing and is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,12 +91,12 @@ pub(crate) struct Sealer {
 }
 
 impl Sealer {
-    /// Seals the open epoch of every shard that has points, finishing a seal under way first. [`Sealer::merge`] has to
+    /// Seals the open epoch of every shard that has points, or of one, finishing a seal under way first. [`Sealer::merge`] has to
     /// follow.
-    pub(crate) async fn seal(&self, reason: SealReason) -> Result<SealReport, StoreError> {
+    pub(crate) async fn seal(&self, only: Option<u16>, reason: SealReason) -> Result<SealReport, StoreError> {
         let _turn = self.turn.lock().await;
         let (mut report, mut under_way) = (SealReport::default(), None);
-        for shard in self.shards.iter() {
+        for shard in self.shards.iter().filter(|shard| only.is_none_or(|only| only == shard.number)) {
             match self.seal_whole_shard(shard, reason, &mut report).await {
                 // The others can be sealed all the same.
                 Err(error @ StoreError::SealUnderWay { .. }) => under_way = Some(error),

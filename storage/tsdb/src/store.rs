@@ -22,7 +22,7 @@ use crate::{
     follower::{Follower, Position},
     index_rows, keys,
     replay::replay,
-    sealer::{SealReason, SealReport, Sealer},
+    sealer::{SealReason, SealReport, Sealer, TAKE_OVER_AFTER},
     shard::{SealedLast, ShardMessage, ShardState},
     store_version,
     writer::WriteLimits,
@@ -69,6 +69,15 @@ impl Inner {
 }
 
 impl Store {
+    /// How long another process may take for one seal before it counts as dead and its seal is taken over.
+    pub const TAKE_OVER_AFTER: Duration = TAKE_OVER_AFTER;
+
+    /// Number of shards.
+    #[must_use]
+    pub fn shards(&self) -> u16 {
+        u16::try_from(self.inner.shards.len()).unwrap_or(u16::MAX)
+    }
+
     /// Opens the store in `kv`, or makes a new one: reads the index and the directories of the blocks and replays the log
     /// of the epochs that are not sealed. Must be called in a Tokio runtime.
     ///
@@ -161,10 +170,22 @@ impl Store {
     /// # Cancel safety
     /// Dropping the future does not end the seal.
     pub async fn seal(&self, reason: SealReason) -> Result<SealReport, StoreError> {
+        self.seal_some(None, reason).await
+    }
+
+    /// As [`Store::seal`] for one shard; a number that there is no shard of does nothing.
+    ///
+    /// # Errors
+    /// As [`Store::seal`].
+    pub async fn seal_shard(&self, shard: u16, reason: SealReason) -> Result<SealReport, StoreError> {
+        self.seal_some(Some(shard), reason).await
+    }
+
+    async fn seal_some(&self, only: Option<u16>, reason: SealReason) -> Result<SealReport, StoreError> {
         let sealer = Arc::clone(&self.inner.sealer);
         // A task, because what is in memory has to follow what was committed.
         let sealing = self.inner.tracker.spawn(async move {
-            let report = sealer.seal(reason).await?;
+            let report = sealer.seal(only, reason).await?;
             sealer.merge().await;
             Ok(report)
         });
@@ -285,7 +306,7 @@ async fn seal_when_wanted(
         let sealed = tokio::select! {
             biased;
             () = dropped.cancelled() => return,
-            sealed = sealer.seal(reason) => sealed,
+            sealed = sealer.seal(None, reason) => sealed,
         };
         reason = SealReason::HeadFull;
         if sealed.is_ok() {

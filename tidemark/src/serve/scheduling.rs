@@ -13,6 +13,9 @@ use crate::config::{CollectTarget, Settings};
 
 /// Five minutes past every even hour: points of a bucket of two hours have come in by then.
 const SEAL_LINE: &str = "5 */2 * * *";
+/// The same as a minute, and the minutes over which the shards of a larger store take turns.
+const SEAL_MINUTE: u32 = 5;
+const SEAL_MINUTES: u32 = 110;
 /// Start of the names of our schedules, by kind; others are left alone.
 const EVALUATE: &str = "evaluate ";
 const COLLECT: &str = "collect ";
@@ -24,8 +27,8 @@ const RETRY_LONGEST: Duration = Duration::from_secs(15);
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// The schedules that rules and settings ask for.
-pub(crate) fn wanted(settings: &Settings, rules: &RuleSet) -> anyhow::Result<Vec<Schedule>> {
-    let mut wanted = vec![seal()?];
+pub(crate) fn wanted(settings: &Settings, rules: &RuleSet, shards: u16) -> anyhow::Result<Vec<Schedule>> {
+    let mut wanted = seals(shards)?;
     for rule in rules.rules().filter(|rule| rule.enabled) {
         let payload = EvaluatePayload { rule: rule.name.clone() };
         wanted.push(every(format!("{EVALUATE}{}", rule.name), rule.every, JobTemplate::new(&payload)?));
@@ -91,11 +94,25 @@ async fn write(broker: &dyn Broker, wanted: &[Schedule]) -> Result<(), ScheduleE
     Ok(())
 }
 
-fn seal() -> anyhow::Result<Schedule> {
-    let timing = Timing::Cron { line: SEAL_LINE.to_owned(), zone: "UTC".to_owned() };
-    let job = JobTemplate::new(&RollupPayload { step: RollupStep::Seal })?;
+/// A store of one shard is sealed every two hours; the shards of a larger one take turns over that time, so that they do
+/// not all write their blocks at once.
+fn seals(shards: u16) -> anyhow::Result<Vec<Schedule>> {
+    if shards <= 1 {
+        return Ok(vec![seal("seal", SEAL_LINE.to_owned(), RollupStep::Seal)?]);
+    }
+    let of_shard = |shard: u16| {
+        let minute = SEAL_MINUTE + u32::from(shard) * SEAL_MINUTES / u32::from(shards);
+        let hours = if minute < 60 { "*/2" } else { "1-23/2" };
+        seal(&format!("seal {shard}"), format!("{} {hours} * * *", minute % 60), RollupStep::SealShard(shard))
+    };
+    (0..shards).map(of_shard).collect()
+}
+
+fn seal(name: &str, line: String, step: RollupStep) -> anyhow::Result<Schedule> {
+    let timing = Timing::Cron { line, zone: "UTC".to_owned() };
+    let job = JobTemplate::new(&RollupPayload { step })?;
     // A seal that was missed is still worth doing, once.
-    Ok(Schedule { catch_up: CatchUp::One, ..new_schedule("seal", timing, job) })
+    Ok(Schedule { catch_up: CatchUp::One, ..new_schedule(name, timing, job) })
 }
 
 fn collect(target: &CollectTarget) -> anyhow::Result<Schedule> {
@@ -120,12 +137,29 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn shards_take_turns_over_two_hours() {
+        let lines: Vec<String> = seals(4)
+            .unwrap()
+            .into_iter()
+            .map(|schedule| match schedule.timing {
+                Timing::Cron { line, .. } => line,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(lines, ["5 */2 * * *", "32 */2 * * *", "0 1-23/2 * * *", "27 1-23/2 * * *"]);
+        for schedule in seals(64).unwrap() {
+            let next = tidemark_scheduler::next_times(&schedule.timing, 1_700_000_000_000, 2);
+            assert_eq!(next.unwrap().len(), 2);
+        }
+    }
+
     #[tokio::test]
     async fn schedules_that_the_broker_lost_are_written_again_and_changed_ones_are_left() {
         let broker = MemoryBroker::new(BrokerOptions::default(), Arc::new(ManualClock::new(1_700_000_000_000)), 1);
         let rollup = || JobTemplate::new(&RollupPayload { step: RollupStep::Seal }).unwrap();
         let minutely = every("evaluate a".to_owned(), Duration::from_secs(60), rollup());
-        let wanted = [seal().unwrap(), minutely.clone()];
+        let wanted = [seals(1).unwrap().remove(0), minutely.clone()];
         assert!(ensure(&broker, &wanted, &CancellationToken::new()).await);
         assert_eq!(restore(&broker, &wanted).await.unwrap(), 0);
 

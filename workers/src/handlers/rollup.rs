@@ -2,7 +2,7 @@
 
 use tidemark_model::BoxFuture;
 use tidemark_queue::{RollupPayload, RollupStep};
-use tidemark_tsdb::{SealReason, Store};
+use tidemark_tsdb::{SealReason, Store, StoreError};
 
 use crate::handler::{Handler, JobContext, JobError, JobOutput};
 
@@ -23,9 +23,17 @@ impl RollupHandler {
 impl Handler for RollupHandler {
     fn run(&self, job: JobContext) -> BoxFuture<'_, Result<JobOutput, JobError>> {
         Box::pin(async move {
-            let RollupPayload { step: RollupStep::Seal } = job.payload()?;
-            match self.store.seal(SealReason::Scheduled).await {
+            let RollupPayload { step } = job.payload()?;
+            let sealed = match step {
+                RollupStep::Seal => self.store.seal(SealReason::Scheduled).await,
+                RollupStep::SealShard(shard) => self.store.seal_shard(shard, SealReason::Scheduled).await,
+            };
+            match sealed {
                 Ok(_) => Ok(JobOutput::default()),
+                // Another process does it. Should it die, the next attempt takes over.
+                Err(error @ StoreError::SealUnderWay { .. }) => {
+                    Err(JobError::Retry(error.to_string(), Some(Store::TAKE_OVER_AFTER)))
+                }
                 Err(error) => Err(JobError::Retry(error.to_string(), None)),
             }
         })

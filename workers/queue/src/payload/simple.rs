@@ -17,6 +17,8 @@ pub struct RollupPayload {
 pub enum RollupStep {
     /// Seal the open epoch of every shard, or go on with a seal that was broken off.
     Seal,
+    /// The same for one shard, so that a store of many shards seals them one after the other over the whole period.
+    SealShard(u16),
 }
 
 /// Poll a remote target.
@@ -71,8 +73,10 @@ mod tests {
 
     #[test]
     fn payloads_survive_their_bytes() {
-        let rollup = RollupPayload { step: RollupStep::Seal };
-        assert_eq!(RollupPayload::decode(&rollup.encode().unwrap()).unwrap(), rollup);
+        for step in [RollupStep::Seal, RollupStep::SealShard(63)] {
+            let rollup = RollupPayload { step };
+            assert_eq!(RollupPayload::decode(&rollup.encode().unwrap()).unwrap(), rollup);
+        }
         let collect = CollectPayload { target: "shop".into(), url: "http://shop/".into(), timeout_ms: 10_000 };
         assert_eq!(CollectPayload::decode(&collect.encode().unwrap()).unwrap(), collect);
         let evaluate = EvaluatePayload { rule: "disk.full".into() };
