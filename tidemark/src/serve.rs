@@ -3,6 +3,7 @@
 mod agent_options;
 mod api_options;
 mod backups;
+mod cluster;
 mod data_folder;
 mod exposure;
 mod figures;
@@ -31,10 +32,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(crate) use self::{
     agent_options::agent_options,
+    cluster::open as open_cluster,
     data_folder::DataFolder,
     problems::{problems, refuse},
     signals::EndSignals,
-    store::{FILE as STORE_FILE, open_cluster},
+    store::FILE as STORE_FILE,
 };
 use self::{
     api_options::{api_options, read_limits},

@@ -44,7 +44,7 @@ fn with_foundationdb(root: &Path) -> anyhow::Result<()> {
     let features = ["--features", "tidemark-kv/fdb,tidemark/fdb"];
     let clippy = [&["cargo", "clippy", "--all-targets"], &packages[..], &features, &["--", "-D", "warnings"]].concat();
     command::run(root, &clippy)?;
-    command::run(root, &["cargo", "test", "--locked", "--package", "tidemark-kv", "--features", "fdb"])?;
+    command::run(root, &[&["cargo", "test"], &packages[..], &features].concat())?;
     command::run(root, &["cargo", "build", "--locked", "--package", "tidemark", "--features", "fdb"])?;
     let binary = target_folder(root)?.join("debug/tidemark");
     command::run(root, &[&binary.to_string_lossy(), "--version"])

@@ -6,7 +6,7 @@ use anyhow::bail;
 use tidemark_model::SystemClock;
 use tidemark_queue::{BrokerOptions, RedisBroker, RedisOptions};
 
-use super::{agent_options, exposure, queues::queues};
+use super::{agent_options, cluster, exposure, queues::queues};
 use crate::config::{BrokerUrl, Role, Settings};
 
 /// What is wrong, one sentence each; for `tidemark check`, and for `serve` before it opens anything.
@@ -14,6 +14,7 @@ pub(crate) fn problems(settings: &Settings) -> Vec<String> {
     let mut problems = settings.validate();
     let parts = [
         broker(settings),
+        cluster::check(settings),
         roles(settings),
         queues(&settings.worker).map(drop),
         agent_options(settings).map(drop),

@@ -8,8 +8,8 @@ use tidemark_model::{Clock, DocumentError, DocumentStore, ExpectedVersion};
 use tidemark_tsdb::{Sharing, Store, StoreOptions};
 use uuid::Uuid;
 
-use super::DataFolder;
-use crate::config::{FdbStore, LimitSettings, Settings, StoreUrl};
+use super::{DataFolder, cluster};
+use crate::config::{LimitSettings, Settings, StoreUrl};
 
 /// The embedded store in the data folder.
 pub(crate) const FILE: &str = "store.redb";
@@ -30,7 +30,7 @@ pub(crate) async fn open(
     let (engine, options) = match &settings.store {
         StoreUrl::Embedded => (open_file(folder).await.with_context(context)?, options),
         StoreUrl::Fdb(store) => {
-            let engine = open_cluster(store).with_context(context)?;
+            let engine = cluster::open(store).with_context(context)?;
             let stored = Store::stored_shards(engine.as_ref()).await.with_context(context)?;
             let shards = stored.or(store.shards).unwrap_or(SHARDS_IN_A_CLUSTER);
             (engine, StoreOptions { shards, sharing: Sharing::Shared, ..options })
@@ -51,23 +51,6 @@ async fn open_file(folder: Option<&DataFolder>) -> anyhow::Result<Arc<dyn Kv>> {
     let path = folder.context("an embedded store needs a data folder")?.file(FILE);
     let kv = tokio::task::spawn_blocking(move || RedbKv::open(&path, RedbOptions::default())).await?;
     Ok(Arc::new(kv?))
-}
-
-#[cfg(feature = "fdb")]
-pub(crate) fn open_cluster(store: &FdbStore) -> anyhow::Result<Arc<dyn Kv>> {
-    use tidemark_kv::fdb_engine::{FdbKv, FdbNetwork, FdbOptions, KeyPrefix};
-
-    let mut options = FdbOptions::default();
-    if let Some(prefix) = &store.prefix {
-        options.key_prefix = KeyPrefix::new(prefix.clone().into_bytes()).with_context(|| format!("prefix={prefix}"))?;
-    }
-    let network = FdbNetwork::start(store.library.as_deref())?;
-    Ok(Arc::new(FdbKv::open(network, store.cluster_file(), options)?))
-}
-
-#[cfg(not(feature = "fdb"))]
-pub(crate) fn open_cluster(store: &FdbStore) -> anyhow::Result<Arc<dyn Kv>> {
-    anyhow::bail!("{store}: this program was built without FoundationDB; build it with `--features fdb`")
 }
 
 /// The id of the store, for those who keep something for it elsewhere: in the data folder of an embedded store, in the
