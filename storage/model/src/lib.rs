@@ -2,7 +2,7 @@
 //!
 //! A **series** is a metric name and a set of tags; a **point** is a timestamp in milliseconds and a [`Value`].
 //! Points travel upwards through [`PointSink`] in a columnar [`PointBatch`] and come back through
-//! [`SeriesReader`] as [`PointColumns`]. This crate does no I/O, knows no runtime and no other crate of ours:
+//! [`SeriesReader`] as [`PointColumns`]; a [`PointDeleter`] takes them away. This crate does no I/O, knows no runtime and no other crate of ours:
 //! a trait that must be asynchronous returns a [`BoxFuture`].
 
 mod annotation;
@@ -11,6 +11,7 @@ mod batch_builder;
 mod catalog;
 mod clock;
 mod columns;
+mod deleter;
 mod document;
 mod metadata;
 mod names;
@@ -31,6 +32,7 @@ pub use batch_builder::{PointBatchBuilder, PointError};
 pub use catalog::{CatalogError, LastPoint, SeriesCatalog, SeriesPage};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use columns::{PointColumns, ValueColumn};
+pub use deleter::{DeleteOutcome, DeleteReceipt, DeleteRefusal, DeleteRequest, PointDeleter};
 pub use document::{Document, DocumentError, DocumentStore, ExpectedVersion};
 pub use metadata::{MetadataStore, MetricMetadata, RateKind};
 pub use names::{NAME_BYTES_MAX, NameError, NameKind, check_name};

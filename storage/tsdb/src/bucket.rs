@@ -63,6 +63,11 @@ impl Bucket {
         i64::from(self.number) * self.tier.bucket_ms()
     }
 
+    /// Its timestamps.
+    pub(crate) fn range(self) -> TimeRange {
+        TimeRange::new(self.start(), self.end())
+    }
+
     /// First timestamp after it.
     pub(crate) fn end(self) -> TimestampMs {
         self.start().saturating_add(self.tier.bucket_ms())

@@ -1,21 +1,24 @@
 //! Names, series and newest points.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, sync::Arc};
 
+use bytes::Bytes;
 use hashbrown::HashMap;
 use tidemark_model::{
-    BoxFuture, CatalogError, LastPoint, NameKind, Point, ReadError, SeriesCatalog, SeriesPage, SeriesSelector,
-    TimeRange, TimestampMs, Value,
+    BoxFuture, CatalogError, LastPoint, NameKind, Point, PointColumns, ReadError, SeriesCatalog, SeriesPage,
+    SeriesSelector, TimeRange, TimestampMs, Value,
 };
 
 use crate::{
-    Bucket, Generation, Shard, Store, StoreError,
+    Bucket, Generation, GroupKey, Shard, Store, StoreError, codec,
     directory::GenerationGroups,
-    group,
-    index::{metric_of, number_of},
+    group::{self, BlockEntry},
+    index::{metric_of, number_of, series_id},
     reader::{ATTEMPTS_MAX, RETRY_AFTER, Selected, fetch_groups},
     selection::{OrderedSeries, in_order, select},
     shard::{LastSealed, newest},
+    stored_value,
+    tombstones::{Tombstone, hidden},
 };
 
 /// Series that one question for newest points may be about (`limits.query_series`).
@@ -77,7 +80,7 @@ impl Store {
             let shard = self.inner.shards.get(usize::from(series.shard))?;
             let state = shard.state.read();
             let sealed = state.sealed_last.get(series.local).point();
-            state.heads().fold(sealed, |last, head| newest(last, head.stream(series.local).and_then(|s| s.last())))
+            newest(sealed, state.last_in_heads(series.id, series.local))
         });
         let found = infos.into_iter().zip(points).filter_map(|(series, point)| {
             let (timestamp, value) = point.filter(|(timestamp, _)| *timestamp >= not_before)?;
@@ -86,7 +89,7 @@ impl Store {
         Ok(found.collect())
     }
 
-    /// As [`Store::read_directories`], again when a merge took groups away.
+    /// As [`Store::read_directories`], again when a merge took groups away or points were deleted meanwhile.
     async fn read_directories_in_peace(
         &self,
         shard: &Shard,
@@ -103,7 +106,8 @@ impl Store {
     }
 
     /// Looks up the newest sealed points that nobody asked for since the store was opened: in the directories of the
-    /// blocks, newest bucket first, until each series is found or `not_before` is passed. `false` when a group is gone.
+    /// blocks, newest bucket first, until each series is found or `not_before` is passed. `false` when a group is gone or
+    /// points were deleted.
     async fn read_directories(
         &self,
         shard: &Shard,
@@ -111,15 +115,15 @@ impl Store {
         not_before: TimestampMs,
     ) -> Result<bool, ReadError> {
         let Some(metric) = series.first().map(|first| metric_of(first.id)) else { return Ok(true) };
-        let (mut unread, buckets) = {
+        let (mut unread, buckets, tombstones, deletions) = {
             let state = shard.state.read();
             let unread =
                 series.iter().filter(|series| matches!(state.sealed_last.get(series.local), LastSealed::Unread(_)));
             // By number: the series' number in the shard and, as a lower bound, the newest point in a head.
             let unread: HashMap<u32, (u32, TimestampMs)> = unread
                 .map(|series| {
-                    let heads = state.heads().filter_map(|head| head.stream(series.local)?.last());
-                    let in_head = heads.map(|(timestamp, _)| timestamp).max().unwrap_or(TimestampMs::MIN);
+                    let last = state.last_in_heads(series.id, series.local);
+                    let in_head = last.map_or(TimestampMs::MIN, |(timestamp, _)| timestamp);
                     (number_of(series.id), (series.local, in_head))
                 })
                 .collect();
@@ -132,18 +136,19 @@ impl Store {
                 .map(|(bucket, generations)| (bucket, generations.to_vec()))
                 .collect();
             buckets.sort_by_key(|(bucket, _)| Reverse(bucket.end()));
-            (unread, buckets)
+            (unread, buckets, state.tombstones.of_metric(metric, TimeRange::ALL), state.deletions)
         };
         let snapshot = self.inner.kv.snapshot().await.map_err(StoreError::from)?;
         let mut found = HashMap::<u32, FoundLast>::new();
         for (bucket, generations) in buckets {
             // What is left is older: neither a point in a head nor one that was found here can be replaced by it.
             let settled = found.extract_if(|_, last| last.timestamp >= bucket.end());
-            settle(shard, &mut unread, settled);
+            if !settle(shard, deletions, &mut unread, settled) {
+                return Ok(false);
+            }
             unread.retain(|_, (_, in_head)| *in_head < bucket.end());
             if bucket.end() <= not_before || unread.is_empty() {
-                settle(shard, &mut unread, found.drain());
-                return Ok(true);
+                return Ok(settle(shard, deletions, &mut unread, found.drain()));
             }
             for GenerationGroups { generation, groups } in &generations {
                 let wanted: Vec<_> = groups
@@ -158,15 +163,23 @@ impl Store {
                 for (key, value) in fetched {
                     for entry in group::read_directory(&key, &value)? {
                         if unread.contains_key(&entry.number) {
-                            let last = FoundLast { timestamp: entry.max, generation: *generation, value: entry.last };
+                            let Some((timestamp, value)) = last_of_block(&tombstones, &key, &value, &entry)? else {
+                                continue;
+                            };
+                            let last = FoundLast { timestamp, generation: *generation, value };
                             found.entry(entry.number).and_modify(|before| before.replace_by(last)).or_insert(last);
                         }
                     }
                 }
             }
         }
-        settle(shard, &mut unread, found.drain());
+        if !settle(shard, deletions, &mut unread, found.drain()) {
+            return Ok(false);
+        }
         let mut state = shard.state.write();
+        if state.deletions != deletions {
+            return Ok(false);
+        }
         unread.values().for_each(|&(local, _)| state.sealed_last.set_read(local, None));
         Ok(true)
     }
@@ -188,14 +201,47 @@ impl FoundLast {
     }
 }
 
-/// Notes the newest points of series, which are not looked for any longer.
-fn settle(shard: &Shard, unread: &mut HashMap<u32, (u32, TimestampMs)>, found: impl Iterator<Item = (u32, FoundLast)>) {
+/// Notes the newest points of series, which are not looked for any longer; `false` when points were deleted since there
+/// had been so many deletions.
+fn settle(
+    shard: &Shard,
+    deletions: u64,
+    unread: &mut HashMap<u32, (u32, TimestampMs)>,
+    found: impl Iterator<Item = (u32, FoundLast)>,
+) -> bool {
     let mut state = shard.state.write();
+    if state.deletions != deletions {
+        return false;
+    }
     for (number, last) in found {
         if let Some((local, _)) = unread.remove(&number) {
             state.sealed_last.set_read(local, Some((last.timestamp, last.value)));
         }
     }
+    true
+}
+
+/// The newest point of a block that was not deleted: as the directory has it, or else from the block itself.
+fn last_of_block(
+    tombstones: &[Arc<Tombstone>],
+    key: &GroupKey,
+    group: &Bytes,
+    entry: &BlockEntry,
+) -> Result<Option<(TimestampMs, Value)>, StoreError> {
+    let id = series_id(key.metric, entry.number);
+    let hidden = hidden(tombstones, id, key.generation.epoch(), entry.min, entry.max);
+    if !hidden.contains(entry.max) {
+        return Ok(Some((entry.max, entry.last)));
+    }
+    if hidden.covers(entry.min, entry.max) {
+        return Ok(None);
+    }
+    let (mut all, mut left) = (PointColumns::default(), PointColumns::default());
+    let block = group.get(entry.bytes.clone()).unwrap_or_default();
+    codec::decode_block(block, TimeRange::ALL, &mut all)
+        .map_err(|error| stored_value::damaged(&key.encode(), error.to_string()))?;
+    hidden.copy_outside(&all, &mut left);
+    Ok(left.iter().last().map(|point| (point.timestamp, point.value)))
 }
 
 fn has_number_between(unread: &HashMap<u32, (u32, TimestampMs)>, first: u32, last: u32) -> bool {

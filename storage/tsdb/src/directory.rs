@@ -82,6 +82,19 @@ impl BlockCatalogue {
         self.points -= points;
         self.bytes -= bytes;
         self.extend(by);
+        self.drop_if_empty(metric, bucket);
+    }
+
+    /// After everything in a bucket was deleted.
+    fn drop_if_empty(&mut self, metric: u32, bucket: Bucket) {
+        if let Some(buckets) = self.by_metric.get_mut(&metric)
+            && buckets.get(&bucket).is_some_and(Vec::is_empty)
+        {
+            buckets.remove(&bucket);
+            if buckets.is_empty() {
+                self.by_metric.remove(&metric);
+            }
+        }
     }
 
     /// Replaces whatever is known of a directory.

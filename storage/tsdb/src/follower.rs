@@ -16,13 +16,15 @@ use std::sync::{
 
 use parking_lot::RwLock;
 use tidemark_kv::{Kv, KvError, KvSnapshot};
+use tidemark_model::TimeRange;
 
 use crate::{
-    BlockCatalogue, Fence, Head, Index, Shard, Sharing, StoreError,
+    BlockCatalogue, Fence, Head, Index, Shard, Sharing, StoreError, Tombstones,
     change_log::{self, ChangePosition, Changes, DirectoryId},
+    codec::Deletion,
     directory::GenerationGroups,
     index_rows, keys,
-    replay::{LogTail, replay},
+    replay::{LogChange, LogRecord, LogTail, replay},
     stored_value,
 };
 
@@ -52,6 +54,8 @@ pub(crate) struct Position {
     /// The log of the epoch that the shard's state calls open.
     pub(crate) log: LogTail,
     pub(crate) changes: ChangePosition,
+    /// Whether the log had a deletion whose tombstone is not known yet.
+    pub(crate) tombstones_due: bool,
 }
 
 /// Heads of epochs that are newer than the one that was known as open.
@@ -121,14 +125,26 @@ impl Follower {
         // Whether nothing is missing in the head of the epoch that was open when we looked last.
         let is_complete = fence.sealed < known.open;
         if is_complete {
-            let add = |segment: &_| shard.state.write().open.add(segment);
-            position.log.read(snapshot, &self.index, add).await?;
+            let Position { log, tombstones_due, .. } = &mut *position;
+            let add = |entry: &LogRecord| {
+                *tombstones_due |= matches!(entry.change, LogChange::Deletion(..));
+                shard.state.write().open.add(entry);
+            };
+            log.read(snapshot, &self.index, add).await?;
         }
+        let tombstones = match position.tombstones_due || fence != known {
+            true => Some(self.load_tombstones(snapshot, shard).await?),
+            false => None,
+        };
         let newer = self.newer_heads(snapshot, shard.number, &known, &fence).await?;
         let directories = load_directories(snapshot, shard.number, &fence, changes).await?;
         let series = self.index.read().shard_len(shard.number) as usize;
         // Nothing is awaited from here on: all of it or none.
         let mut state = shard.state.write();
+        if let Some((tombstones, new)) = tombstones {
+            state.take_tombstones(tombstones, &new);
+            position.tombstones_due = false;
+        }
         let newer = newer.map(|(heads, tail)| {
             position.log = tail;
             heads
@@ -144,6 +160,26 @@ impl Follower {
         drop(state);
         position.changes = next;
         Ok(())
+    }
+
+    /// All tombstones, and of each that was not known which series, by their numbers in the shard, it is about.
+    async fn load_tombstones(
+        &self,
+        snapshot: &dyn KvSnapshot,
+        shard: &Shard,
+    ) -> Result<(Tombstones, Vec<(Vec<u32>, TimeRange)>), StoreError> {
+        let tombstones = Tombstones::load(snapshot, shard.number).await?;
+        let new: Vec<_> = {
+            let state = shard.state.read();
+            tombstones.iter().filter(|tombstone| !state.tombstones.has(tombstone)).cloned().collect()
+        };
+        let index = self.index.read();
+        let new = new.iter().map(|tombstone| {
+            let Deletion { metric, series, range } = &tombstone.deletion;
+            (index.locals(*metric, series), *range)
+        });
+        let new = new.collect();
+        Ok((tombstones, new))
     }
 
     async fn newer_heads(

@@ -1,8 +1,12 @@
 //! The points of one epoch of one shard in memory.
 
-use tidemark_model::{SeriesId, TimestampMs, Value};
+use tidemark_model::{SeriesId, TimeRange, TimestampMs, Value};
 
-use crate::{PointStream, point_stream::value_of, replay::Segment};
+use crate::{
+    PointStream,
+    point_stream::value_of,
+    replay::{LogChange, LogRecord},
+};
 
 /// The head of an epoch: everything that its log has, by series.
 #[derive(Debug, Default)]
@@ -10,7 +14,7 @@ pub(crate) struct Head {
     /// By the series' number in its shard.
     series: Vec<HeadSeries>,
     points: u64,
-    /// Segments of the log that are in here, and their bytes.
+    /// Entries of the log that are in here, and their bytes.
     pub(crate) segments: u64,
     pub(crate) log_bytes: u64,
 }
@@ -64,13 +68,26 @@ impl Head {
     }
 
     /// Adds an entry of the log.
-    pub(crate) fn add(&mut self, segment: &Segment) {
-        segment.rows.iter().for_each(|row| self.push(row));
+    pub(crate) fn add(&mut self, entry: &LogRecord) {
+        match &entry.change {
+            LogChange::Points(rows) => rows.iter().for_each(|row| self.push(row)),
+            LogChange::Deletion(locals, range) => self.delete(locals, *range),
+        }
         self.segments += 1;
-        self.log_bytes += segment.bytes;
+        self.log_bytes += entry.bytes;
     }
 
-    /// Points, counting overwritten ones.
+    /// Hides the points of some series in a range of time that are there now. What that adds to the memory of a series
+    /// counts as a point.
+    pub(crate) fn delete(&mut self, locals: &[u32], range: TimeRange) {
+        for &local in locals {
+            if let Some(series) = self.series.get_mut(local as usize) {
+                self.points += u64::from(series.stream.delete(range));
+            }
+        }
+    }
+
+    /// Points, counting overwritten and deleted ones, and deletions.
     pub(crate) fn points(&self) -> u64 {
         self.points
     }
@@ -97,8 +114,9 @@ impl Head {
     }
 
     /// The newest point of each series that has one, by its number in the shard.
-    pub(crate) fn last(&self) -> impl Iterator<Item = (usize, (TimestampMs, Value))> + '_ {
-        self.series.iter().enumerate().filter_map(|(local, series)| Some((local, series.stream.last()?)))
+    pub(crate) fn last(&self) -> impl Iterator<Item = (usize, SeriesId, (TimestampMs, Value))> + '_ {
+        let last = |(local, series): (usize, &HeadSeries)| Some((local, SeriesId(series.id), series.stream.last()?));
+        self.series.iter().enumerate().filter_map(last)
     }
 
     /// Bytes of memory, roughly.
@@ -113,6 +131,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_deletion_is_about_its_series_alone() {
+        let mut head = Head::default();
+        for local in 0..3 {
+            head.push(&Row { id: SeriesId(u64::from(local)), timestamp: 5, bits: 7, local, float: false });
+        }
+        head.delete(&[1, 2, 99], TimeRange::new(0, 6));
+        assert_eq!(head.by_id().iter().map(|(id, _)| id.0).collect::<Vec<_>>(), [0]);
+        assert_eq!(head.points(), 5);
+    }
+
+    #[test]
     fn series_come_in_order_of_their_ids_and_empty_ones_not_at_all() {
         let mut head = Head::with_capacity(2);
         let row = |id, local| Row { id: SeriesId(id), timestamp: 5, bits: 7, local, float: false };
@@ -122,6 +151,6 @@ mod tests {
         assert_eq!(head.by_id().iter().map(|(id, _)| id.0).collect::<Vec<_>>(), [10, 30]);
         assert_eq!(head.points(), 3);
         assert!(head.stream(5).is_none() && head.stream(99).is_none());
-        assert_eq!(head.last().map(|(local, _)| local).collect::<Vec<_>>(), [4, 6]);
+        assert_eq!(head.last().map(|(local, ..)| local).collect::<Vec<_>>(), [4, 6]);
     }
 }

@@ -177,6 +177,13 @@ impl Index {
         self.series(*slot)
     }
 
+    /// The numbers that series of a metric have in their shard.
+    pub(crate) fn locals(&self, metric: u32, series: &RoaringBitmap) -> Vec<u32> {
+        let Some(entry) = self.metric(metric) else { return Vec::new() };
+        let slots = series.iter().map_while(|number| entry.by_number.get(number as usize));
+        slots.filter_map(|&slot| Some(self.series(slot)?.target.local)).collect()
+    }
+
     /// The series with this canonical text.
     pub(crate) fn target(&self, text: &str) -> Option<Target> {
         let hash = self.hasher.hash_one(text.as_bytes());

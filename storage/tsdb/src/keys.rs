@@ -8,7 +8,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use tidemark_kv::KeyRange;
 use tidemark_model::{NameKind, TimestampMs, Tsuid};
 
-use crate::{Bucket, ByteReader, Generation, Tier};
+use crate::{Bucket, ByteReader, Generation, Tier, codec::LogIdentity};
 
 /// Version of the store and its number of shards.
 pub(crate) const STORE: &[u8] = b"V";
@@ -32,7 +32,7 @@ pub(crate) const EVERYTHING: u32 = 0;
 const INDEX_LOG: u8 = b'I';
 const CHANGE_LOG: u8 = b'K';
 const CHANGE_LOG_MARK: u8 = b'k';
-const TOMBSTONES: u8 = b'X';
+const TOMBSTONE: u8 = b'X';
 
 pub(crate) fn fence(shard: u16) -> Bytes {
     let mut key = BytesMut::with_capacity(3);
@@ -177,6 +177,41 @@ impl DirectoryKey {
     }
 }
 
+/// Where the tombstone of a deletion is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TombstoneKey {
+    pub(crate) shard: u16,
+    /// The epoch in whose log the deletion lies.
+    pub(crate) epoch: u64,
+    pub(crate) identity: LogIdentity,
+}
+
+impl TombstoneKey {
+    pub(crate) fn encode(&self) -> Bytes {
+        let mut key = BytesMut::with_capacity(27);
+        key.put_u8(TOMBSTONE);
+        key.put_u16(self.shard);
+        key.put_u64(self.epoch);
+        key.put_u64(self.identity.writer);
+        key.put_u64(self.identity.sequence);
+        key.freeze()
+    }
+
+    pub(crate) fn decode(key: &[u8]) -> Option<Self> {
+        let mut reader = ByteReader::new(key.strip_prefix(&[TOMBSTONE])?);
+        let shard = u16::try_from(reader.big_endian::<2>()?).ok()?;
+        let epoch = reader.big_endian::<8>()?;
+        let identity = LogIdentity { writer: reader.big_endian::<8>()?, sequence: reader.big_endian::<8>()? };
+        reader.is_empty().then_some(Self { shard, epoch, identity })
+    }
+
+    /// The tombstones of a shard, in order of their epochs.
+    pub(crate) fn range_of_shard(shard: u16) -> KeyRange {
+        let [high, low] = shard.to_be_bytes();
+        KeyRange::prefix(&[TOMBSTONE, high, low])
+    }
+}
+
 fn kind_byte(kind: NameKind) -> u8 {
     match kind {
         NameKind::Metric => b'm',
@@ -311,7 +346,7 @@ pub(crate) fn log_in_epoch(key: &[u8], shard: u16, epoch: u64) -> Bytes {
 
 /// What a backup reads before the blocks: tombstones hide points of blocks and go once these are rewritten without them.
 pub(crate) fn before_blocks() -> Vec<KeyRange> {
-    vec![KeyRange::prefix(&[TOMBSTONES])]
+    vec![KeyRange::prefix(&[TOMBSTONE])]
 }
 
 /// What a backup reads after the blocks: series, the names that they use, and everything that is not read elsewhere.

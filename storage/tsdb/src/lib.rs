@@ -3,7 +3,8 @@
 //! A [`Store`] takes points through [`tidemark_model::PointSink`]: each batch becomes segments of the log of a shard, and
 //! is acknowledged when they are durable. The points are in memory in **heads** at once. A **seal** turns the head of a
 //! closed epoch into **blocks** and clears its log; late points simply become one more generation of an old bucket.
-//! Readers take heads and blocks together and let the last write of a timestamp win.
+//! Readers take heads and blocks together and let the last write of a timestamp win. A
+//! deletion is an entry of the log, too, and hides what is before it.
 //!
 //! The layer knows neither the engine under it nor the wall clock. All stored formats have a page in `docs/format/`.
 
@@ -20,6 +21,7 @@ mod commits;
 mod creation;
 mod creation_limits;
 mod creation_rate;
+mod deleter;
 mod dictionary;
 mod directory;
 mod documents;
@@ -44,6 +46,7 @@ mod metadata;
 mod new_generation;
 mod options;
 mod point_stream;
+mod range_set;
 mod reader;
 mod refusal;
 mod replay;
@@ -58,6 +61,7 @@ mod store;
 mod store_version;
 mod stored_value;
 mod tag_conditions;
+mod tombstones;
 mod writer;
 
 pub use error::StoreError;
@@ -78,5 +82,7 @@ use head::Head;
 use index::{Index, SeriesEntry, TagPostings, Target};
 use keys::{DirectoryKey, GroupKey};
 use point_stream::PointStream;
+use range_set::RangeSet;
 use scan::Scan;
 use shard::Shard;
+use tombstones::Tombstones;

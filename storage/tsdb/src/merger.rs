@@ -17,12 +17,13 @@ use crate::{
     codec,
     commits::Commits,
     directory::{self, GenerationGroups},
-    group,
+    group::{self, BlockEntry},
     index::series_id,
     merge::merge_runs,
     new_generation::{GenerationBuilder, NewGeneration},
     reader::fetch_groups,
     stored_value,
+    tombstones::{Tombstone, hidden},
 };
 
 /// Generations of a metric in a bucket above which they are merged in any case.
@@ -50,7 +51,11 @@ pub(crate) async fn merge_bucket(
     bucket: Bucket,
     settled: bool,
 ) -> Result<bool, StoreError> {
-    let generations = shard.state.read().catalogue.generations(metric, bucket).to_vec();
+    let (generations, tombstones) = {
+        let state = shard.state.read();
+        // IMPORTANT: of the same moment, so that no generation is newer than a deletion that is missing here.
+        (state.catalogue.generations(metric, bucket).to_vec(), state.tombstones.of_metric(metric, bucket.range()))
+    };
     let bytes: u64 = generations.iter().map(|generation| generation.totals().2).sum();
     let newest = generations.last().and_then(|generation| generation.generation.merged());
     let Some(into) = newest.filter(|_| is_due(&generations, settled) && bytes <= MERGE_BYTES_MAX) else {
@@ -58,7 +63,7 @@ pub(crate) async fn merge_bucket(
     };
     let groups = read_groups(kv.as_ref(), shard.number, metric, bucket, &generations).await?;
     let number = shard.number;
-    let built = tokio::task::spawn_blocking(move || build(number, bucket.tier, into, groups)).await;
+    let built = tokio::task::spawn_blocking(move || build(number, bucket.tier, into, groups, &tombstones)).await;
     let new = built.map_err(|error| KvError::Unavailable(format!("the merge was not finished: {error}")))??;
     let mut commit = change_of_directory(shard.number, metric, bucket, &generations, &new);
     shard.note_changes(&mut commit, [DirectoryId { metric, bucket }]);
@@ -108,32 +113,39 @@ fn keys_of(
     })
 }
 
-/// Decodes all blocks of each series, merges them and encodes the result.
+/// Decodes all blocks of each series, leaves out what was deleted, merges them and encodes the result.
 fn build(
     shard: u16,
     tier: Tier,
     into: Generation,
     groups: Vec<(GroupKey, Bytes)>,
+    tombstones: &[Arc<Tombstone>],
 ) -> Result<NewGeneration, StoreError> {
-    let mut blocks = BTreeMap::<u32, Vec<(Generation, GroupKey, Bytes)>>::new();
+    let mut blocks = BTreeMap::<u32, Vec<(GroupKey, BlockEntry, Bytes)>>::new();
     let Some(metric) = groups.first().map(|(key, _)| key.metric) else {
         return Ok(GenerationBuilder::new(shard, tier, into).finish());
     };
     for (key, value) in groups {
         for entry in group::read_directory(&key, &value)? {
-            let block = (key.generation, key, value.slice(entry.bytes));
-            blocks.entry(entry.number).or_default().push(block);
+            let bytes = value.slice(entry.bytes.clone());
+            blocks.entry(entry.number).or_default().push((key, entry, bytes));
         }
     }
     let mut builder = GenerationBuilder::new(shard, tier, into);
     let mut columns = PointColumns::default();
     for (number, mut blocks) in blocks {
-        blocks.sort_by_key(|(generation, ..)| *generation);
+        blocks.sort_by_key(|(key, ..)| key.generation);
         let mut runs = Vec::with_capacity(blocks.len());
-        for (_, key, bytes) in &blocks {
+        for (key, entry, bytes) in &blocks {
             let mut run = PointColumns::default();
             let damaged = |error: CodecError| stored_value::damaged(&key.encode(), error.to_string());
             codec::decode_block(bytes, TimeRange::ALL, &mut run).map_err(damaged)?;
+            let id = series_id(metric, number);
+            let hidden = hidden(tombstones, id, key.generation.epoch(), entry.min, entry.max);
+            if !hidden.is_empty() {
+                let all = std::mem::take(&mut run);
+                hidden.copy_outside(&all, &mut run);
+            }
             runs.push(run);
         }
         columns.clear();
@@ -166,6 +178,7 @@ fn change_of_directory(
     commit
 }
 
+/// Commits a change of a directory. Its first expectation is a page that it deletes, and nobody writes that page again.
 async fn publish(kv: &dyn Kv, commit: Commit, new: &NewGeneration) -> Result<(), StoreError> {
     let mut last = None;
     for _ in 0..ATTEMPTS_MAX {
@@ -173,9 +186,14 @@ async fn publish(kv: &dyn Kv, commit: Commit, new: &NewGeneration) -> Result<(),
             CommitOutcome::Done(_) => return Ok(()),
             CommitOutcome::Refused(error) => return Err(error.into()),
             CommitOutcome::Unknown(error) => {
-                if let Some((key, value)) = new.directory.first()
-                    && kv.snapshot().await?.get(key).await?.as_ref() == Some(value)
-                {
+                let snapshot = kv.snapshot().await?;
+                let is_there = match (commit.expectations.first(), new.directory.first()) {
+                    (_, Some((key, value))) => snapshot.get(key).await?.as_ref() == Some(value),
+                    // Everything was deleted.
+                    (Some(page), None) => snapshot.get(&page.key).await?.is_none(),
+                    (None, None) => false,
+                };
+                if is_there {
                     return Ok(());
                 }
                 last = Some(error);

@@ -28,6 +28,9 @@ pub struct StoreOptions {
     /// Points that a shard holds in memory (`limits.head_points`): writes beyond it are told to try again later, until
     /// a seal has made room.
     pub head_points_max: u64,
+    /// Deletions of a shard that wait until the blocks are rewritten without what they hide (`limits.tombstones`):
+    /// further ones are told to try again later. Readers of a metric look at all of its own.
+    pub tombstones_max: usize,
     /// Points that wait for a shard's flush (`limits.queued_points`): writes beyond it are told to try again later.
     pub queued_points_max: usize,
 }
@@ -43,6 +46,7 @@ impl Default for StoreOptions {
             future_max: Duration::from_secs(366 * 24 * 3600),
             seal_points: 5_000_000,
             head_points_max: 25_000_000,
+            tombstones_max: 10_000,
             queued_points_max: 2_000_000,
         }
     }

@@ -3,11 +3,12 @@
 //! A point is a control byte, the change of the step between timestamps if there is one, and the bytes of the value's
 //! difference from the value before. Any order of timestamps will do and overwrites are just appended: readers sort when
 //! the stream says that they must. Doubles with at most two decimals go in as integers. Machine metrics take 2 to 4
-//! bytes a point, where plain columns take 16 and their growth as much again. Nothing of this is ever stored.
+//! bytes a point, where plain columns take 16 and their growth as much again. A deletion is appended as well and hides
+//! what is before it. Nothing of this is ever stored.
 
 use tidemark_model::{PointColumns, TimeRange, TimestampMs, Value, ValueColumn};
 
-use crate::{merge, put_varint, unzigzag, zigzag};
+use crate::{RangeSet, merge, put_varint, unzigzag, zigzag};
 
 /// Control byte: bits 0 to 3 say how many bytes the difference has, 4 and 5 what it is, 6 whether the step changed.
 const LENGTH_MASK: u8 = 0x0F;
@@ -15,10 +16,12 @@ const KIND_MASK: u8 = 0x30;
 const KIND_INT: u8 = 0x00;
 const KIND_FLOAT: u8 = 0x10;
 const KIND_DECIMAL: u8 = 0x20;
+/// No point: points before it in a range of time are gone. Its start and its length follow.
+const KIND_DELETION: u8 = 0x30;
 const STEP_CHANGED: u8 = 0x40;
 const DECIMAL_SCALE: f64 = 100.0;
-/// Most bytes of a point: control, a varint of 64 bits, a difference.
-const POINT_BYTES_MAX: usize = 1 + 10 + 8;
+/// Most bytes of a point (control, a varint of 64 bits, a difference) or of a deletion (control, two varints).
+const POINT_BYTES_MAX: usize = 1 + 10 + 10;
 
 /// The stream, growing at its end.
 #[derive(Clone, Debug, Default)]
@@ -26,7 +29,9 @@ pub(crate) struct PointStream {
     bytes: Vec<u8>,
     state: State,
     count: u32,
+    /// Whether readers have to sort, or to leave out what was deleted.
     disordered: bool,
+    /// No point is before it.
     min: TimestampMs,
     max: TimestampMs,
     /// Of the point at `max`.
@@ -85,6 +90,41 @@ impl PointStream {
         self.count += 1;
     }
 
+    /// Hides the points in `range` that are there now; says whether the stream changed.
+    pub(crate) fn delete(&mut self, range: TimeRange) -> bool {
+        if !self.overlaps(range) {
+            return false;
+        }
+        if range.start <= self.min && self.max < range.end {
+            *self = Self::default();
+            return true;
+        }
+        self.reserve();
+        self.bytes.push(KIND_DELETION);
+        put_varint(&mut self.bytes, zigzag(range.start));
+        put_varint(&mut self.bytes, range.end.wrapping_sub(range.start).cast_unsigned());
+        self.disordered = true;
+        if range.contains(self.max) {
+            self.find_last();
+        }
+        true
+    }
+
+    /// After the point at `max` was deleted.
+    fn find_last(&mut self) {
+        let points = sorted_points(&self.bytes, self.count);
+        match (points.first(), points.last()) {
+            (Some(&(min, _)), Some(&(max, value))) => {
+                (self.min, self.max) = (min, max);
+                self.last = match value {
+                    Value::Int(int) => (int.cast_unsigned(), false),
+                    Value::Float(float) => (float.to_bits(), true),
+                };
+            }
+            _ => *self = Self::default(),
+        }
+    }
+
     /// Grows by half, so that memory is not mostly slack.
     fn reserve(&mut self) {
         if self.bytes.capacity() - self.bytes.len() < POINT_BYTES_MAX {
@@ -92,7 +132,7 @@ impl PointStream {
         }
     }
 
-    /// Points, counting overwritten ones.
+    /// Points, counting overwritten and deleted ones; 0 when none is left.
     pub(crate) fn count(&self) -> u32 {
         self.count
     }
@@ -190,10 +230,7 @@ pub(crate) fn value_of(bits: u64, float: bool) -> Value {
 
 fn read(bytes: &[u8], count: u32, disordered: bool, range: TimeRange, columns: &mut PointColumns) {
     if disordered {
-        let mut points = Vec::with_capacity(count as usize);
-        decode(bytes, |timestamp, value| points.push((timestamp, value)));
-        merge::sort_last_wins(&mut points);
-        points
+        sorted_points(bytes, count)
             .into_iter()
             .filter(|(timestamp, _)| range.contains(*timestamp))
             .for_each(|(timestamp, value)| columns.push(timestamp, value));
@@ -203,24 +240,74 @@ fn read(bytes: &[u8], count: u32, disordered: bool, range: TimeRange, columns: &
     if let ValueColumn::Int(ints) = &mut columns.values {
         ints.reserve(count as usize);
     }
-    decode(bytes, |timestamp, value| {
-        if range.contains(timestamp) {
+    decode(bytes, |entry| {
+        if let Entry::Point(timestamp, value) = entry
+            && range.contains(timestamp)
+        {
             columns.push(timestamp, value);
         }
     });
 }
 
-/// Calls `each` for every point in the order of writing.
-fn decode(mut bytes: &[u8], mut each: impl FnMut(TimestampMs, Value)) {
+/// The points that are not deleted in order of time, one per timestamp, the one written last.
+fn sorted_points(bytes: &[u8], count: u32) -> Vec<(TimestampMs, Value)> {
+    let mut points = Vec::with_capacity(count as usize);
+    // Each with the number of points before it.
+    let mut deletions = Vec::new();
+    decode(bytes, |entry| match entry {
+        Entry::Point(timestamp, value) => points.push((timestamp, value)),
+        Entry::Deletion(range) => deletions.push((points.len(), range)),
+    });
+    if !deletions.is_empty() {
+        points = without_deleted(&points, deletions);
+    }
+    merge::sort_last_wins(&mut points);
+    points
+}
+
+/// From the last point to the first, so that each is looked up once however many deletions there are.
+fn without_deleted(
+    points: &[(TimestampMs, Value)],
+    mut deletions: Vec<(usize, TimeRange)>,
+) -> Vec<(TimestampMs, Value)> {
+    let mut hidden = RangeSet::default();
+    let mut kept = Vec::with_capacity(points.len());
+    for (position, point) in points.iter().enumerate().rev() {
+        while let Some((_, range)) = deletions.pop_if(|(before, _)| *before > position) {
+            hidden.add(range);
+        }
+        if !hidden.contains(point.0) {
+            kept.push(*point);
+        }
+    }
+    kept.reverse();
+    kept
+}
+
+/// What a stream consists of.
+enum Entry {
+    Point(TimestampMs, Value),
+    /// Points before it in this range are gone.
+    Deletion(TimeRange),
+}
+
+/// Calls `each` for every entry in the order of writing.
+fn decode(mut bytes: &[u8], mut each: impl FnMut(Entry)) {
     let mut state = State::default();
     while let Some((&control, rest)) = bytes.split_first() {
         bytes = rest;
+        if control & KIND_MASK == KIND_DELETION {
+            let start = unzigzag(take_varint(&mut bytes));
+            let end = start.wrapping_add(take_varint(&mut bytes).cast_signed());
+            each(Entry::Deletion(TimeRange { start, end }));
+            continue;
+        }
         if control & STEP_CHANGED != 0 {
             state.step = state.step.wrapping_add(unzigzag(take_varint(&mut bytes)));
         }
         state.timestamp = state.timestamp.wrapping_add(state.step);
         let difference = take_difference(&mut bytes, usize::from(control & LENGTH_MASK));
-        each(state.timestamp, state.apply(control & KIND_MASK, difference));
+        each(Entry::Point(state.timestamp, state.apply(control & KIND_MASK, difference)));
     }
 }
 
@@ -295,6 +382,56 @@ mod tests {
         check(&[(3, Value::Float(45.7)), (2, Value::Float(45.8)), (1, Value::Float(1.0 / 3.0)), (2, Value::Int(9))]);
     }
 
+    /// Points at their timestamps, or the deletion of a range.
+    type Step = Result<(i64, i64), (i64, i64)>;
+
+    fn check_steps(steps: &[Step]) {
+        let mut stream = PointStream::default();
+        let mut expect = BTreeMap::new();
+        for &step in steps {
+            match step {
+                Ok((timestamp, value)) => {
+                    stream.push(timestamp, value.cast_unsigned(), false);
+                    expect.insert(timestamp, Value::Int(value));
+                }
+                Err((start, end)) => {
+                    let range = TimeRange::new(start, end);
+                    let before = expect.len();
+                    expect.retain(|timestamp, _| !range.contains(*timestamp));
+                    let changed = stream.delete(range);
+                    assert!(changed || expect.len() == before, "{steps:?}");
+                }
+            }
+            let mut columns = PointColumns::default();
+            stream.snapshot().read(TimeRange::ALL, &mut columns);
+            let found: Vec<_> = columns.iter().map(|point| (point.timestamp, point.value)).collect();
+            assert_eq!(found, expect.iter().map(|(&at, &value)| (at, value)).collect::<Vec<_>>(), "{steps:?}");
+            let newest = expect.last_key_value().map(|(&at, &value)| (at, value));
+            assert_eq!(stream.last(), newest, "{steps:?}");
+            assert_eq!(stream.count() > 0, newest.is_some(), "{steps:?}");
+            if let (Some((&min, _)), Some((max, _))) = (expect.first_key_value(), newest) {
+                assert!(stream.min <= min && stream.max == max, "{steps:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_deletion_hides_what_is_before_it_and_nothing_after_it() {
+        check_steps(&[Ok((5, 1)), Ok((10, 2)), Ok((15, 3)), Err((10, 15)), Ok((10, 4)), Err((0, 11)), Ok((5, 7))]);
+        check_steps(&[Ok((5, 1)), Err((0, 10)), Ok((3, 2)), Err((i64::MIN, i64::MAX)), Ok((4, 1))]);
+        check_steps(&[Ok((5, 1)), Ok((9, 1)), Err((9, 10)), Ok((7, 3)), Err((6, 8)), Err((5, 6)), Err((5, 6))]);
+    }
+
+    #[test]
+    fn a_stream_without_points_holds_no_memory() {
+        let mut stream = PointStream::default();
+        stream.push(5, 1, false);
+        stream.push(9, 1, false);
+        assert!(stream.delete(TimeRange::new(6, 12)) && stream.memory_bytes() > 0);
+        assert!(stream.delete(TimeRange::new(5, 6)) && stream.memory_bytes() == 0);
+        assert!(!stream.delete(TimeRange::ALL));
+    }
+
     #[test]
     fn a_regular_series_takes_few_bytes() {
         let mut stream = PointStream::default();
@@ -305,6 +442,15 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn any_points_and_deletions_read_as_a_map_does(steps in prop::collection::vec((0_i64..30, 0_i64..12, 0_u8..4), 0..60)) {
+            let steps: Vec<Step> = steps
+                .into_iter()
+                .map(|(at, other, kind)| if kind == 0 { Err((at, at + other)) } else { Ok((at, other)) })
+                .collect();
+            check_steps(&steps);
+        }
+
         #[test]
         fn any_points_survive(points in prop::collection::vec((any::<i8>(), any::<(u64, i64, u8)>()), 0..200)) {
             let points: Vec<_> = points.into_iter().map(|(timestamp, (bits, int, kind))| {

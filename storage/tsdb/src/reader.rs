@@ -18,10 +18,9 @@ use crate::{
     directory::GenerationGroups,
     group,
     index::{metric_of, number_of, shard_of},
-    point_stream::StreamSnapshot,
     scan::after,
     selection::{OrderedSeries, in_order, select},
-    series_set::{Chunk, StoredSeries},
+    series_set::{Chunk, HeadPoints, Hiding, StoredSeries},
 };
 
 /// How often a read starts again because a merge took groups away.
@@ -77,7 +76,8 @@ struct Plan<'a> {
     /// By id, hence by shard, metric and number.
     selected: &'a [Selected],
     buckets: Vec<BucketRead>,
-    heads: Vec<(u32, StreamSnapshot)>,
+    heads: Vec<HeadPoints>,
+    hiding: Hiding,
     chunks: Vec<Chunk>,
 }
 
@@ -111,6 +111,7 @@ impl Store {
             selected: &selected,
             buckets: Vec::new(),
             heads: Vec::new(),
+            hiding: Hiding::default(),
             chunks: Vec::new(),
         };
         if !request.range.is_empty() {
@@ -124,8 +125,8 @@ impl Store {
                 }
             }
         }
-        let Plan { statistics, heads, chunks, range, .. } = plan;
-        Ok(Some(StoredSeries::new(infos, range, chunks, heads, statistics)))
+        let Plan { statistics, heads, hiding, chunks, range, .. } = plan;
+        Ok(Some(StoredSeries::new(infos, range, chunks, heads, hiding, statistics)))
     }
 
     /// The series that a selector means, in order, when there are at most `series_max`.
@@ -144,21 +145,25 @@ impl Store {
 }
 
 impl Plan<'_> {
-    /// Copies what the heads have and notes which groups of blocks are needed.
+    /// Copies what the heads have and notes which groups of blocks are needed and what is deleted of them.
     fn look_at(&mut self, shard: &Shard) -> Result<(), ReadError> {
         let state = shard.state.read();
         for series in self.selected.chunk_by(|left, right| metric_of(left.id) == metric_of(right.id)) {
             let Some(first) = series.first().filter(|first| first.shard == shard.number) else { continue };
             let metric = metric_of(first.id);
+            let tombstones = state.tombstones.of_metric(metric, self.range);
+            if !tombstones.is_empty() {
+                self.hiding.insert(metric, tombstones);
+            }
             for (bucket, generations) in state.catalogue.overlapping(metric, self.range) {
                 self.want(shard.number, bucket, metric, generations, series)?;
             }
             for series in series {
-                for stream in state.heads().filter_map(|head| head.stream(series.local)) {
-                    if stream.overlaps(self.range) {
-                        let snapshot = stream.snapshot();
-                        self.count(u64::from(snapshot.count()), snapshot.bytes() as u64)?;
-                        self.heads.push((series.position, snapshot));
+                for (epoch, head) in state.heads_by_epoch() {
+                    if let Some(stream) = head.stream(series.local).filter(|stream| stream.overlaps(self.range)) {
+                        let points = stream.snapshot();
+                        self.count(u64::from(points.count()), points.bytes() as u64)?;
+                        self.heads.push(HeadPoints { position: series.position, epoch, points });
                     }
                 }
             }

@@ -4,9 +4,16 @@ use bytes::Bytes;
 use hashbrown::HashSet;
 use parking_lot::RwLock;
 use tidemark_kv::{KeyRange, KvSnapshot};
-use tidemark_model::SeriesId;
+use tidemark_model::{SeriesId, TimeRange};
 
-use crate::{Head, Index, Scan, StoreError, codec, head::Row, keys, scan::after, stored_value};
+use crate::{
+    Head, Index, Scan, StoreError,
+    codec::{LogEntry, LogIdentity, decode_log_entry},
+    head::Row,
+    keys,
+    scan::after,
+    stored_value,
+};
 
 /// How far the log of an epoch was read.
 ///
@@ -15,15 +22,23 @@ use crate::{Head, Index, Scan, StoreError, codec, head::Row, keys, scan::after, 
 #[derive(Debug)]
 pub(crate) struct LogTail {
     rest: KeyRange,
-    seen: HashSet<(u64, u64)>,
+    seen: HashSet<LogIdentity>,
 }
 
-/// An entry of the log.
+/// An entry of the log as heads take it.
 #[derive(Debug)]
-pub(crate) struct Segment {
-    /// Empty for an entry that was there before.
-    pub(crate) rows: Vec<Row>,
+pub(crate) struct LogRecord {
+    pub(crate) change: LogChange,
     pub(crate) bytes: u64,
+}
+
+/// What an entry of the log does to a head.
+#[derive(Debug)]
+pub(crate) enum LogChange {
+    /// None for an entry that was there before.
+    Points(Vec<Row>),
+    /// Hides what these series, by their numbers in the shard, have in a range of time.
+    Deletion(Vec<u32>, TimeRange),
 }
 
 impl LogTail {
@@ -40,7 +55,7 @@ impl LogTail {
         &mut self,
         snapshot: &dyn KvSnapshot,
         index: &RwLock<Index>,
-        mut apply: impl FnMut(&Segment),
+        mut apply: impl FnMut(&LogRecord),
     ) -> Result<(), StoreError> {
         let mut scan = Scan::new(self.rest.clone());
         while let Some(entries) = scan.next(snapshot).await? {
@@ -52,21 +67,31 @@ impl LogTail {
         Ok(())
     }
 
-    fn decode(&mut self, index: &Index, key: &Bytes, value: &[u8]) -> Result<Segment, StoreError> {
+    fn decode(&mut self, index: &Index, key: &Bytes, value: &[u8]) -> Result<LogRecord, StoreError> {
         let damaged = |reason: String| stored_value::damaged(key, reason);
-        let (header, rows) = codec::decode_segment(value).map_err(|error| damaged(error.to_string()))?;
-        let mut segment = Segment { rows: Vec::new(), bytes: value.len() as u64 };
-        if self.seen.contains(&(header.writer, header.sequence)) {
-            return Ok(segment);
+        let entry = decode_log_entry(value).map_err(|error| damaged(error.to_string()))?;
+        let (identity, bytes) = (entry.identity(), value.len() as u64);
+        let mut points = Vec::new();
+        if self.seen.contains(&identity) {
+            return Ok(LogRecord { change: LogChange::Points(points), bytes });
         }
-        for row in rows {
-            let (series, timestamp, value) = row.map_err(|error| damaged(error.to_string()))?;
-            let id = SeriesId(series);
-            let series = index.by_id(id).ok_or_else(|| damaged(format!("series {series} is not in the index")))?;
-            segment.rows.push(Row::new(id, series.target.local, timestamp, value));
-        }
-        self.seen.insert((header.writer, header.sequence));
-        Ok(segment)
+        let change = match entry {
+            LogEntry::Segment(_, rows) => {
+                for row in rows {
+                    let (series, timestamp, value) = row.map_err(|error| damaged(error.to_string()))?;
+                    let id = SeriesId(series);
+                    let series =
+                        index.by_id(id).ok_or_else(|| damaged(format!("series {series} is not in the index")))?;
+                    points.push(Row::new(id, series.target.local, timestamp, value));
+                }
+                LogChange::Points(points)
+            }
+            LogEntry::Deletion(_, deletion) => {
+                LogChange::Deletion(index.locals(deletion.metric, &deletion.series), deletion.range)
+            }
+        };
+        self.seen.insert(identity);
+        Ok(LogRecord { change, bytes })
     }
 }
 
@@ -79,7 +104,7 @@ pub(crate) async fn replay(
 ) -> Result<(Head, LogTail), StoreError> {
     let mut head = Head::default();
     let mut tail = LogTail::new(shard, epoch);
-    tail.read(snapshot, index, |segment| head.add(segment)).await?;
+    tail.read(snapshot, index, |entry| head.add(entry)).await?;
     Ok((head, tail))
 }
 

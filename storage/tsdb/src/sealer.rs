@@ -27,7 +27,7 @@ use tokio::sync::oneshot;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    Bucket, Fence, Head, Index, Shard, StoreError, change_log,
+    Bucket, Fence, Head, Index, Shard, StoreError, Tombstones, change_log,
     commits::Commits,
     fence::{SealToken, Sealing},
     figures::Counters,
@@ -275,7 +275,11 @@ impl Sealer {
             other => other?,
         };
         let head = Arc::new(head.0);
+        let tombstones = Tombstones::load(snapshot.as_ref(), shard.number).await?;
         let mut state = shard.state.write();
+        // IMPORTANT: before the blocks of this epoch, or a merge would take points for newer than their deletion.
+        state.tombstones = tombstones;
+        state.deletions += 1;
         if state.fence.sealing.is_some_and(|sealing| sealing.epoch == epoch) {
             state.sealing = Some(Arc::clone(&head));
         }

@@ -18,7 +18,7 @@ use tidemark_model::{NameKind, ReadError, SeriesInfo, SeriesKey, SeriesSelector,
 use crate::{Index, SeriesEntry, TagPostings, reader::Selected, tag_conditions::TagConditions};
 
 /// Series that are copied before the index is let go of: less than a millisecond.
-const SERIES_PER_LOCK: usize = 4_096;
+pub(crate) const SERIES_PER_LOCK: usize = 4_096;
 /// Series that are put in order where they are asked for: a few milliseconds. More get a thread of their own.
 const SERIES_IN_PLACE_MAX: u64 = 4_096;
 

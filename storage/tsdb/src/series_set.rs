@@ -1,9 +1,18 @@
 //! Series whose points are ready to be decoded.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+use hashbrown::HashMap;
 use tidemark_model::{PointColumns, ReadError, ReadStatistics, SeriesInfo, SeriesSet, TimeRange, TimestampMs};
 
-use crate::{Generation, codec, merge::merge_runs, point_stream::StreamSnapshot};
+use crate::{
+    Generation, RangeSet, codec,
+    index::metric_of,
+    merge::merge_runs,
+    point_stream::StreamSnapshot,
+    tombstones::{Tombstone, hidden},
+};
 
 /// Generation of what is in a head: newer than all blocks.
 const HEAD: Generation = Generation(u64::MAX);
@@ -20,6 +29,18 @@ pub(crate) struct Chunk {
     pub(crate) bytes: Bytes,
 }
 
+/// The points of one series in one head.
+#[derive(Debug)]
+pub(crate) struct HeadPoints {
+    /// Position of the series in the set.
+    pub(crate) position: u32,
+    pub(crate) epoch: u64,
+    pub(crate) points: StreamSnapshot,
+}
+
+/// Deletions that may hide points of what is read, by metric.
+pub(crate) type Hiding = HashMap<u32, Vec<Arc<Tombstone>>>;
+
 /// What a read selected and fetched.
 #[derive(Debug)]
 pub(crate) struct StoredSeries {
@@ -28,12 +49,15 @@ pub(crate) struct StoredSeries {
     /// By series, then by first timestamp, then by generation.
     chunks: Vec<Chunk>,
     /// By series; of one series the older epoch first.
-    heads: Vec<(u32, StreamSnapshot)>,
+    heads: Vec<HeadPoints>,
+    hiding: Hiding,
     statistics: ReadStatistics,
 }
 
 /// Points of one series in order of time, and what they win over.
 struct Run<'a> {
+    position: u32,
+    epoch: u64,
     min: TimestampMs,
     max: TimestampMs,
     /// Later generations win; of two heads the later epoch.
@@ -51,12 +75,13 @@ impl StoredSeries {
         infos: Vec<SeriesInfo>,
         range: TimeRange,
         mut chunks: Vec<Chunk>,
-        mut heads: Vec<(u32, StreamSnapshot)>,
+        mut heads: Vec<HeadPoints>,
+        hiding: Hiding,
         statistics: ReadStatistics,
     ) -> Self {
         chunks.sort_by_key(|chunk| (chunk.position, chunk.min, chunk.generation));
-        heads.sort_by_key(|(position, _)| *position);
-        Self { infos, range, chunks, heads, statistics }
+        heads.sort_by_key(|head| head.position);
+        Self { infos, range, chunks, heads, hiding, statistics }
     }
 
     fn chunks_of(&self, position: u32) -> &[Chunk] {
@@ -65,13 +90,36 @@ impl StoredSeries {
         self.chunks.get(start..end).unwrap_or_default()
     }
 
-    fn heads_of(&self, position: u32) -> &[(u32, StreamSnapshot)] {
-        let start = self.heads.partition_point(|(of, _)| *of < position);
-        let end = self.heads.partition_point(|(of, _)| *of <= position);
+    fn heads_of(&self, position: u32) -> &[HeadPoints] {
+        let start = self.heads.partition_point(|head| head.position < position);
+        let end = self.heads.partition_point(|head| head.position <= position);
         self.heads.get(start..end).unwrap_or_default()
     }
 
+    /// Appends the points of a run that were not deleted.
     fn decode(&self, run: &Run<'_>, columns: &mut PointColumns) -> Result<(), ReadError> {
+        let hidden = self.hidden(run);
+        if hidden.is_empty() {
+            return self.decode_all(run, columns);
+        }
+        if !hidden.covers(run.min, run.max) {
+            let mut all = PointColumns::default();
+            self.decode_all(run, &mut all)?;
+            hidden.copy_outside(&all, columns);
+        }
+        Ok(())
+    }
+
+    fn hidden(&self, run: &Run<'_>) -> RangeSet {
+        if self.hiding.is_empty() {
+            return RangeSet::default();
+        }
+        let Some(info) = self.infos.get(run.position as usize) else { return RangeSet::default() };
+        let of_metric = self.hiding.get(&metric_of(info.id)).map(Vec::as_slice).unwrap_or_default();
+        hidden(of_metric, info.id, run.epoch, run.min, run.max)
+    }
+
+    fn decode_all(&self, run: &Run<'_>, columns: &mut PointColumns) -> Result<(), ReadError> {
         match run.points {
             RunPoints::Head(snapshot) => snapshot.read(self.range, columns),
             RunPoints::Block(chunk) => codec::decode_block(&chunk.bytes, self.range, columns).map_err(|error| {
@@ -109,16 +157,20 @@ impl SeriesSet for StoredSeries {
         let points: usize = chunks.iter().map(|chunk| chunk.points as usize).sum();
         columns.timestamps.reserve(points);
         let blocks = chunks.iter().map(|chunk| Run {
+            position,
+            epoch: chunk.generation.epoch(),
             min: chunk.min,
             max: chunk.max,
             rank: (chunk.generation, 0),
             points: RunPoints::Block(chunk),
         });
-        let heads = heads.iter().enumerate().map(|(order, (_, head))| Run {
-            min: head.min,
-            max: head.max,
+        let heads = heads.iter().enumerate().map(|(order, head)| Run {
+            position,
+            epoch: head.epoch,
+            min: head.points.min,
+            max: head.points.max,
             rank: (HEAD, order),
-            points: RunPoints::Head(head),
+            points: RunPoints::Head(&head.points),
         });
         let mut runs: Vec<_> = blocks.chain(heads).collect();
         runs.sort_by_key(|run| run.min);

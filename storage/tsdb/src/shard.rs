@@ -7,12 +7,13 @@ use std::sync::{
 
 use parking_lot::RwLock;
 use tidemark_kv::Commit;
-use tidemark_model::{PointBatch, TimestampMs, Value, WriteRefusal};
+use tidemark_model::{PointBatch, PointColumns, SeriesId, TimeRange, TimestampMs, Value, WriteRefusal};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    BlockCatalogue, Fence, Head, Sharing, StoreError, Target,
+    BlockCatalogue, Fence, Head, Sharing, StoreError, Target, Tombstones,
     change_log::{self, DirectoryId},
+    codec::Deletion,
     fence::SealToken,
     follower::{NewerHeads, Position, Rounds},
 };
@@ -44,7 +45,11 @@ pub(crate) struct ShardState {
     /// The head of the epoch that is being sealed.
     pub(crate) sealing: Option<Arc<Head>>,
     pub(crate) catalogue: BlockCatalogue,
+    /// Deletions that hide points of blocks and of the head that is being sealed.
+    pub(crate) tombstones: Tombstones,
     pub(crate) sealed_last: SealedLast,
+    /// How often points were deleted: what was worked out without the lock may be out of date by then.
+    pub(crate) deletions: u64,
 }
 
 /// The newest sealed point of each series, by its number in the shard.
@@ -68,6 +73,7 @@ pub(crate) enum LastSealed {
 #[derive(Debug)]
 pub(crate) enum ShardMessage {
     Write(PendingWrite),
+    Delete(PendingDelete),
     ChangeFence(FenceChange, oneshot::Sender<Result<Fence, StoreError>>),
     Stop,
 }
@@ -78,6 +84,13 @@ pub(crate) struct PendingWrite {
     pub(crate) batch: Arc<PointBatch>,
     /// Where each series of the batch's dictionary goes.
     pub(crate) targets: Arc<[Target]>,
+    pub(crate) reply: oneshot::Sender<Flushed>,
+}
+
+/// Deletions on their way to the log.
+#[derive(Debug)]
+pub(crate) struct PendingDelete {
+    pub(crate) deletions: Vec<Deletion>,
     pub(crate) reply: oneshot::Sender<Flushed>,
 }
 
@@ -151,7 +164,49 @@ impl ShardState {
 
     /// The heads, the older epoch first.
     pub(crate) fn heads(&self) -> impl Iterator<Item = &Head> {
-        self.sealing.as_deref().into_iter().chain([&self.open])
+        self.heads_by_epoch().map(|(_, head)| head)
+    }
+
+    /// The heads, each with its epoch, the older first. Tombstones of later epochs hide points of the older one.
+    pub(crate) fn heads_by_epoch(&self) -> impl Iterator<Item = (u64, &Head)> {
+        let sealing = self.sealing.as_deref().map(|head| (self.fence.open.saturating_sub(1), head));
+        sealing.into_iter().chain([(self.fence.open, &self.open)])
+    }
+
+    /// The newest point of a series in the heads.
+    pub(crate) fn last_in_heads(&self, id: SeriesId, local: u32) -> Option<(TimestampMs, Value)> {
+        self.heads_by_epoch().fold(None, |last, (epoch, head)| newest(last, self.last_in_head(epoch, head, id, local)))
+    }
+
+    fn last_in_head(&self, epoch: u64, head: &Head, id: SeriesId, local: u32) -> Option<(TimestampMs, Value)> {
+        let stream = head.stream(local)?;
+        let last = stream.last()?;
+        let hidden = self.tombstones.hidden(id, epoch, TimestampMs::MIN, last.0);
+        if !hidden.contains(last.0) {
+            return Some(last);
+        }
+        let (mut all, mut left) = (PointColumns::default(), PointColumns::default());
+        stream.read(TimeRange::ALL, &mut all);
+        hidden.copy_outside(&all, &mut left);
+        left.iter().last().map(|point| (point.timestamp, point.value))
+    }
+
+    /// Hides points of some series from readers of the open head and of newest points. Tombstones do so for the rest.
+    pub(crate) fn delete(&mut self, epoch: u64, locals: &[u32], range: TimeRange) {
+        if self.fence.open == epoch {
+            self.open.delete(locals, range);
+        }
+        self.sealed_last.forget(locals, range);
+        self.deletions += 1;
+    }
+
+    /// Takes over the tombstones of a shared store; those of `new` were not known.
+    pub(crate) fn take_tombstones(&mut self, tombstones: Tombstones, new: &[(Vec<u32>, TimeRange)]) {
+        self.tombstones = tombstones;
+        for (locals, range) in new {
+            self.sealed_last.forget(locals, *range);
+            self.deletions += 1;
+        }
     }
 
     /// Takes over the fence of a seal of our own.
@@ -163,9 +218,17 @@ impl ShardState {
     }
 
     /// Takes over a fence that another process moved.
-    pub(crate) fn adopt_foreign(&mut self, fence: Fence, catalogue: BlockCatalogue, series: usize) {
+    pub(crate) fn adopt_foreign(
+        &mut self,
+        fence: Fence,
+        catalogue: BlockCatalogue,
+        tombstones: Tombstones,
+        series: usize,
+    ) {
         self.adopt_heads(fence);
         self.catalogue = catalogue;
+        self.tombstones = tombstones;
+        self.deletions += 1;
         self.sealed_last = SealedLast::unread(series);
     }
 
@@ -178,7 +241,7 @@ impl ShardState {
             _ => None,
         };
         if let Some(sealed) = sealed {
-            self.sealed_last.note(&sealed);
+            self.sealed_last.note(&sealed, known.open.saturating_sub(1), &self.tombstones);
         }
         if let Some(NewerHeads { sealing, open }) = newer {
             let closed = std::mem::replace(&mut self.open, open);
@@ -203,7 +266,7 @@ impl ShardState {
         if fence.sealing.is_none()
             && let Some(sealed) = self.sealing.take()
         {
-            self.sealed_last.note(&sealed);
+            self.sealed_last.note(&sealed, fence.sealed, &self.tombstones);
         }
         self.fence = fence;
     }
@@ -229,11 +292,27 @@ impl SealedLast {
         }
     }
 
-    /// A head was sealed: of equal timestamps its points are the newer ones.
-    fn note(&mut self, head: &Head) {
-        for (local, last) in head.last() {
-            if let Some(LastSealed::Known(known) | LastSealed::Unread(known)) = self.entry(local) {
-                *known = newest(*known, Some(last));
+    /// The head of an epoch was sealed: of equal timestamps its points are the newer ones.
+    fn note(&mut self, head: &Head, epoch: u64, tombstones: &Tombstones) {
+        for (local, id, last) in head.last() {
+            let Some(entry) = self.entry(local) else { continue };
+            if tombstones.hidden(id, epoch, last.0, last.0).contains(last.0) {
+                // Which point is left is in its block, and it may have replaced the one that is known.
+                *entry = LastSealed::Unread(None);
+                continue;
+            }
+            let (LastSealed::Known(known) | LastSealed::Unread(known)) = entry;
+            *known = newest(*known, Some(last));
+        }
+    }
+
+    /// Points of some series in a range of time are gone: newest points that are among them have to be looked up again.
+    pub(crate) fn forget(&mut self, locals: &[u32], range: TimeRange) {
+        for &local in locals {
+            if let Some(known) = self.known.get_mut(local as usize)
+                && known.point().is_some_and(|(timestamp, _)| range.contains(timestamp))
+            {
+                *known = LastSealed::Unread(None);
             }
         }
     }
@@ -287,10 +366,14 @@ mod tests {
         let mut head = Head::default();
         let id = tidemark_model::SeriesId(1);
         head.push(&crate::head::Row::new(id, 0, NEW.0, NEW.1));
-        last.note(&head);
+        last.note(&head, 1, &Tombstones::default());
         last.set_read(0, Some(OLD));
         assert_eq!(last.get(0), LastSealed::Known(Some(NEW)));
         last.set_read(0, None);
         assert_eq!(last.get(0).point(), Some(NEW));
+        last.forget(&[0, 9], TimeRange::new(0, 20));
+        assert_eq!(last.get(0), LastSealed::Known(Some(NEW)));
+        last.forget(&[0, 9], TimeRange::new(20, 21));
+        assert_eq!((last.get(0), last.get(9)), (LastSealed::Unread(None), LastSealed::Known(None)));
     }
 }

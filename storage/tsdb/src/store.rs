@@ -15,7 +15,7 @@ use tokio_util::{
 };
 
 use crate::{
-    BlockCatalogue, Fence, Index, Shard, StoreError, StoreOptions, change_log,
+    BlockCatalogue, Fence, Index, Shard, StoreError, StoreOptions, Tombstones, change_log,
     creation::SeriesCreator,
     figures::{Counters, StoreFigures},
     flusher::{Flusher, FlusherParts},
@@ -127,6 +127,7 @@ impl Store {
             counters: Arc::clone(&counters),
             seal_wanted: Arc::clone(&seal_wanted),
             seal_points: options.seal_points,
+            tombstones_max: options.tombstones_max,
             writer,
         };
         let resume = states.iter().any(|(state, _)| state.fence.sealing.is_some());
@@ -275,9 +276,11 @@ async fn read_shard(
         None => None,
     };
     let (open, log) = replay(snapshot, shard, fence.open, index).await?;
-    let position = Position { log, changes: change_log::newest(snapshot, shard).await? };
-    let series = index.read().shard_len(shard) as usize;
-    Ok((ShardState { fence, open, sealing, catalogue, sealed_last: SealedLast::unread(series) }, position))
+    let changes = change_log::newest(snapshot, shard).await?;
+    let position = Position { log, changes, tombstones_due: false };
+    let tombstones = Tombstones::load(snapshot, shard).await?;
+    let sealed_last = SealedLast::unread(index.read().shard_len(shard) as usize);
+    Ok((ShardState { fence, open, sealing, catalogue, tombstones, sealed_last, deletions: 0 }, position))
 }
 
 /// Seals whenever a flusher has gathered enough points, and once at the start when a seal was under way.

@@ -75,7 +75,7 @@ impl Store {
                 }
                 Err(refusal) => Flushed::Refused(refusal),
             };
-            together = Some(both(together, flushed));
+            together = Some(flushed.together(together));
         }
         together.unwrap_or(Flushed::Stored)
     }
@@ -139,14 +139,16 @@ fn enqueue(
     }
 }
 
-/// The fate of a batch whose parts went to several shards.
-fn both(before: Option<Flushed>, flushed: Flushed) -> Flushed {
-    match (before, flushed) {
-        (None, flushed) | (Some(Flushed::Stored), flushed @ Flushed::Stored) => flushed,
-        (Some(refused @ Flushed::Refused(_)), Flushed::Refused(_)) => refused,
-        (Some(Flushed::Unknown(reason)), _) | (_, Flushed::Unknown(reason)) => Flushed::Unknown(reason),
-        (Some(Flushed::Refused(refusal)), Flushed::Stored) | (Some(Flushed::Stored), Flushed::Refused(refusal)) => {
-            Flushed::Unknown(format!("part of the batch is stored; {refusal}"))
+impl Flushed {
+    /// The fate of something of which other parts went to other shards.
+    pub(crate) fn together(self, before: Option<Self>) -> Self {
+        match (before, self) {
+            (None, flushed) | (Some(Self::Stored), flushed @ Self::Stored) => flushed,
+            (Some(refused @ Self::Refused(_)), Self::Refused(_)) => refused,
+            (Some(Self::Unknown(reason)), _) | (_, Self::Unknown(reason)) => Self::Unknown(reason),
+            (Some(Self::Refused(refusal)), Self::Stored) | (Some(Self::Stored), Self::Refused(refusal)) => {
+                Self::Unknown(format!("part of it is stored; {refusal}"))
+            }
         }
     }
 }

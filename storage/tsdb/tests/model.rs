@@ -1,4 +1,4 @@
-//! Random histories against a map: writes in any order, overwrites, seals, restarts, deaths in the middle of a seal, and
+//! Random histories against a map: writes in any order, overwrites, deletions, seals, restarts, deaths in the middle of a seal, and
 //! an engine that forgets outcomes.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics is a test that fails")]
 
@@ -8,7 +8,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use support::{ProbeKv, Random, START, TestPoint, batch, bits_of, open, open_with, read, read_metric, write};
 use tidemark_kv::{FaultPlan, Kv, MemoryKv};
-use tidemark_model::{PointSink, SeriesCatalog, SeriesSelector, TimeRange, Value, WriteOutcome};
+use tidemark_model::{
+    DeleteOutcome, DeleteRefusal, DeleteRequest, PointDeleter, PointSink, ReadError, SeriesCatalog, SeriesSelector,
+    TagMatch, TagPredicate, TimeRange, Value, WriteOutcome,
+};
 use tidemark_tsdb::{SealReason, Store, StoreError, StoreOptions};
 use tokio_util::task::TaskTracker;
 
@@ -60,6 +63,39 @@ async fn write_until_stored(store: &Store, points: &[OwnedPoint], model: &mut Mo
     panic!("the batch was never stored");
 }
 
+/// Some hosts of a metric, or all metrics of a host, and a range that may be anything from one point to all.
+async fn delete_until_done(store: &Store, random: &mut Random, model: &mut Model) {
+    let metric = (random.below(4) > 0).then(|| METRICS[random.below(3) as usize]);
+    let hosts: Vec<String> = (0..1 + random.below(2)).map(|_| HOSTS[random.below(4) as usize].to_owned()).collect();
+    let start = START + (random.below(3) * 7_200_000 + random.below(12) * 15_000) as i64 - 30_000;
+    let range = match random.below(6) {
+        0 => TimeRange::ALL,
+        1 => TimeRange::new(start, start + 7_200_000),
+        _ => TimeRange::new(start, start + 15_000 * random.below(8) as i64),
+    };
+    let predicates = vec![TagPredicate { key: "host".to_owned(), matches: TagMatch::OneOf(hosts.clone()) }];
+    let selector = SeriesSelector::Tags { metric: metric.map(str::to_owned), predicates, exact_keys: false };
+    let request = DeleteRequest { selector, range, series_max: 100 };
+    for _ in 0..100 {
+        match store.delete(&request).await {
+            DeleteOutcome::Done(_) => {
+                for (key, points) in model {
+                    let is_meant = metric.is_none_or(|metric| key.starts_with(metric))
+                        && hosts.iter().any(|host| key.ends_with(&format!("={host}}}")));
+                    if is_meant {
+                        points.retain(|&at, _| !range.contains(at));
+                    }
+                }
+                return;
+            }
+            DeleteOutcome::Refused(DeleteRefusal::Selection(_)) => return,
+            // Deleting again is harmless, whatever became of it.
+            DeleteOutcome::Refused(_) | DeleteOutcome::Unknown(_) => {}
+        }
+    }
+    panic!("the points were never deleted");
+}
+
 async fn check(store: &Store, model: &Model, range: TimeRange, seed: u64) {
     let any = SeriesSelector::Tags { metric: None, predicates: Vec::new(), exact_keys: false };
     let found = read(store, any.clone(), range).await;
@@ -96,7 +132,8 @@ async fn run(seed: u64, faults: bool) {
         memory.set_faults(FaultPlan { seed, unknown_per_mille: 100, conflict_per_mille: 100, ..FaultPlan::default() });
     }
     for _ in 0..80 {
-        match random.below(12) {
+        match random.below(14) {
+            12 | 13 => delete_until_done(&store, &mut random, &mut model).await,
             0..=6 => write_until_stored(&store, &random_points(&mut random), &mut model).await,
             7 | 8 => {
                 let sealed = store.seal(SealReason::Requested).await;
@@ -346,14 +383,73 @@ async fn a_full_head_is_sealed_while_writing_goes_on() {
     store.close().await;
 }
 
+async fn delete(store: &Store, metric: &str, range: TimeRange) {
+    let request = DeleteRequest { selector: SeriesSelector::metric(metric), range, series_max: 100 };
+    let outcome = store.delete(&request).await;
+    assert!(matches!(outcome, DeleteOutcome::Done(receipt) if receipt.series == 1), "{outcome:?}");
+}
+
+/// Two processes on one store: what one deletes may not come back through a seal or a merge of the other.
+#[tokio::test]
+async fn a_process_that_was_away_does_not_bring_deleted_points_back() {
+    for seals_between in 0..4 {
+        let memory: Arc<dyn Kv> = Arc::new(MemoryKv::new());
+        let away = open(Arc::clone(&memory)).await.unwrap();
+        write(&away, &[("cpu", WEB, START, Value::Int(1)), ("cpu", WEB, START + 1, Value::Int(2))]).await;
+        away.seal(SealReason::Requested).await.unwrap();
+        let other = open(Arc::clone(&memory)).await.unwrap();
+        for step in 0..3 {
+            if seals_between > step {
+                write(&other, &[("cpu", WEB, START + 2 + step, Value::Int(3))]).await;
+                other.seal(SealReason::Requested).await.unwrap();
+            }
+        }
+        delete(&other, "cpu", TimeRange::new(START + 1, START + 2)).await;
+        write(&other, &[("cpu", WEB, START + 10, Value::Int(9)), ("cpu", WEB, START + 10_000_000, Value::Int(9))])
+            .await;
+        let expect = read_metric(&other, "cpu", TimeRange::ALL).await;
+        assert!(expect["cpu{host=web}"].iter().all(|(at, ..)| *at != START + 1));
+        write(&away, &[("cpu", WEB, START + 11, Value::Int(9))]).await;
+        for _ in 0..2 {
+            let _may_fail = away.seal(SealReason::Requested).await.is_ok();
+        }
+        let mut expect = expect["cpu{host=web}"].clone();
+        expect.push((START + 11, 9, false));
+        expect.sort_unstable();
+        let third = open(Arc::clone(&memory)).await.unwrap();
+        assert_eq!(read_metric(&third, "cpu", TimeRange::ALL).await["cpu{host=web}"], expect, "{seals_between} seals");
+        assert_eq!(read_metric(&away, "cpu", TimeRange::ALL).await["cpu{host=web}"], expect, "{seals_between} seals");
+    }
+}
+
+#[tokio::test]
+async fn a_deletion_over_the_limit_is_refused_and_named() {
+    let options = StoreOptions { tombstones_max: 2, ..StoreOptions::default() };
+    let store = open_with(Arc::new(MemoryKv::new()), options).await.unwrap();
+    write(&store, &[("cpu", WEB, START, Value::Int(1))]).await;
+    delete(&store, "cpu", TimeRange::new(START + 5, START + 6)).await;
+    delete(&store, "cpu", TimeRange::new(START + 6, START + 7)).await;
+    let request = DeleteRequest { selector: SeriesSelector::metric("cpu"), range: TimeRange::ALL, series_max: 100 };
+    match store.delete(&request).await {
+        DeleteOutcome::Refused(refusal) => assert!(refusal.to_string().contains("`limits.tombstones`"), "{refusal}"),
+        other => panic!("not refused: {other:?}"),
+    }
+    assert_eq!(read_metric(&store, "cpu", TimeRange::ALL).await["cpu{host=web}"].len(), 1);
+    let request = DeleteRequest { series_max: 0, ..request };
+    let refused = store.delete(&request).await;
+    assert!(matches!(refused, DeleteOutcome::Refused(DeleteRefusal::Selection(ReadError::TooManySeries { .. }))));
+    store.close().await;
+}
+
 #[tokio::test]
 async fn damaged_entries_are_refused_by_name() {
-    for prefix in [b'L', b'S', b'U', b'N', b'D'] {
+    for prefix in [b'L', b'S', b'U', b'N', b'D', b'X'] {
         let memory = Arc::new(MemoryKv::new());
         let store = open(Arc::clone(&memory) as Arc<dyn Kv>).await.unwrap();
         write(&store, &[("cpu", WEB, START, Value::Int(0))]).await;
         store.seal(SealReason::Requested).await.unwrap();
         write(&store, &[("cpu", WEB, START, Value::Int(1))]).await;
+        delete(&store, "cpu", TimeRange::new(START + 5, START + 6)).await;
         drop(store);
         let range = tidemark_kv::KeyRange::prefix(&[prefix]);
         let page = memory.snapshot().await.unwrap().range(range, tidemark_kv::RangeLimit::PAGE).await.unwrap();

@@ -8,7 +8,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use support::{ProbeKv, Random, START, TestPoint, batch, bits_of, read, read_metric, write};
 use tidemark_kv::{FaultPlan, Kv, MemoryKv};
-use tidemark_model::{ManualClock, NameKind, PointSink, SeriesCatalog, SeriesSelector, TimeRange, Value, WriteOutcome};
+use tidemark_model::{
+    DeleteOutcome, DeleteRefusal, DeleteRequest, ManualClock, NameKind, PointDeleter, PointSink, SeriesCatalog,
+    SeriesSelector, TimeRange, Value, WriteOutcome,
+};
 use tidemark_tsdb::{SealReason, Sharing, Store, StoreError, StoreOptions};
 
 const WEB: support::Tags<'_> = &[("host", "web")];
@@ -100,6 +103,31 @@ impl History {
         panic!("seed {}: the batch was never stored", self.seed);
     }
 
+    /// A range of a metric, or all of it.
+    async fn delete(&mut self) {
+        let by = self.any();
+        let metric = ["cpu", "mem", "disk"][self.random.below(3) as usize];
+        let start = START + (self.random.below(3) * 7_200_000 + self.random.below(12) * 15_000) as i64 - 30_000;
+        let range = match self.random.below(4) {
+            0 => TimeRange::ALL,
+            1 => TimeRange::new(start, start + 7_200_000),
+            _ => TimeRange::new(start, start + 15_000 * self.random.below(8) as i64),
+        };
+        let request = DeleteRequest { selector: SeriesSelector::metric(metric), range, series_max: 100 };
+        for _ in 0..100 {
+            match self.processes[by].store.delete(&request).await {
+                DeleteOutcome::Done(_) => {
+                    let of_metric = self.model.iter_mut().filter(|(key, _)| key.starts_with(metric));
+                    of_metric.for_each(|(_, points)| points.retain(|&at, _| !range.contains(at)));
+                    return;
+                }
+                DeleteOutcome::Refused(DeleteRefusal::Selection(_)) => return,
+                DeleteOutcome::Refused(DeleteRefusal::Store(_)) | DeleteOutcome::Unknown(_) => {}
+            }
+        }
+        panic!("seed {}: the points were never deleted", self.seed);
+    }
+
     async fn check(&self, by: usize) {
         let store = &self.processes[by].store;
         let found = read(store, any_series(), TimeRange::ALL).await;
@@ -114,9 +142,9 @@ impl History {
             .into_iter()
             .map(|last| (last.series.key.to_string(), (last.point.timestamp, bits_of(last.point.value))))
             .collect();
-        let newest = self.model.iter().map(|(key, points)| {
-            let (&at, &value) = points.last_key_value().unwrap();
-            (key.clone(), (at, value))
+        let newest = self.model.iter().filter_map(|(key, points)| {
+            let (&at, &value) = points.last_key_value()?;
+            Some((key.clone(), (at, value)))
         });
         assert_eq!(last, newest.collect(), "seed {}, process {by}", self.seed);
     }
@@ -149,7 +177,8 @@ async fn run(seed: u64, faults: bool) {
                 FaultPlan { seed: seed + step, unknown_per_mille: 50, conflict_per_mille: 50, ..FaultPlan::default() };
             history.memory.set_faults(plan);
         }
-        match history.random.below(12) {
+        match history.random.below(14) {
+            12 | 13 => history.delete().await,
             0..=5 => history.write().await,
             6 | 7 => history.seal(faults).await,
             8 => history.die_in_a_seal().await,

@@ -17,9 +17,9 @@ pub use super::segment_row::SegmentRow;
 pub const SEGMENT_BYTES_MAX: usize = 31_000;
 
 /// Rows as they are.
-const PLAIN: u8 = 1;
+pub(super) const PLAIN: u8 = 1;
 /// Rows compressed by zstd.
-const COMPRESSED: u8 = 2;
+pub(super) const COMPRESSED: u8 = 2;
 
 /// Rows from which compression is tried.
 const COMPRESSED_ROWS_MIN: u32 = 250;

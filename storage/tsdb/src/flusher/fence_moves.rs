@@ -4,7 +4,7 @@ use tidemark_kv::{Commit, CommitOutcome, KeyRange, KvError, RangeLimit};
 
 use super::{ATTEMPTS_MAX, Flusher};
 use crate::{
-    BlockCatalogue, Fence, StoreError,
+    BlockCatalogue, Fence, StoreError, Tombstones,
     follower::read_fence,
     keys,
     shard::{FenceChange, TakeOver},
@@ -87,10 +87,10 @@ impl Flusher {
         fence
     }
 
-    /// Whether the open epoch has no points.
+    /// Whether the log of the open epoch has no entries.
     async fn open_is_empty(&self, fence: &Fence) -> Result<bool, StoreError> {
         if !self.shard.sharing.is_shared() {
-            return Ok(self.shard.state.read().open.points() == 0);
+            return Ok(self.shard.state.read().open.segments == 0);
         }
         let log = KeyRange::prefix(&keys::log_prefix(self.shard.number, fence.open));
         let first = self.kv.snapshot().await?.range(log, RangeLimit::entries(1)).await?;
@@ -122,9 +122,10 @@ impl Flusher {
             return Ok(());
         }
         let catalogue = BlockCatalogue::load(snapshot.as_ref(), self.shard.number, &fence).await?;
+        let tombstones = Tombstones::load(snapshot.as_ref(), self.shard.number).await?;
         let series = self.index.read().shard_len(self.shard.number) as usize;
         let mut state = self.shard.state.write();
-        state.adopt_foreign(fence, catalogue, series);
+        state.adopt_foreign(fence, catalogue, tombstones, series);
         self.shard.note_head_points(state.head_points());
         Ok(())
     }

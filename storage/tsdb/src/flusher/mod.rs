@@ -4,6 +4,8 @@
 //! writers than waiting batches (`group_commit.rs`), so a busy store commits large groups and an idle one does not wait. Heads change here alone and only after their commit: what a reader sees is acknowledged or
 //! about to be. Fences move here too, between two flushes, so that the head of a closed epoch is complete.
 
+mod deletions;
+mod entries;
 mod fence_moves;
 mod segments;
 mod unknown;
@@ -20,6 +22,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use self::{
+    entries::{Entries, put_entries},
     segments::{SegmentEncoder, Segments},
     unknown::{Resolution, Unresolved},
 };
@@ -50,6 +53,7 @@ pub(crate) struct Flusher {
     counters: Arc<Counters>,
     seal_wanted: Arc<Notify>,
     seal_points: u64,
+    tombstones_max: usize,
     writer: u64,
     segments: SegmentEncoder,
     /// Rows that the next commit takes.
@@ -57,7 +61,7 @@ pub(crate) struct Flusher {
     /// Writes whose last row is among `rows`.
     waiting: Vec<Waiting>,
     group_commit: GroupCommit,
-    /// Rows that are in the log or not; nothing else is written before that is known.
+    /// Entries that are in the log or not; nothing else is written before that is known.
     unresolved: Option<Unresolved>,
     /// The fence of a shared store as far as this flusher knows it; readers follow it by themselves.
     fence: Fence,
@@ -80,12 +84,13 @@ pub(crate) struct FlusherParts {
     pub(crate) counters: Arc<Counters>,
     pub(crate) seal_wanted: Arc<Notify>,
     pub(crate) seal_points: u64,
+    pub(crate) tombstones_max: usize,
     pub(crate) writer: u64,
 }
 
 impl Flusher {
     pub(crate) fn new(parts: FlusherParts, shard: Arc<Shard>, receiver: mpsc::Receiver<ShardMessage>) -> Self {
-        let FlusherParts { kv, clock, index, counters, seal_wanted, seal_points, writer } = parts;
+        let FlusherParts { kv, clock, index, counters, seal_wanted, seal_points, tombstones_max, writer } = parts;
         let fence = shard.state.read().fence;
         Self {
             kv,
@@ -96,6 +101,7 @@ impl Flusher {
             counters,
             seal_wanted,
             seal_points,
+            tombstones_max,
             writer,
             segments: SegmentEncoder::new(writer),
             rows: Vec::new(),
@@ -120,6 +126,10 @@ impl Flusher {
             for message in messages.drain(..) {
                 match message {
                     ShardMessage::Write(write) => self.take(write).await,
+                    ShardMessage::Delete(pending) => {
+                        self.flush().await;
+                        self.delete(pending).await;
+                    }
                     ShardMessage::ChangeFence(change, reply) => {
                         self.flush().await;
                         reply.send(self.change_fence(&change).await).ok();
@@ -177,23 +187,31 @@ impl Flusher {
     }
 
     async fn commit_rows(&mut self) -> Flushed {
-        if let Err(error) = self.resolve().await {
-            let message = format!("the outcome of an earlier flush is still unknown: {error}");
-            return Flushed::Refused(WriteRefusal::new(RefusalReason::Unavailable, message));
-        }
         let segments = match self.segments.encode(&self.rows) {
             Ok(segments) => segments,
             Err(refusal) => return Flushed::Refused(refusal),
         };
+        let entries = Entries::Rows(std::mem::take(&mut self.rows));
+        let flushed = self.commit_entries(&entries, &segments).await;
+        if let Entries::Rows(rows) = entries {
+            self.rows = rows;
+        }
+        flushed
+    }
+
+    async fn commit_entries(&mut self, entries: &Entries, segments: &Segments) -> Flushed {
+        if let Err(error) = self.resolve().await {
+            let message = format!("the outcome of an earlier flush is still unknown: {error}");
+            return Flushed::Refused(WriteRefusal::new(RefusalReason::Unavailable, message));
+        }
         for _ in 0..ATTEMPTS_MAX {
             let fence = self.known_fence();
             let started = self.clock.monotonic();
-            match self.kv.commit(self.commit_of(&fence, &segments)).await {
+            match self.kv.commit(self.commit_of(&fence, entries, segments)).await {
                 CommitOutcome::Done(_) => {
-                    self.note_stored(&segments, self.clock.monotonic().saturating_sub(started));
-                    let rows = std::mem::take(&mut self.rows);
-                    self.add_to_head(&rows, &segments);
-                    self.rows = rows;
+                    let took = self.clock.monotonic().saturating_sub(started);
+                    self.note_stored(entries.points(), segments, took);
+                    self.apply(entries, segments, fence.open).await;
                     return Flushed::Stored;
                 }
                 CommitOutcome::Refused(KvError::Conflict { .. }) => {
@@ -209,8 +227,8 @@ impl Flusher {
                 }
                 CommitOutcome::Unknown(error) => {
                     self.counters.unknown.add(1);
-                    let rows = self.rows.clone();
-                    self.unresolved = Some(Unresolved { rows, segments: segments.clone(), epoch: fence.open });
+                    let (entries, segments) = (entries.clone(), segments.clone());
+                    self.unresolved = Some(Unresolved { entries, segments, epoch: fence.open });
                     match self.resolve().await {
                         Ok(Resolution::Stored) => return Flushed::Stored,
                         Ok(Resolution::NotStored) => {}
@@ -224,19 +242,20 @@ impl Flusher {
         Flushed::Refused(WriteRefusal::new(RefusalReason::Busy, message))
     }
 
-    fn commit_of(&self, fence: &Fence, segments: &Segments) -> Commit {
+    fn commit_of(&self, fence: &Fence, entries: &Entries, segments: &Segments) -> Commit {
         let mut commit = Commit::new();
         commit.expect(keys::fence(self.shard.number), Some(fence.encode()));
-        for value in &segments.values {
-            commit.put_versionstamped(keys::log_prefix(self.shard.number, fence.open), value.clone());
+        put_entries(&mut commit, self.shard.number, fence.open, segments);
+        if let Entries::Deletions(_) = entries {
+            self.add_tombstones(&mut commit, fence.open, segments);
         }
         commit
     }
 
-    fn note_stored(&mut self, segments: &Segments, took: Duration) {
+    fn note_stored(&mut self, points: u64, segments: &Segments, took: Duration) {
         self.group_commit.note(took, self.waiting.len(), self.receiver.len());
         self.counters.note_commit(took);
-        self.counters.points.add(self.rows.len() as u64);
+        self.counters.points.add(points);
         self.counters.bytes.add(segments.bytes());
     }
 
@@ -244,34 +263,13 @@ impl Flusher {
     fn known_fence(&self) -> Fence {
         if self.shard.sharing.is_shared() { self.fence } else { self.shard.state.read().fence }
     }
-
-    fn add_to_head(&mut self, rows: &[Row], segments: &Segments) {
-        if self.shard.sharing.is_shared() {
-            // Heads come from the log, where the rows stand in order with those of other processes.
-            self.written += rows.len() as u64;
-            if self.written >= self.seal_points {
-                self.seal_wanted.notify_one();
-            }
-            return;
-        }
-        let mut state = self.shard.state.write();
-        rows.iter().for_each(|row| state.open.push(row));
-        state.open.segments += segments.values.len() as u64;
-        state.open.log_bytes += segments.bytes();
-        let (open, all) = (state.open.points(), state.head_points());
-        drop(state);
-        self.shard.note_head_points(all);
-        if open >= self.seal_points {
-            self.seal_wanted.notify_one();
-        }
-    }
 }
 
 impl Flushed {
-    /// The fate of a whole batch of which part was stored before.
+    /// The fate of the whole of which part was stored before.
     fn after(self, partly_stored: bool) -> Self {
         match self {
-            Self::Refused(refusal) if partly_stored => Self::Unknown(format!("part of the batch is stored; {refusal}")),
+            Self::Refused(refusal) if partly_stored => Self::Unknown(format!("part of it is stored; {refusal}")),
             other => other,
         }
     }
@@ -282,9 +280,11 @@ impl Drop for Flusher {
     fn drop(&mut self) {
         self.receiver.close();
         while let Ok(message) = self.receiver.try_recv() {
-            if let ShardMessage::Write(write) = message {
-                write.reply.send(Flushed::Refused(shutting_down())).ok();
-            }
+            match message {
+                ShardMessage::Write(write) => write.reply.send(Flushed::Refused(shutting_down())).ok(),
+                ShardMessage::Delete(delete) => delete.reply.send(Flushed::Refused(shutting_down())).ok(),
+                ShardMessage::ChangeFence(..) | ShardMessage::Stop => None,
+            };
         }
     }
 }

@@ -6,14 +6,14 @@ use tidemark_model::{RefusalReason, WriteRefusal};
 use super::COMMIT_ROWS;
 use crate::{
     codec,
-    codec::{CodecError, SEGMENT_BYTES_MAX, SegmentHeader},
+    codec::{CodecError, Deletion, SEGMENT_BYTES_MAX, SegmentHeader},
     head::Row,
 };
 
 /// Rows of the first segment; later ones have as many as their size allows.
 const ROWS_FIRST: usize = 4_096;
 
-/// Encoded rows of one commit.
+/// Encoded rows or deletions of one commit.
 #[derive(Clone, Default)]
 pub(super) struct Segments {
     pub(super) first_sequence: u64,
@@ -65,6 +65,20 @@ impl SegmentEncoder {
                 self.sequence += 1;
                 rest = later;
             }
+        }
+        Ok(segments)
+    }
+
+    /// One value for each deletion, numbered together with the segments.
+    pub(super) fn encode_deletions(&mut self, deletions: &[Deletion]) -> Result<Segments, WriteRefusal> {
+        let mut segments = Segments { first_sequence: self.sequence, values: Vec::new() };
+        for deletion in deletions {
+            let mut value = Vec::new();
+            codec::encode_deletion(self.writer, self.sequence, deletion, &mut value).map_err(|error| {
+                WriteRefusal::new(RefusalReason::Unavailable, format!("the deletion could not be encoded: {error}"))
+            })?;
+            segments.values.push(Bytes::from(value));
+            self.sequence += 1;
         }
         Ok(segments)
     }

@@ -2,17 +2,17 @@
 
 use tidemark_kv::KeyRange;
 
-use super::{Flusher, segments::Segments};
-use crate::{Fence, Scan, StoreError, codec, head::Row, keys, stored_value};
+use super::{Flusher, entries::Entries, segments::Segments};
+use crate::{Fence, Scan, StoreError, codec, codec::LogIdentity, keys, stored_value};
 
-/// Rows that are in the log or not.
+/// Entries that are in the log or not.
 pub(super) struct Unresolved {
-    pub(super) rows: Vec<Row>,
+    pub(super) entries: Entries,
     pub(super) segments: Segments,
     pub(super) epoch: u64,
 }
 
-/// What became of rows of an unknown outcome.
+/// What became of entries of an unknown outcome.
 pub(super) enum Resolution {
     /// They are in the log, and now in the head.
     Stored,
@@ -23,14 +23,12 @@ pub(super) enum Resolution {
 }
 
 impl Flusher {
-    /// Finds out whether rows of an unknown outcome are in the log, and brings the head up to it.
+    /// Finds out whether entries of an unknown outcome are in the log, and brings the head up to it.
     pub(super) async fn resolve(&mut self) -> Result<Resolution, StoreError> {
         let Some(unresolved) = self.unresolved.take() else { return Ok(Resolution::NotStored) };
         match self.find(&unresolved).await {
             Ok(Resolution::Stored) => {
-                if self.known_fence().open == unresolved.epoch {
-                    self.add_to_head(&unresolved.rows, &unresolved.segments);
-                }
+                self.apply(&unresolved.entries, &unresolved.segments, unresolved.epoch).await;
                 Ok(Resolution::Stored)
             }
             Ok(other) => Ok(other),
@@ -48,12 +46,13 @@ impl Flusher {
         if Fence::decode(self.shard.number, &value)?.sealed >= unresolved.epoch {
             return Ok(Resolution::Lost);
         }
+        let wanted = LogIdentity { writer: self.writer, sequence: unresolved.segments.first_sequence };
         let mut scan = Scan::new(KeyRange::prefix(&keys::log_prefix(self.shard.number, unresolved.epoch)));
         while let Some(entries) = scan.next(snapshot.as_ref()).await? {
             for (key, value) in entries {
-                let header =
-                    codec::peek_segment(&value).map_err(|error| stored_value::damaged(&key, error.to_string()))?;
-                if (header.writer, header.sequence) == (self.writer, unresolved.segments.first_sequence) {
+                let identity =
+                    codec::peek_log_entry(&value).map_err(|error| stored_value::damaged(&key, error.to_string()))?;
+                if identity == wanted {
                     return Ok(Resolution::Stored);
                 }
             }

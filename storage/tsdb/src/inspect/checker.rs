@@ -151,6 +151,11 @@ impl Checker {
                 self.fences.insert(shard, fence);
             }
             EntryKind::Log => self.log(key, value)?,
+            EntryKind::Tombstone => {
+                for (metric, number) in decoding::tombstone(key, value)?.series_max {
+                    self.note_used(metric, number, key);
+                }
+            }
             EntryKind::Group => return self.group(key, value),
             EntryKind::Directory => self.directory(key, value)?,
             EntryKind::Name => self.name(key, value)?,

@@ -4,9 +4,10 @@ use bytes::Bytes;
 use tidemark_model::{PointColumns, TimeRange};
 
 use crate::{
-    DirectoryKey, GroupKey, StoreError, codec,
+    DirectoryKey, GroupKey, StoreError,
+    codec::{self, Deletion, LogEntry},
     directory::{self, GroupInfo},
-    group, keys, stored_value,
+    group, keys, stored_value, tombstones,
 };
 
 /// What a segment of the log has.
@@ -26,11 +27,14 @@ pub(super) struct GroupFacts {
     pub(super) points: u32,
 }
 
-/// Reads all rows of a segment.
+/// Reads all rows of a segment, or a deletion.
 pub(super) fn segment(key: &[u8], value: &[u8]) -> Result<SegmentFacts, StoreError> {
     let damaged = |error: codec::CodecError| stored_value::damaged(key, error.to_string());
-    let (_, rows) = codec::decode_segment(value).map_err(damaged)?;
     let mut facts = SegmentFacts::default();
+    let rows = match codec::decode_log_entry(value).map_err(damaged)? {
+        LogEntry::Segment(_, rows) => rows,
+        LogEntry::Deletion(_, deletion) => return Ok(of_deletion(&deletion)),
+    };
     for row in rows {
         let (series, ..) = row.map_err(damaged)?;
         facts.points += 1;
@@ -41,6 +45,16 @@ pub(super) fn segment(key: &[u8], value: &[u8]) -> Result<SegmentFacts, StoreErr
         }
     }
     Ok(facts)
+}
+
+/// Reads a tombstone.
+pub(super) fn tombstone(key: &Bytes, value: &[u8]) -> Result<SegmentFacts, StoreError> {
+    tombstones::read(key, value).map(|tombstone| of_deletion(&tombstone.deletion))
+}
+
+fn of_deletion(deletion: &Deletion) -> SegmentFacts {
+    let series_max = deletion.series.max().map(|number| (deletion.metric, number));
+    SegmentFacts { points: 0, series_max: series_max.into_iter().collect() }
 }
 
 fn metric_of(series: u64) -> u32 {

@@ -11,8 +11,10 @@ pub enum EntryKind {
     Writers,
     /// `S`: a fence.
     Fence,
-    /// `L`: a segment of the log.
+    /// `L`: a segment of the log, or a deletion.
     Log,
+    /// `X`: a tombstone.
+    Tombstone,
     /// `B`: a group of blocks.
     Group,
     /// `D`: a page of a directory.
@@ -46,6 +48,7 @@ impl EntryKind {
             Some(b'W') => Self::Writers,
             Some(b'S') => Self::Fence,
             Some(b'L') => Self::Log,
+            Some(b'X') => Self::Tombstone,
             Some(b'B') => Self::Group,
             Some(b'D') => Self::Directory,
             Some(b'C') => Self::Counters,
@@ -68,6 +71,7 @@ impl EntryKind {
             Self::Writers => "writers",
             Self::Fence => "fence",
             Self::Log => "log",
+            Self::Tombstone => "tombstone",
             Self::Group => "group",
             Self::Directory => "directory",
             Self::Counters => "counters",
@@ -98,9 +102,12 @@ mod tests {
 
     #[test]
     fn every_kind_of_key_is_told_from_the_others() {
+        let identity = crate::codec::LogIdentity { writer: 1, sequence: 2 };
+        let tombstone = keys::TombstoneKey { shard: 1, epoch: 2, identity };
         let keys = [
             (keys::fence(7), EntryKind::Fence),
             (keys::log_prefix(7, 1), EntryKind::Log),
+            (tombstone.encode(), EntryKind::Tombstone),
             (keys::name(NameKind::TagKey, "host"), EntryKind::Name),
             (keys::series(1, 2), EntryKind::Series),
             (keys::metadata("os.cpu"), EntryKind::Metadata),

@@ -1,10 +1,13 @@
 //! Bytes that were written once and must be readable for ever. Each file `NAME.bin` has beside it `NAME.points`: a line for
-//! each point with its series (segments only), its timestamp and its value; doubles as their bits in hexadecimal.
+//! each point with its series (segments only), its timestamp and its value; doubles as their bits in hexadecimal. For a
+//! deletion: metric, range and series.
 
 use std::{fmt::Write, fs, path::PathBuf};
 
 use tidemark_model::{PointColumns, TimeRange, Value, ValueColumn};
-use tidemark_tsdb::codec::{SegmentRow, decode_block, decode_segment, encode_block, encode_segment};
+use tidemark_tsdb::codec::{
+    Deletion, SegmentRow, decode_block, decode_deletion, decode_segment, encode_block, encode_deletion, encode_segment,
+};
 
 use crate::{
     HEADER, points,
@@ -36,11 +39,20 @@ fn text_of_rows(rows: &[SegmentRow]) -> String {
     })
 }
 
+fn text_of_deletion(deletion: &Deletion) -> String {
+    let Deletion { metric, series, range } = deletion;
+    let series: Vec<_> = series.iter().map(|number| number.to_string()).collect();
+    format!("metric {metric}\nfrom {} to {}\nseries {}\n", range.start, range.end, series.join(" "))
+}
+
 /// What the bytes of a golden file say, as text.
 fn decoded(name: &str, bytes: &[u8]) -> String {
     if name.starts_with("segment") {
         let (_, rows) = decode_segment(bytes).unwrap();
         return text_of_rows(&rows.map(Result::unwrap).collect::<Vec<_>>());
+    }
+    if name.starts_with("deletion") {
+        return text_of_deletion(&decode_deletion(bytes).unwrap().2);
     }
     let mut columns = PointColumns::default();
     decode_block(bytes, TimeRange::ALL, &mut columns).unwrap();
@@ -52,14 +64,15 @@ fn golden_files_decode_to_the_points_beside_them() {
     let mut files = 0;
     for entry in fs::read_dir(folder()).unwrap() {
         let path = entry.unwrap().path();
-        if path.extension().is_some_and(|extension| extension == "bin") {
-            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let is_of_the_codec = ["block_", "segment_", "deletion_"].iter().any(|kind| name.starts_with(kind));
+        if is_of_the_codec && path.extension().is_some_and(|extension| extension == "bin") {
             let expected = fs::read_to_string(path.with_extension("points")).unwrap();
             assert_eq!(decoded(&name, &fs::read(&path).unwrap()), expected, "{name}");
             files += 1;
         }
     }
-    assert!(files >= 9, "only {files} golden files");
+    assert!(files >= 15, "only {files} golden files");
 }
 
 fn block_cases() -> Vec<(&'static str, PointColumns)> {
@@ -124,6 +137,11 @@ fn write_missing_golden_files() {
         encode_block(&columns.timestamps, &columns.values, &mut bytes).unwrap();
         write(name, bytes, text_of_points(&columns));
     }
+    let series = (0..40).chain([77, 1_000_000, u32::MAX]).collect();
+    let deletion = Deletion { metric: 12, series, range: TimeRange::new(-5, 1_790_000_000_000) };
+    let mut bytes = Vec::new();
+    encode_deletion(HEADER.writer, HEADER.sequence, &deletion, &mut bytes).unwrap();
+    write("deletion_3", bytes, text_of_deletion(&deletion));
     for (name, rows) in segment_cases() {
         let mut bytes = Vec::new();
         encode_segment(&HEADER, rows.iter().copied(), &mut bytes).unwrap();
