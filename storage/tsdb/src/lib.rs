@@ -49,6 +49,7 @@ mod point_stream;
 mod range_set;
 mod reader;
 mod refusal;
+mod renewing_snapshot;
 mod replay;
 mod restore_mark;
 mod scan;

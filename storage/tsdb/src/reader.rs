@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
-use futures_util::future::try_join_all;
+use futures_util::{StreamExt, TryStreamExt, future::try_join_all, stream};
 use hashbrown::HashMap;
-use tidemark_kv::{KeyRange, KvSnapshot};
+use tidemark_kv::{KeyRange, KvError, KvSnapshot};
 use tidemark_model::{
     BoxFuture, ReadError, ReadLimits, ReadRequest, ReadStatistics, SeriesId, SeriesReader, SeriesSelector, SeriesSet,
     TimeRange,
@@ -18,6 +18,7 @@ use crate::{
     directory::GenerationGroups,
     group,
     index::{metric_of, number_of, shard_of},
+    renewing_snapshot::RenewingSnapshot,
     scan::after,
     selection::{OrderedSeries, in_order, select},
     series_set::{Chunk, HeadPoints, Hiding, StoredSeries},
@@ -27,6 +28,8 @@ use crate::{
 pub(crate) const ATTEMPTS_MAX: usize = 20;
 /// A merge tells readers of its commit within microseconds.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_millis(2);
+/// Single groups that are read at once.
+const GETS_IN_FLIGHT: usize = 16;
 /// From so many groups of a bucket on, if they are a good part of it, one range is read instead of single groups.
 const RANGE_GROUPS_MIN: usize = 4;
 const RANGE_SHARE: usize = 4;
@@ -119,8 +122,8 @@ impl Store {
                 plan.look_at(shard)?;
             }
             if !plan.buckets.is_empty() {
-                let snapshot = self.inner.kv.snapshot().await.map_err(StoreError::from)?;
-                if !plan.fetch(snapshot.as_ref()).await? {
+                let snapshot = RenewingSnapshot::take(&self.inner.kv).await.map_err(StoreError::from)?;
+                if !plan.fetch(&snapshot).await? {
                     return Ok(None);
                 }
             }
@@ -253,6 +256,10 @@ impl Plan<'_> {
     }
 }
 
+async fn get_group(snapshot: &dyn KvSnapshot, key: GroupKey) -> Result<(GroupKey, Option<bytes::Bytes>), KvError> {
+    Ok((key, snapshot.get(&key.encode()).await?))
+}
+
 /// Reads groups of one metric and bucket, in one range or one by one; those that are there, in order of their keys.
 pub(crate) async fn fetch_groups(
     snapshot: &dyn KvSnapshot,
@@ -270,8 +277,12 @@ pub(crate) async fn fetch_groups(
         }
         return Ok(fetched);
     }
-    for key in wanted {
-        fetched.extend(snapshot.get(&key.encode()).await?.map(|value| (*key, value)));
+    // A cluster answers many at once; for a file it makes no difference.
+    let gets = wanted.iter().map(|key| get_group(snapshot, *key)).collect::<Vec<_>>();
+    let mut values = stream::iter(gets).buffered(GETS_IN_FLIGHT);
+    while let Some((key, value)) = values.try_next().await? {
+        fetched.extend(value.map(|value| (key, value)));
     }
+    drop(values);
     Ok(fetched)
 }
