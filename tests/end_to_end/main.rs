@@ -8,6 +8,7 @@ mod authorisation;
 mod bad_input;
 mod broker;
 mod browser;
+mod cluster;
 mod command_line;
 mod conformance;
 mod disk_full;

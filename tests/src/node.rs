@@ -24,15 +24,23 @@ pub struct NodeOptions {
     pub environment: Vec<(String, String)>,
     /// Where its data are; a temporary folder of the node's when absent.
     pub data: Option<PathBuf>,
+    /// What to start; the binary under test when absent.
+    pub binary: Option<PathBuf>,
 }
 
 impl Default for NodeOptions {
     fn default() -> Self {
-        Self { arguments: vec!["serve".to_owned()], environment: Vec::new(), data: None }
+        Self { arguments: vec!["serve".to_owned()], environment: Vec::new(), data: None, binary: None }
     }
 }
 
 impl NodeOptions {
+    /// A process of one role: `api`, `worker` or `scheduler`.
+    #[must_use]
+    pub fn role(role: &str) -> Self {
+        Self { arguments: vec![role.to_owned()], ..Self::default() }
+    }
+
     /// `serve` without the roles that make load of their own.
     #[must_use]
     pub fn without_agent() -> Self {
@@ -53,6 +61,13 @@ impl NodeOptions {
         self
     }
 
+    /// Starts another binary than the one under test.
+    #[must_use]
+    pub fn binary(mut self, path: &Path) -> Self {
+        self.binary = Some(path.to_path_buf());
+        self
+    }
+
     /// Puts the data somewhere.
     #[must_use]
     pub fn data(mut self, folder: &Path) -> Self {
@@ -65,7 +80,8 @@ impl NodeOptions {
 #[derive(Debug)]
 pub struct Node {
     child: Child,
-    address: SocketAddr,
+    /// Absent for a process that serves no requests.
+    address: Option<SocketAddr>,
     data: PathBuf,
     log: PathBuf,
     _folder: TempDir,
@@ -84,11 +100,17 @@ impl Node {
         let mut child = command(options, &data, &log).spawn().expect("start tidemark");
         let mut ready = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
-        let Some(address) = ready.trim().strip_prefix("tidemark ready on http://") else {
-            let status = child.kill().and_then(|()| child.wait());
-            panic!("no ready line but {ready:?}, {status:?}, log:\n{}", fs::read_to_string(&log).unwrap_or_default());
+        let address = match ready.trim().strip_prefix("tidemark ready ") {
+            Some(place) => place.strip_prefix("on http://").map(|address| address.parse().unwrap()),
+            None => {
+                let status = child.kill().and_then(|()| child.wait());
+                panic!(
+                    "no ready line but {ready:?}, {status:?}, log:\n{}",
+                    fs::read_to_string(&log).unwrap_or_default()
+                );
+            }
         };
-        Self { address: address.parse().unwrap(), child, data, log, _folder: folder }
+        Self { address, child, data, log, _folder: folder }
     }
 
     /// Runs a process that is expected to end at once; its status, standard output and log.
@@ -101,15 +123,18 @@ impl Node {
     }
 
     /// Where it listens.
+    ///
+    /// # Panics
+    /// When it serves no requests.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.address.expect("a process that listens")
     }
 
     /// A client of it.
     #[must_use]
     pub fn client(&self) -> Client {
-        Client::new(self.address)
+        Client::new(self.address())
     }
 
     /// Where its data are.
@@ -157,7 +182,9 @@ impl Drop for Node {
             self.kill();
         }
         if std::thread::panicking() {
-            eprintln!("log of the process on {}:\n{}", self.address, self.log());
+            let roles =
+                self.address.map_or_else(|| "that listens nowhere".to_owned(), |address| format!("on {address}"));
+            eprintln!("log of the process {roles}:\n{}", self.log());
         }
     }
 }
@@ -165,7 +192,11 @@ impl Drop for Node {
 /// The binary under test as a command, without the settings of whoever runs the tests.
 #[must_use]
 pub fn tidemark() -> Command {
-    let mut command = Command::new(binary());
+    with_clean_environment(binary())
+}
+
+fn with_clean_environment(binary: &Path) -> Command {
+    let mut command = Command::new(binary);
     let names = std::env::vars_os().map(|(name, _)| name);
     for name in names.filter(|name| name.to_string_lossy().starts_with("TIDEMARK_")) {
         command.env_remove(name);
@@ -174,7 +205,7 @@ pub fn tidemark() -> Command {
 }
 
 fn command(options: &NodeOptions, data: &Path, log: &Path) -> Command {
-    let mut command = tidemark();
+    let mut command = options.binary.as_deref().map_or_else(tidemark, with_clean_environment);
     command.args(&options.arguments);
     let takes_listen = options.arguments.first().is_some_and(|first| first == "serve" || first == "api");
     if takes_listen && !options.arguments.iter().any(|argument| argument == "--listen") {

@@ -6,6 +6,9 @@ use clap::Args;
 
 use crate::{command, tidy, tools};
 
+/// The binary with the feature `fdb`, in the target folder, for the tests with a cluster.
+const BINARY_WITH_FOUNDATIONDB: &str = "debug/tidemark-fdb";
+
 /// How to run the tests.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -28,10 +31,12 @@ pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<()> {
     command::run(root, &["cargo", "build", "--locked", "--package", "tidemark"])?;
     let binary = target_folder(root)?.join("debug/tidemark");
     let binary = binary.to_string_lossy();
+    let with_foundationdb = target_folder(root)?.join(BINARY_WITH_FOUNDATIONDB);
+    let with_foundationdb = with_foundationdb.to_string_lossy();
     command::run_with(
         root,
         &["cargo", "test", "--locked", "--workspace", "--no-fail-fast"],
-        &[("TEST_BINARY", &binary)],
+        &[("TEST_BINARY", &binary), ("TEST_BINARY_FDB", &with_foundationdb)],
     )?;
     eprintln!("\neverything passed");
     Ok(())
@@ -46,7 +51,8 @@ fn with_foundationdb(root: &Path) -> anyhow::Result<()> {
     command::run(root, &clippy)?;
     command::run(root, &[&["cargo", "test"], &packages[..], &features].concat())?;
     command::run(root, &["cargo", "build", "--locked", "--package", "tidemark", "--features", "fdb"])?;
-    let binary = target_folder(root)?.join("debug/tidemark");
+    let binary = target_folder(root)?.join(BINARY_WITH_FOUNDATIONDB);
+    std::fs::copy(target_folder(root)?.join("debug/tidemark"), &binary)?;
     command::run(root, &[&binary.to_string_lossy(), "--version"])
 }
 
