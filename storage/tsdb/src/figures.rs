@@ -36,6 +36,8 @@ pub struct StoreFigures {
     pub block_points: u64,
     /// Bytes of the groups of visible blocks.
     pub block_bytes: u64,
+    /// Deletions whose points are hidden and may still be on the disk.
+    pub tombstones: u64,
     /// Bytes on disk of the whole store; `None` when the engine cannot tell.
     pub disk_bytes: Option<u64>,
     /// Flushes since the store was opened.

@@ -51,6 +51,21 @@ pub(crate) async fn merge_bucket(
     bucket: Bucket,
     settled: bool,
 ) -> Result<bool, StoreError> {
+    let generations = shard.state.read().catalogue.generations(metric, bucket).to_vec();
+    if is_due(&generations, settled) { rewrite_bucket(kv, shard, metric, bucket).await } else { Ok(false) }
+}
+
+/// Makes one generation of those that a metric has in a bucket, without what was deleted. `false` when that would be too
+/// large, or there is nothing.
+///
+/// # Errors
+/// What the engine refused or which group is damaged. Nothing is lost, the generations just stay.
+pub(crate) async fn rewrite_bucket(
+    kv: &Arc<dyn Kv>,
+    shard: &Shard,
+    metric: u32,
+    bucket: Bucket,
+) -> Result<bool, StoreError> {
     let (generations, tombstones) = {
         let state = shard.state.read();
         // IMPORTANT: of the same moment, so that no generation is newer than a deletion that is missing here.
@@ -58,7 +73,7 @@ pub(crate) async fn merge_bucket(
     };
     let bytes: u64 = generations.iter().map(|generation| generation.totals().2).sum();
     let newest = generations.last().and_then(|generation| generation.generation.merged());
-    let Some(into) = newest.filter(|_| is_due(&generations, settled) && bytes <= MERGE_BYTES_MAX) else {
+    let Some(into) = newest.filter(|_| bytes <= MERGE_BYTES_MAX) else {
         return Ok(false);
     };
     let groups = read_groups(kv.as_ref(), shard.number, metric, bucket, &generations).await?;

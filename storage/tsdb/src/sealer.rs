@@ -35,6 +35,7 @@ use crate::{
     keys,
     merger::merge_bucket,
     new_generation::NewGeneration,
+    purge::{PurgeReport, purge_shard},
     replay::{count_segments, replay},
     shard::{FenceChange, ShardMessage, TakeOver},
 };
@@ -224,6 +225,27 @@ impl Sealer {
                 }
             }
         }
+    }
+
+    /// What has to follow a seal.
+    pub(crate) async fn follow_up(&self) {
+        self.merge().await;
+        if let Err(error) = self.purge().await {
+            tracing::warn!(%error, "deleted points were not taken from the disk");
+        }
+    }
+
+    /// Takes deleted points from the disk. What fails is left for the next time.
+    pub(crate) async fn purge(&self) -> Result<PurgeReport, StoreError> {
+        let _turn = self.merge_turn.lock().await;
+        let mut report = PurgeReport::default();
+        for shard in self.shards.iter() {
+            self.follower.catch_up(shard).await?;
+            let purged = purge_shard(&self.kv, shard, &self.closing).await?;
+            report.buckets += purged.buckets;
+            report.deletions += purged.deletions;
+        }
+        Ok(report)
     }
 
     /// Which seal under way this process may take over. In a shared store that of another process, or of one that died,

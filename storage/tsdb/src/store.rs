@@ -15,7 +15,7 @@ use tokio_util::{
 };
 
 use crate::{
-    BlockCatalogue, Fence, Index, Shard, StoreError, StoreOptions, Tombstones, change_log,
+    BlockCatalogue, Fence, Index, PurgeReport, Shard, StoreError, StoreOptions, Tombstones, change_log,
     creation::SeriesCreator,
     figures::{Counters, StoreFigures},
     flusher::{Flusher, FlusherParts},
@@ -187,10 +187,23 @@ impl Store {
         // A task, because what is in memory has to follow what was committed.
         let sealing = self.inner.tracker.spawn(async move {
             let report = sealer.seal(only, reason).await?;
-            sealer.merge().await;
+            sealer.follow_up().await;
             Ok(report)
         });
         sealing.await.map_err(|error| KvError::Unavailable(format!("the seal ended early: {error}")))?
+    }
+
+    /// Takes the points of deletions whose epoch is sealed from the disk, without waiting for the next seal to do so.
+    ///
+    /// # Errors
+    /// What the engine refused or which entry is damaged. The points stay hidden, and the next purge goes on.
+    ///
+    /// # Cancel safety
+    /// Dropping the future does not end the purge.
+    pub async fn purge(&self) -> Result<PurgeReport, StoreError> {
+        let sealer = Arc::clone(&self.inner.sealer);
+        let purging = self.inner.tracker.spawn(async move { sealer.purge().await });
+        purging.await.map_err(|error| KvError::Unavailable(format!("the purge ended early: {error}")))?
     }
 
     /// The state of the store now.
@@ -211,6 +224,7 @@ impl Store {
                 figures.log_bytes += head.log_bytes;
             }
             figures.block_points += state.catalogue.points;
+            figures.tombstones += state.tombstones.len() as u64;
             figures.block_bytes += state.catalogue.bytes;
         }
         figures
@@ -314,7 +328,7 @@ async fn seal_when_wanted(
         reason = SealReason::HeadFull;
         if sealed.is_ok() {
             let sealer = Arc::clone(&sealer);
-            sealer.tracker.clone().spawn(async move { sealer.merge().await });
+            sealer.tracker.clone().spawn(async move { sealer.follow_up().await });
         }
         if let Err(error) = sealed {
             tracing::warn!(%error, "an epoch was not sealed; the next seal goes on from there");

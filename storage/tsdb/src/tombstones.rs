@@ -63,6 +63,17 @@ impl Tombstones {
         }
     }
 
+    /// Forgets tombstones whose points are in no block any more.
+    pub(crate) fn remove(&mut self, gone: &[Arc<Tombstone>]) {
+        for tombstone in gone {
+            self.known.remove(&tombstone.identity);
+        }
+        self.by_metric.retain(|_, of_metric| {
+            of_metric.retain(|tombstone| self.known.contains(&tombstone.identity));
+            !of_metric.is_empty()
+        });
+    }
+
     /// All of them, in no order that matters.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Tombstone>> {
         self.by_metric.values().flatten()
@@ -139,6 +150,11 @@ mod tests {
         assert_eq!(tombstones.hidden(series_id(1, 4), 1, 0, 100), [TimeRange::new(10, 30)].into_iter().collect());
         let all = tombstones.of_metric(1, TimeRange::ALL);
         assert_eq!((all.len(), tombstones.of_metric(1, TimeRange::new(0, 12)).len()), (2, 1));
+        tombstones.remove(&all[..1]);
+        tombstones.remove(&all[..1]);
+        assert_eq!((tombstones.len(), tombstones.iter().count()), (1, 1));
+        tombstones.remove(&all);
+        assert_eq!(tombstones.len(), 0);
     }
 
     #[test]

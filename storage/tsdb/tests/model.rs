@@ -132,7 +132,20 @@ async fn run(seed: u64, faults: bool) {
         memory.set_faults(FaultPlan { seed, unknown_per_mille: 100, conflict_per_mille: 100, ..FaultPlan::default() });
     }
     for _ in 0..80 {
-        match random.below(14) {
+        match random.below(15) {
+            14 => {
+                if random.below(3) == 0 {
+                    probe.die_after(random.below(3) as i64);
+                    let _may_fail = store.purge().await.is_ok();
+                    drop(store);
+                    probe = kv();
+                    memory.set_faults(FaultPlan::default());
+                    store = open_with(Arc::clone(&probe) as Arc<dyn Kv>, options.clone()).await.unwrap();
+                } else {
+                    let purged = store.purge().await;
+                    assert!(faults || purged.is_ok(), "seed {seed}: {purged:?}");
+                }
+            }
             12 | 13 => delete_until_done(&store, &mut random, &mut model).await,
             0..=6 => write_until_stored(&store, &random_points(&mut random), &mut model).await,
             7 | 8 => {
@@ -160,6 +173,8 @@ async fn run(seed: u64, faults: bool) {
     memory.set_faults(FaultPlan::default());
     store.seal(SealReason::Requested).await.unwrap();
     assert_eq!(store.figures().head_points, 0, "seed {seed}");
+    store.purge().await.unwrap();
+    assert_eq!(store.figures().tombstones, 0, "seed {seed}");
     check(&store, &model, TimeRange::ALL, seed).await;
     store.close().await;
 }
@@ -420,6 +435,43 @@ async fn a_process_that_was_away_does_not_bring_deleted_points_back() {
         assert_eq!(read_metric(&third, "cpu", TimeRange::ALL).await["cpu{host=web}"], expect, "{seals_between} seals");
         assert_eq!(read_metric(&away, "cpu", TimeRange::ALL).await["cpu{host=web}"], expect, "{seals_between} seals");
     }
+}
+
+#[tokio::test]
+async fn deleted_points_are_gone_from_the_disk_after_a_seal() {
+    let memory = Arc::new(MemoryKv::new());
+    let store = open(Arc::clone(&memory) as Arc<dyn Kv>).await.unwrap();
+    let db: support::Tags<'_> = &[("host", "db")];
+    for (tags, bucket) in [(WEB, 0), (db, 0), (WEB, 7_200_000), (db, 14_400_000)] {
+        let points: Vec<TestPoint<'_>> =
+            (0..10).map(|step| ("cpu", tags, START + bucket + step, Value::Int(step))).collect();
+        write(&store, &points).await;
+    }
+    store.seal(SealReason::Requested).await.unwrap();
+    let groups = async || {
+        let range = tidemark_kv::KeyRange::prefix(b"B");
+        let page = memory.snapshot().await.unwrap().range(range, tidemark_kv::RangeLimit::PAGE).await.unwrap();
+        page.entries.len()
+    };
+    assert_eq!((store.figures().block_points, groups().await), (40, 3));
+    let matches = TagMatch::OneOf(vec!["web".to_owned()]);
+    let predicates = vec![TagPredicate { key: "host".to_owned(), matches }];
+    let selector = SeriesSelector::Tags { metric: Some("cpu".to_owned()), predicates, exact_keys: false };
+    let request = DeleteRequest { selector, range: TimeRange::new(START + 5, i64::MAX), series_max: 9 };
+    assert!(matches!(store.delete(&request).await, DeleteOutcome::Done(_)));
+    assert_eq!((store.figures().block_points, store.figures().tombstones), (40, 1));
+    assert_eq!(read_metric(&store, "cpu", TimeRange::ALL).await["cpu{host=web}"].len(), 5);
+    assert_eq!(store.purge().await.unwrap(), tidemark_tsdb::PurgeReport::default(), "its epoch is not sealed");
+    store.seal(SealReason::Requested).await.unwrap();
+    let figures = store.figures();
+    assert_eq!((figures.block_points, figures.tombstones, groups().await), (25, 0, 2));
+    let read = read_metric(&store, "cpu", TimeRange::ALL).await;
+    assert_eq!((read["cpu{host=web}"].len(), read["cpu{host=db}"].len()), (5, 20));
+    drop(store);
+    let store = open(memory).await.unwrap();
+    assert_eq!((store.figures().block_points, store.figures().tombstones), (25, 0));
+    assert_eq!(read_metric(&store, "cpu", TimeRange::ALL).await, read);
+    store.close().await;
 }
 
 #[tokio::test]
