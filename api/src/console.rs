@@ -22,6 +22,7 @@ use tidemark_model::{Clock, MetadataStore, ReadLimits, SeriesCatalog, SeriesRead
 use tidemark_queue::Broker;
 use tidemark_scheduler::SchedulerHandle;
 use tidemark_workers::NotificationQueue;
+use tokio::sync::Semaphore;
 
 use crate::{
     auth::random_text,
@@ -35,6 +36,8 @@ use self::{asking::Asker, topics::TopicCache};
 
 /// Graphs that are evaluated at one time for pages.
 const ASKING_AT_ONCE: usize = 4;
+/// Exports that run at one time, each of which holds about 100 MB.
+const EXPORTS_AT_ONCE: usize = 2;
 
 /// The parts that the pages show.
 #[derive(Clone)]
@@ -76,6 +79,8 @@ pub struct Console {
     pub(crate) pages: Pages,
     pub(crate) assets: Assets,
     topics: TopicCache,
+    /// Exports that may run at one time.
+    pub(crate) exports: Arc<Semaphore>,
     /// What the pages' scripts must send back with every action, so that no other site can act for a person.
     pub(crate) csrf_token: String,
     /// The address for commands that people copy.
@@ -92,7 +97,16 @@ impl Console {
         let pages = Pages::new(TemplateSource::Embedded, &assets)?;
         let asker = Asker::new(&seams, ASKING_AT_ONCE);
         let csrf_token = random_text().map_err(|error| ConsoleError::Random(error.to_string()))?;
-        Ok(Arc::new(Self { seams, asker, pages, assets, topics: TopicCache::default(), csrf_token, base_url }))
+        Ok(Arc::new(Self {
+            seams,
+            asker,
+            pages,
+            assets,
+            topics: TopicCache::default(),
+            exports: Arc::new(Semaphore::new(EXPORTS_AT_ONCE)),
+            csrf_token,
+            base_url,
+        }))
     }
 
     /// The routes of pages, socket and REST API, for [`crate::ApiServer::configure`].

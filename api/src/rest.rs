@@ -13,6 +13,8 @@ mod openapi;
 
 use actix_web::web::{self, ServiceConfig};
 
+use crate::export;
+
 pub use backup::{BackupPieces, BackupRefusal, BackupSource};
 pub use health::{Readiness, Troubles};
 
@@ -34,6 +36,7 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
                 .route("/workers", web::get().to(jobs::workers))
                 .route("/schedules", web::get().to(jobs::schedules))
                 .route("/backup", web::post().to(backup::take))
+                .route("/export", web::get().to(export::get))
                 .route("/incidents", web::get().to(incidents::list))
                 .route("/incidents/{id}", web::get().to(incidents::one))
                 .route("/incidents/{id}/actions", web::post().to(incidents::act))

@@ -177,3 +177,65 @@ fn damage_of_a_backup_or_of_a_store_is_found_and_named() {
     fs::write(&store, &sound).unwrap();
     succeeds(&["doctor", "--data", &text(&data)]);
 }
+
+/// Points of both types at the edges of what there is, two series, one of them for more than a day.
+fn odd_lines() -> String {
+    let mut lines = String::new();
+    let values = ["-9223372036854775808", "9223372036854775807", "0", "-0.0", "1.0", "0.1", "1e300", "5e-324", "-1.5"];
+    for step in 0..3_000_u64 {
+        let at = 1_767_225_600_123 + step * 60_000;
+        let value = values[usize::try_from(step).unwrap() % values.len()];
+        lines.push_str(&format!("odd.metric {at} {value} host=a\n"));
+    }
+    lines.push_str("odd.other 1767225600 17 host=b\n");
+    lines
+}
+
+#[test]
+fn what_is_exported_and_imported_is_the_same_bit_by_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| text(&folder.path().join(name));
+    fs::write(file("scan.txt"), format!("{}no point\nodd.metric 1767225600 x host=a\n", odd_lines())).unwrap();
+    let mut first = node(&folder.path().join("first"));
+    let imported = tidemark(&["import", &file("scan.txt"), "--url", &url(&first)]);
+    assert_eq!(imported.status.code(), Some(1), "{imported:?}");
+    let said = String::from_utf8_lossy(&imported.stderr).into_owned();
+    assert!(said.contains("line 3002: ") && said.contains("line 3003: "), "{said}");
+    assert!(said.contains("3001 points are stored, 2 lines were left out"), "{said}");
+    let export = |format: &str, to: &str, place: [&str; 2]| {
+        succeeds(&["export", "--format", format, "--to-file", &file(to), place[0], place[1]]);
+        // The server's figures about itself are there, too.
+        let lines = fs::read_to_string(file(to)).unwrap();
+        lines.lines().filter(|line| line.starts_with("odd.")).map(|line| format!("{line}\n")).collect::<String>()
+    };
+    let online = url(&first);
+    let expected = export("opentsdb", "first.txt", ["--url", &online]);
+    assert_eq!(expected.lines().count(), 3_001);
+    let narrow = ["export", "odd.metric{host=a}", "--from", "1767225600", "--to", "1767225661", "--url", &online];
+    assert_eq!(String::from_utf8_lossy(&succeeds(&narrow).stdout).lines().count(), 1);
+    for format in ["json", "csv", "opentsdb"] {
+        export(format, &format!("dump.{format}"), ["--url", &online]);
+    }
+    assert!(first.stop().success());
+    let offline = file("first");
+    assert_eq!(export("opentsdb", "offline.txt", ["--data", &offline]), expected);
+    for format in ["json", "csv", "opentsdb"] {
+        let data = file(&format!("to-{format}"));
+        let packed = gzip(&fs::read(file(&format!("dump.{format}"))).unwrap());
+        fs::write(file("packed.gz"), packed).unwrap();
+        // Twice: nothing changes.
+        for _ in 0..2 {
+            succeeds(&["import", &file("packed.gz"), "--data", &data]);
+        }
+        assert_eq!(export("opentsdb", "again.txt", ["--data", &data]), expected, "{format}");
+        let rest = tidemark(&["import", &file("packed.gz"), "--data", &data, "--skip-lines", "2990"]);
+        assert!(String::from_utf8_lossy(&rest.stderr).contains("0 lines were left out"), "{rest:?}");
+    }
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    use std::io::Write;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}

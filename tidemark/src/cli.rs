@@ -3,6 +3,7 @@
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use tidemark_api::point_lines::LineFormat;
 
 use crate::config::{LogFormat, Role, Sources};
 
@@ -66,6 +67,17 @@ pub(crate) enum Command {
     /// Backups of the store: take one, also of a server that is writing, verify it, restore it.
     #[command(subcommand)]
     Backup(BackupCommand),
+    /// Write points as lines: JSON, CSV, or OpenTSDB's import text.
+    #[command(after_help = "Examples:\n  tidemark export 'os.cpu{host=web*}' --from 1w-ago --format csv > cpu.csv\n  \
+        tidemark export --to-file all.jsonl --data /var/lib/tidemark")]
+    Export(ExportOptions),
+    /// Write the points of files: JSON lines, CSV, or the text of OpenTSDB's `tsdb scan --import`; also compressed by gzip.
+    /// Lines with mistakes are named and left out; the exit code is then 1. To import a file again changes nothing.
+    #[command(
+        after_help = "Examples:\n  tidemark import cpu.csv\n  tsdb scan --import 1y-ago sum os.cpu | tidemark import -\n  \
+        tidemark import dump.txt.gz --data /var/lib/tidemark --skip-lines 1000000"
+    )]
+    Import(ImportOptions),
     /// Look at every entry of a store that no server has open, or of a backup; exit code 3 when something is wrong.
     #[command(
         after_help = "Examples:\n  tidemark doctor --data /var/lib/tidemark\n  tidemark doctor --repair --compact\n  \
@@ -313,6 +325,41 @@ pub(crate) struct BackupRestoreOptions {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct ExportOptions {
+    /// Series, such as `os.cpu` or `os.cpu{host=web*}`; everything when none is named.
+    pub(crate) series: Vec<String>,
+    /// From when: `1h-ago`, `2026/11/25-09:00`, or seconds or milliseconds since the epoch [default: the first point].
+    #[arg(long, value_name = "TIME")]
+    pub(crate) from: Option<String>,
+    /// Until when; that moment itself is left out [default: the last point].
+    #[arg(long, value_name = "TIME")]
+    pub(crate) to: Option<String>,
+    /// Form of the lines: json, csv, opentsdb.
+    #[arg(long, value_name = "FORM", default_value = "json")]
+    pub(crate) format: LineFormat,
+    /// The file to make, instead of standard output.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) to_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) source: SourceOptions,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportOptions {
+    /// The files; `-` is standard input.
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Form of the lines: json, csv, opentsdb [default: what the first line of each file looks like].
+    #[arg(long, value_name = "FORM")]
+    pub(crate) format: Option<LineFormat>,
+    /// Lines of the first file to leave out, to go on where an import ended.
+    #[arg(long, value_name = "LINES", default_value = "0")]
+    pub(crate) skip_lines: u64,
+    #[command(flatten)]
+    pub(crate) target: SourceOptions,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct DoctorOptions {
     #[command(flatten)]
     store: OfflineOptions,
@@ -399,6 +446,8 @@ impl Cli {
             Command::Scheduler(options) => options.flags(Role::Scheduler, &mut flag),
             Command::Backup(BackupCommand::Create(options)) => options.source.offline.flags(&mut flag),
             Command::Backup(BackupCommand::Restore(options)) => options.store.flags(&mut flag),
+            Command::Export(options) => options.source.offline.flags(&mut flag),
+            Command::Import(options) => options.target.offline.flags(&mut flag),
             Command::Doctor(options) => options.store.flags(&mut flag),
             Command::Agent(options) => {
                 flag("agent.to", options.to.clone());

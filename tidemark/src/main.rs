@@ -44,6 +44,8 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Put(options) => commands::put::run(options),
         Command::Query(options) => commands::query::run(options),
         Command::Backup(command) => commands::backup::run(command, settings()?),
+        Command::Export(options) => commands::export::run(options, settings()?),
+        Command::Import(options) => commands::import::run(options, settings()?),
         Command::Doctor(options) => commands::doctor::run(options, settings()?),
         Command::Check(options) => commands::check::run(options, settings()),
         Command::Token(command) => commands::token::run(command),

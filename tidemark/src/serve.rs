@@ -36,7 +36,7 @@ pub(crate) use self::{
     data_folder::DataFolder,
     problems::{problems, refuse},
     signals::EndSignals,
-    store::FILE as STORE_FILE,
+    store::{FILE as STORE_FILE, open as open_store},
 };
 use self::{
     api_options::{api_options, read_limits},
@@ -250,7 +250,7 @@ impl Opened {
 }
 
 /// The data folder, if this process keeps anything in one.
-fn take_folder(settings: &Settings, demo: bool) -> anyhow::Result<Option<DataFolder>> {
+pub(crate) fn take_folder(settings: &Settings, demo: bool) -> anyhow::Result<Option<DataFolder>> {
     if !settings.uses_data_folder() {
         return Ok(None);
     }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 /// A path of the API: method, path, what it does, its parameters in path and query.
 type Operation = (&'static str, &'static str, &'static str, &'static [&'static str], &'static [&'static str]);
 
-const OPERATIONS: [Operation; 16] = [
+const OPERATIONS: [Operation; 17] = [
     ("get", "/queues", "Queues with the jobs in each state, the age of the oldest and rates.", &[], &[]),
     ("post", "/queues/{name}/pause", "Lets workers get nothing from a queue.", &["name"], &[]),
     ("post", "/queues/{name}/resume", "Lets workers get jobs from a queue again.", &["name"], &[]),
@@ -33,6 +33,13 @@ const OPERATIONS: [Operation; 16] = [
         "A backup of the store as a stream of chunks, from the beginning or behind a chunk that is known.",
         &[],
         &["cursor"],
+    ),
+    (
+        "get",
+        "/export",
+        "Points as lines of JSON, CSV or OpenTSDB's import text.",
+        &[],
+        &["m", "start", "end", "format"],
     ),
     ("get", "/openapi.json", "This document.", &[], &[]),
 ];

@@ -54,12 +54,17 @@ impl Server {
         self.send(request)
     }
 
-    /// `POST path?parameters` without a body, whose answer is read piece by piece.
-    pub(crate) async fn open_post(&self, path: &str, parameters: &[(&str, &str)]) -> Result<OpenResponse, NoAnswer> {
+    /// `METHOD path?parameters` without a body, whose answer is read piece by piece.
+    pub(crate) async fn open(
+        &self,
+        method: Method,
+        path: &str,
+        parameters: &[(&str, &str)],
+    ) -> Result<OpenResponse, NoAnswer> {
         let lasting = |error: anyhow::Error| NoAnswer { error, is_transient: false };
         let mut url = self.base.join(path).map_err(|error| lasting(error.into()))?;
         url.query_pairs_mut().extend_pairs(parameters);
-        let mut request = Request::new(Method::POST, url);
+        let mut request = Request::new(method, url);
         self.authorize(&mut request).map_err(lasting)?;
         let mut answer = self.client.open(request).await.map_err(|error| NoAnswer {
             is_transient: !matches!(error, EgressError::Refused(_)),

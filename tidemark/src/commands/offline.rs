@@ -44,14 +44,24 @@ pub(crate) async fn open(settings: &Settings, wanted: Wanted, options: RedbOptio
         let kv = open_cluster(store).with_context(context)?;
         return Ok(OfflineStore { kv, file: None, shown, _folder: None });
     }
-    if wanted == Wanted::Existing && !settings.data.join(STORE_FILE).is_file() {
-        bail!("there is no store {shown}; name its folder with --data");
-    }
+    expect_store(settings, wanted)?;
     let folder = DataFolder::take(&settings.data)?;
     let path = folder.file(STORE_FILE);
     let opened = tokio::task::spawn_blocking(move || RedbKv::open(&path, options)).await?;
     let file = Arc::new(opened.with_context(context)?);
     Ok(OfflineStore { kv: Arc::clone(&file) as _, file: Some(file), shown, _folder: Some(folder) })
+}
+
+/// Checks that there is a store, if there has to be one. What a cluster holds is seen when it is opened.
+///
+/// # Errors
+/// When there is none.
+pub(crate) fn expect_store(settings: &Settings, wanted: Wanted) -> anyhow::Result<()> {
+    let path = settings.data.join(STORE_FILE);
+    if settings.store == StoreUrl::Embedded && wanted == Wanted::Existing && !path.is_file() {
+        bail!("there is no store {}; name its folder with --data", path.display());
+    }
+    Ok(())
 }
 
 /// Threads for one command.

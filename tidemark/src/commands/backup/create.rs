@@ -3,6 +3,7 @@
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
+use tidemark_egress::Method;
 use tidemark_kv::RedbOptions;
 use tidemark_model::{BoxFuture, Clock, SystemClock};
 use tidemark_tsdb::backup::{BackupError, BackupOptions, BackupSink, TakenChunk, take_backup};
@@ -134,7 +135,7 @@ struct BrokenOff {
 async fn ask(server: &Server, file: &mut PartialFile, reached: &Reached, bar: &mut Bar) -> Result<(), BrokenOff> {
     let cursor = reached.cursor.to_string();
     let mut answer = server
-        .open_post("/api/tidemark/v1/backup", &[("cursor", &cursor)])
+        .open(Method::POST, "/api/tidemark/v1/backup", &[("cursor", &cursor)])
         .await
         .map_err(|error| BrokenOff { is_transient: error.is_transient, error: error.error })?;
     if let Some(bytes) = answer.headers().get(ESTIMATE).and_then(|bytes| bytes.to_str().ok()?.parse().ok()) {

@@ -1,0 +1,12 @@
+//! Points of a store as lines of text, in bounded memory.
+//!
+//! Series are read a few hundred at a time and their points window by window. How long a window is follows from how much
+//! there was in the last one: a window that holds too much is halved, one that holds little is followed by a longer one, so
+//! that years without a point cost nothing and a second with a million points is no problem.
+
+mod exporter;
+mod handler;
+
+pub use exporter::{ALL_TIMES, Export, ExportError, LineSink, WINDOW_LIMITS};
+
+pub(crate) use handler::get;

@@ -1,0 +1,310 @@
+//! Points as lines of text: what `tidemark export` writes and `tidemark import` reads.
+//!
+//! Three forms, one point a line: JSON as `/api/put` takes it, comma-separated values under a heading, and the text of
+//! OpenTSDB's `tsdb scan --import` and `tsdb import`: `metric timestamp value key=value …`. What is written is read back as
+//! the same point: integers without a dot, doubles always with a dot or an exponent and as many digits as they need.
+
+use std::{borrow::Cow, collections::BTreeMap, fmt, str::FromStr};
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tidemark_model::{PointBatchBuilder, SeriesKey, TimestampMs, Value};
+
+use crate::number;
+
+/// The heading of comma-separated values.
+const CSV_HEADING: &str = "metric,timestamp_ms,value,tags";
+
+/// How a line is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LineFormat {
+    /// `{"metric":"os.cpu","timestamp":1767225600000,"value":1.5,"tags":{"host":"a"}}`.
+    Json,
+    /// `os.cpu,1767225600000,1.5,host=a dc=b`, under a heading.
+    Csv,
+    /// `os.cpu 1767225600000 1.5 host=a dc=b`.
+    OpenTsdb,
+}
+
+impl LineFormat {
+    /// The form of a file with this first line.
+    #[must_use]
+    pub fn of_first_line(line: &str) -> Self {
+        let line = line.trim();
+        if line.starts_with('{') {
+            Self::Json
+        } else if line.starts_with("metric,") || line.split(',').count() == 4 {
+            Self::Csv
+        } else {
+            Self::OpenTsdb
+        }
+    }
+
+    /// What stands above the first point, with its line end.
+    #[must_use]
+    pub fn heading(self) -> String {
+        if self == Self::Csv { format!("{CSV_HEADING}\n") } else { String::new() }
+    }
+
+    /// Appends a point with its line end.
+    pub fn write(self, key: &SeriesKey, timestamp: TimestampMs, value: Value, out: &mut Vec<u8>) {
+        match self {
+            Self::Json => {
+                // Names have no character that needs an escape.
+                out.extend_from_slice(b"{\"metric\":\"");
+                out.extend_from_slice(key.metric().as_bytes());
+                out.extend_from_slice(b"\",\"timestamp\":");
+                write_timestamp(timestamp, out);
+                out.extend_from_slice(b",\"value\":");
+                write_value(value, out);
+                out.extend_from_slice(b",\"tags\":{");
+                for (position, (name, value)) in key.tags().enumerate() {
+                    out.extend_from_slice(if position == 0 { b"\"" } else { b",\"" });
+                    out.extend_from_slice(name.as_bytes());
+                    out.extend_from_slice(b"\":\"");
+                    out.extend_from_slice(value.as_bytes());
+                    out.push(b'"');
+                }
+                out.extend_from_slice(b"}}\n");
+            }
+            Self::Csv => {
+                out.extend_from_slice(key.metric().as_bytes());
+                out.push(b',');
+                out.extend_from_slice(itoa::Buffer::new().format(timestamp).as_bytes());
+                out.push(b',');
+                write_value(value, out);
+                out.push(b',');
+                write_tags(key, out);
+            }
+            Self::OpenTsdb => {
+                out.extend_from_slice(key.metric().as_bytes());
+                out.push(b' ');
+                write_timestamp(timestamp, out);
+                out.push(b' ');
+                write_value(value, out);
+                out.push(b' ');
+                write_tags(key, out);
+            }
+        }
+    }
+
+    /// Adds the point of a line to a batch; `false` for a line that has none, such as a heading.
+    ///
+    /// # Errors
+    /// What is wrong with the line; the batch is then unchanged.
+    pub fn read(self, line: &str, batch: &mut PointBatchBuilder) -> Result<bool, String> {
+        let line = line.trim();
+        if line.is_empty() || (self == Self::Csv && line == CSV_HEADING) {
+            return Ok(false);
+        }
+        match self {
+            Self::Json => read_json(line, batch)?,
+            Self::Csv => {
+                let mut fields = line.splitn(4, ',');
+                let mut field = || fields.next().ok_or("expected `metric,timestamp_ms,value,tags`");
+                let (metric, timestamp, value, tags) = (field()?, field()?, field()?, field()?);
+                let timestamp = number::long(timestamp).map_err(|error| error.to_string())?;
+                push(batch, metric, timestamp, value, tags)?;
+            }
+            Self::OpenTsdb => {
+                let line = line.strip_prefix("put ").unwrap_or(line).trim_start();
+                let mut words = line.splitn(4, |character: char| character.is_ascii_whitespace());
+                let mut word = || words.next().ok_or("expected `metric timestamp value key=value …`");
+                let (metric, timestamp, value, tags) = (word()?, word()?, word()?, word()?);
+                let timestamp = number::line_timestamp(timestamp).map_err(|error| error.to_string())?;
+                push(batch, metric, timestamp, value, tags)?;
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// Up to 2^32 a number is seconds to everybody who reads it.
+fn write_timestamp(timestamp: TimestampMs, out: &mut Vec<u8>) {
+    if timestamp == number::to_millis(timestamp) {
+        out.extend_from_slice(itoa::Buffer::new().format(timestamp).as_bytes());
+    } else {
+        out.extend_from_slice(format!("{}.{:03}", timestamp / 1000, timestamp % 1000).as_bytes());
+    }
+}
+
+fn write_value(value: Value, out: &mut Vec<u8>) {
+    match value {
+        Value::Int(int) => out.extend_from_slice(itoa::Buffer::new().format(int).as_bytes()),
+        Value::Float(float) if float.is_finite() => {
+            out.extend_from_slice(zmij::Buffer::new().format_finite(float).as_bytes());
+        }
+        // Nobody takes it any more; data of long ago may have it.
+        Value::Float(float) => out.extend_from_slice(format!("\"{float}\"").as_bytes()),
+    }
+}
+
+fn write_tags(key: &SeriesKey, out: &mut Vec<u8>) {
+    for (position, (name, value)) in key.tags().enumerate() {
+        if position > 0 {
+            out.push(b' ');
+        }
+        out.extend_from_slice(name.as_bytes());
+        out.push(b'=');
+        out.extend_from_slice(value.as_bytes());
+    }
+    out.push(b'\n');
+}
+
+/// A line of JSON. Numbers stay texts, because their type and their last bit matter.
+#[derive(Deserialize)]
+struct JsonLine<'a> {
+    #[serde(borrow)]
+    metric: Cow<'a, str>,
+    #[serde(borrow)]
+    timestamp: &'a RawValue,
+    #[serde(borrow)]
+    value: &'a RawValue,
+    #[serde(borrow, default)]
+    tags: BTreeMap<Cow<'a, str>, Cow<'a, str>>,
+}
+
+fn read_json(line: &str, batch: &mut PointBatchBuilder) -> Result<(), String> {
+    let line: JsonLine<'_> = serde_json::from_str(line).map_err(|error| error.to_string())?;
+    let timestamp = number::line_timestamp(unquoted(line.timestamp)).map_err(|error| error.to_string())?;
+    let value = number::value(unquoted(line.value)).map_err(|error| error.to_string())?;
+    let mut tags: Vec<(&str, &str)> = line.tags.iter().map(|(key, value)| (&**key, &**value)).collect();
+    batch.push(&line.metric, &mut tags, timestamp, value).map_err(|error| error.to_string())
+}
+
+fn unquoted(raw: &RawValue) -> &str {
+    let text = raw.get();
+    text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text)
+}
+
+fn push(
+    batch: &mut PointBatchBuilder,
+    metric: &str,
+    timestamp: TimestampMs,
+    value: &str,
+    tags: &str,
+) -> Result<(), String> {
+    let value = number::value(value).map_err(|error| error.to_string())?;
+    let tag = |tag| <str>::split_once(tag, '=').ok_or_else(|| format!("`{tag}` is no tag: expected key=value"));
+    let mut tags = tags.split_ascii_whitespace().map(tag).collect::<Result<Vec<_>, _>>()?;
+    batch.push(metric, &mut tags, timestamp, value).map_err(|error| error.to_string())
+}
+
+/// A word that names no form of lines.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no such form of lines: `{0}`; there are `json`, `csv` and `opentsdb`")]
+pub struct LineFormatError(String);
+
+impl fmt::Display for LineFormat {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Json => "json",
+            Self::Csv => "csv",
+            Self::OpenTsdb => "opentsdb",
+        })
+    }
+}
+
+impl FromStr for LineFormat {
+    type Err = LineFormatError;
+
+    fn from_str(word: &str) -> Result<Self, LineFormatError> {
+        let all = [Self::Json, Self::Csv, Self::OpenTsdb];
+        let found = all.into_iter().find(|format| format.to_string() == word);
+        found.ok_or_else(|| LineFormatError(word.chars().take(40).collect()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const FORMATS: [LineFormat; 3] = [LineFormat::Json, LineFormat::Csv, LineFormat::OpenTsdb];
+
+    fn written(format: LineFormat, timestamp: TimestampMs, value: Value) -> String {
+        let key = SeriesKey::new("os.cpu", &[("dc", "köln"), ("host", "web-1/a.b_c")]);
+        let mut out = Vec::new();
+        format.write(&key, timestamp, value, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    fn read(format: LineFormat, line: &str) -> Result<(SeriesKey, TimestampMs, Value), String> {
+        let mut builder = PointBatchBuilder::default();
+        if !format.read(line, &mut builder)? {
+            return Err("no point".to_owned());
+        }
+        let batch = builder.finish();
+        let point = batch.points().next().unwrap();
+        Ok((batch.series_key(point.series), point.timestamp, point.value))
+    }
+
+    #[test]
+    fn lines_look_as_other_programs_expect_them() {
+        let at = 1_767_225_600_123;
+        assert_eq!(
+            written(LineFormat::Json, at, Value::Float(1.0)),
+            "{\"metric\":\"os.cpu\",\"timestamp\":1767225600123,\"value\":1.0,\"tags\":{\"dc\":\"köln\",\"host\":\"web-1/a.b_c\"}}\n"
+        );
+        assert_eq!(written(LineFormat::Csv, at, Value::Int(-5)), "os.cpu,1767225600123,-5,dc=köln host=web-1/a.b_c\n");
+        assert_eq!(
+            written(LineFormat::OpenTsdb, at, Value::Int(i64::MIN)),
+            "os.cpu 1767225600123 -9223372036854775808 dc=köln host=web-1/a.b_c\n"
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_line_is_said() {
+        let check = |format: LineFormat, line: &str, expect: &str| {
+            let error = read(format, line).unwrap_err();
+            assert!(error.contains(expect), "{line}: {error}");
+        };
+        check(LineFormat::OpenTsdb, "os.cpu 17", "expected");
+        check(LineFormat::OpenTsdb, "os.cpu 1767225600 1 host", "is no tag");
+        check(LineFormat::OpenTsdb, "os.cpu 1767225600 x host=a", "x");
+        check(LineFormat::OpenTsdb, "os cpu! 1767225600 1 host=a", "cpu!");
+        check(LineFormat::Csv, "os.cpu,1767225600", "expected");
+        check(LineFormat::Csv, "os.cpu,1767225600000,1,", "missing tags");
+        check(LineFormat::Csv, "metric,timestamp_ms,value,tags", "no point");
+        check(LineFormat::Json, "{\"metric\":1}", "invalid type");
+        check(LineFormat::Json, "{\"metric\":\"m\",\"timestamp\":5,\"value\":null,\"tags\":{\"a\":\"b\"}}", "null");
+        check(LineFormat::Json, "", "no point");
+    }
+
+    #[test]
+    fn the_form_is_told_by_the_first_line() {
+        for format in FORMATS {
+            assert_eq!(LineFormat::of_first_line(&written(format, 5, Value::Int(1))), format);
+            assert_eq!(format.to_string().parse(), Ok(format));
+        }
+        assert_eq!(LineFormat::of_first_line(CSV_HEADING), LineFormat::Csv);
+        assert_eq!(read(LineFormat::OpenTsdb, "put m 1767225600 1 a=b").unwrap().1, 1_767_225_600_000);
+    }
+
+    proptest! {
+        #[test]
+        fn a_written_point_is_read_back_bit_by_bit(
+            at in 1_i64..10_000_000_000_000,
+            int in any::<i64>(),
+            bits in any::<u64>(),
+            is_float in any::<bool>(),
+        ) {
+            let float = f64::from_bits(bits);
+            let value = if is_float && float.is_finite() { Value::Float(float) } else { Value::Int(int) };
+            for format in FORMATS {
+                let (key, timestamp, found) = read(format, &written(format, at, value)).unwrap();
+                prop_assert_eq!(key.to_string(), "os.cpu{dc=köln,host=web-1/a.b_c}");
+                prop_assert_eq!(timestamp, at);
+                prop_assert!(found.same_bits(value), "{} {:?} {:?}", format, value, found);
+            }
+        }
+
+        #[test]
+        fn any_line_is_a_point_or_an_error(line in "\\PC{0,80}") {
+            for format in FORMATS {
+                read(format, &line).ok();
+            }
+        }
+    }
+}

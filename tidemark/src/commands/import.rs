@@ -1,0 +1,157 @@
+//! `tidemark import`.
+//!
+//! Lines are read in order and written in order, one batch after the other, so that of two lines about one point the later
+//! one wins. Writing a point again changes nothing: an import that was broken off may be run again as it was; with
+//! `--skip-lines` it is faster.
+
+mod line_reader;
+mod patience;
+
+use std::{path::Path, process::ExitCode, sync::Arc};
+
+use anyhow::{Context, bail};
+use tidemark_api::point_lines::LineFormat;
+use tidemark_collector::{RemoteOptions, RemoteSink};
+use tidemark_egress::Url;
+use tidemark_model::{Clock, PointBatchBuilder, PointSink, SystemClock};
+
+use self::{line_reader::LineReader, patience::write};
+use super::offline;
+use crate::{
+    cli::ImportOptions,
+    config::{Settings, masked},
+    logging,
+    progress_bar::{Counted, Progress, ProgressBar},
+    serve::{open_store, take_folder},
+    usage::UsageError,
+};
+
+/// Points of one batch.
+const BATCH_POINTS: usize = 5_000;
+/// Lines with mistakes that are named one by one.
+const NAMED_MAX: u64 = 100;
+/// Most tags of a point that is sent to a server, which has a limit of its own.
+const TAGS_MAX: usize = 64;
+
+/// Writes the points of all files.
+pub(crate) fn run(options: &ImportOptions, settings: Settings) -> anyhow::Result<ExitCode> {
+    logging::start(&settings)?;
+    offline::runtime()?.block_on(async {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let refused = if options.target.is_offline() {
+            let folder = take_folder(&settings, false)?;
+            let (store, _engine) = open_store(&settings, folder.as_ref(), &clock).await?;
+            let imported = Import::new(&store, settings.opentsdb.max_tags, &clock).files(options).await;
+            store.close().await;
+            imported?
+        } else {
+            Import::new(&remote_sink(options)?, TAGS_MAX, &clock).files(options).await?
+        };
+        Ok(if refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    })
+}
+
+fn remote_sink(options: &ImportOptions) -> anyhow::Result<RemoteSink> {
+    let server = &options.target.server;
+    let url = Url::parse(&server.url);
+    let url = url.with_context(|| UsageError(format!("option --url `{}`", masked(&server.url))))?;
+    let mut remote = RemoteOptions::new(url);
+    remote.token.clone_from(&server.token);
+    Ok(RemoteSink::new(remote)?)
+}
+
+/// An import under way.
+struct Import<'a> {
+    sink: &'a dyn PointSink,
+    tags_max: usize,
+    bar: ProgressBar,
+    batch: PointBatchBuilder,
+    /// The line of each point of the batch.
+    lines: Vec<u64>,
+    stored: u64,
+    refused: u64,
+}
+
+impl<'a> Import<'a> {
+    fn new(sink: &'a dyn PointSink, tags_max: usize, clock: &Arc<dyn Clock>) -> Self {
+        let bar = ProgressBar::on_stderr(Arc::clone(clock), "import", Counted::Bytes);
+        let batch = PointBatchBuilder::new(tags_max);
+        Self { sink, tags_max, bar, batch, lines: Vec::new(), stored: 0, refused: 0 }
+    }
+
+    /// Writes the points of the files; how many lines were refused.
+    async fn files(mut self, options: &ImportOptions) -> anyhow::Result<u64> {
+        let mut skip = options.skip_lines;
+        for path in &options.files {
+            self.file(path, options.format, skip).await?;
+            skip = 0;
+        }
+        if self.refused > NAMED_MAX {
+            eprintln!("… and {} more lines", self.refused - NAMED_MAX);
+        }
+        eprintln!("{} points are stored, {} lines were left out", self.stored, self.refused);
+        Ok(self.refused)
+    }
+
+    async fn file(&mut self, path: &Path, format: Option<LineFormat>, skip: u64) -> anyhow::Result<()> {
+        let mut reader = LineReader::open(path)?;
+        let mut format = format;
+        // Everything up to this line is stored or was refused.
+        let mut safe = skip;
+        while let Some((number, line)) = reader.next_line().with_context(|| format!("read {}", path.display()))? {
+            let line = match line {
+                Ok(line) => line,
+                Err(reason) => {
+                    self.refuse(path, number, reason);
+                    continue;
+                }
+            };
+            if format.is_none() && !line.trim().is_empty() {
+                format = Some(LineFormat::of_first_line(line));
+            }
+            let Some(format) = format.filter(|_| number > skip) else { continue };
+            match format.read(line, &mut self.batch) {
+                Ok(true) => self.lines.push(number),
+                Ok(false) => {}
+                Err(reason) => self.refuse(path, number, &reason),
+            }
+            if self.batch.len() == BATCH_POINTS {
+                self.flush(path, safe).await?;
+                safe = number;
+                self.bar.show(Progress { done: reader.bytes(), total: reader.total() });
+            }
+        }
+        self.flush(path, safe).await?;
+        self.bar.show(Progress { done: reader.bytes(), total: reader.total() });
+        Ok(())
+    }
+
+    async fn flush(&mut self, path: &Path, safe: u64) -> anyhow::Result<()> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        let batch = std::mem::replace(&mut self.batch, PointBatchBuilder::new(self.tags_max)).finish();
+        let lines = std::mem::take(&mut self.lines);
+        match write(self.sink, &batch).await {
+            Ok(receipt) => {
+                self.stored += receipt.stored as u64;
+                for (position, refusal) in receipt.refused {
+                    let number = lines.get(position).copied().unwrap_or(0);
+                    self.refuse(path, number, &refusal.message);
+                }
+                Ok(())
+            }
+            Err(reason) => {
+                let path = path.display();
+                bail!("{path}: {reason}; everything up to line {safe} is stored: go on with --skip-lines {safe}")
+            }
+        }
+    }
+
+    fn refuse(&mut self, path: &Path, number: u64, reason: &str) {
+        self.refused += 1;
+        if self.refused <= NAMED_MAX {
+            eprintln!("{}: line {number}: {reason}", path.display());
+        }
+    }
+}
