@@ -10,6 +10,7 @@ mod live;
 mod overview;
 mod routes;
 mod silence;
+mod storage;
 mod tasks;
 mod topics;
 

@@ -34,6 +34,9 @@ templates![
     "fragments/nav.html",
     "fragments/queues.html",
     "fragments/schedules.html",
+    "fragments/storage_figures.html",
+    "fragments/storage_space.html",
+    "fragments/storage_work.html",
     "fragments/workers.html",
     "host.html",
     "hosts.html",
@@ -42,6 +45,7 @@ templates![
     "message.html",
     "overview.html",
     "parts.html",
+    "storage.html",
     "tasks.html",
 ];
 

@@ -9,6 +9,7 @@ mod incident;
 mod message;
 mod overview;
 mod status;
+mod storage;
 mod tasks;
 
 pub use explore::ExplorePage;
@@ -24,6 +25,7 @@ pub use incident::{
 pub use message::MessagePage;
 pub use overview::{Attention, IngestHealth, OverviewPage, RecentEvent, RecentEvents};
 pub use status::Status;
+pub use storage::{FigureRow, LatencyRow, StorageFigures, StoragePage, StorageSpace, StorageWork};
 pub use tasks::{
     JobRow, JobTable, QueueRow, QueueTable, ScheduleRow, ScheduleTable, TasksPage, WorkerRow, WorkerTable,
 };

@@ -39,6 +39,8 @@ fn every_page() -> Vec<(&'static str, String)> {
         ("incident, default", render(&IncidentPage::default())),
         ("tasks", render(&fixtures::tasks())),
         ("tasks, empty", render(&fixtures::tasks_empty())),
+        ("storage", render(&fixtures::storage())),
+        ("storage, default", render(&StoragePage::default())),
         ("error", render(&fixtures::failure())),
         ("not found", render(&MessagePage::not_found("/x"))),
     ]
@@ -171,6 +173,7 @@ fn every_page_has_a_place_for_each_of_its_fragments() {
     check(&fixtures::incidents());
     check(&fixtures::incident());
     check(&fixtures::tasks());
+    check(&fixtures::storage());
     check(&fixtures::explore());
 }
 

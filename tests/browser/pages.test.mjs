@@ -48,7 +48,7 @@ test("the overview shows this host within 15 seconds, and its CPU moves", async 
   await close();
 });
 
-for (const path of ["/", "/hosts", "/explore", "/incidents", "/tasks"]) {
+for (const path of ["/", "/hosts", "/explore", "/incidents", "/tasks", "/system/storage"]) {
   for (const colorScheme of ["light", "dark"]) {
     for (const width of [1280, 360]) {
       test(`${path} fits ${width} px, ${colorScheme}`, async () => {

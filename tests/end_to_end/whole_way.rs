@@ -84,7 +84,7 @@ fn jobs_run(client: &Client) {
 }
 
 fn pages_show_it(client: &Client) {
-    for page in ["/", "/hosts", "/explore", "/incidents", "/tasks"] {
+    for page in ["/", "/hosts", "/explore", "/incidents", "/tasks", "/system/storage"] {
         let answer = client.get(page);
         assert_eq!(answer.status, 200, "{page}: {}", answer.text());
         assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"), "{page}");

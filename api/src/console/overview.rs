@@ -103,7 +103,7 @@ impl Console {
     }
 
     /// The rate of one of our own counters over the last minutes, over all processes.
-    async fn own_rate(&self, metric: &str) -> Result<Vec<Option<f64>>, AskError> {
+    pub(super) async fn own_rate(&self, metric: &str) -> Result<Vec<Option<f64>>, AskError> {
         let now_ms = self.seams.clock.now_ms();
         let window = Window { start_ms: now_ms - RECENT_MS, end_ms: now_ms };
         let query = GraphQuery { m: format!("sum:rate{{dropcounter}}:{metric}"), label_tag: None };

@@ -38,6 +38,7 @@ pub(crate) fn configure(config: &mut ServiceConfig, console: &Arc<Console>) {
         .route("/incidents", web::get().to(incidents))
         .route("/incidents/{id}", web::get().to(incident))
         .route("/tasks", web::get().to(tasks))
+        .route("/system/storage", web::get().to(storage))
         .route("/static/{path:.*}", web::get().to(file))
         .route("/api/ws", web::get().to(live::socket))
         .route("/metrics", web::get().to(metrics))
@@ -134,6 +135,11 @@ async fn incident(
 
 async fn tasks(request: HttpRequest, console: Data<Console>, parameters: web::Query<Parameters>) -> HttpResponse {
     let page = async { Ok(console.tasks_page(&parameters.state, &parameters.q).await?) };
+    answer(&request, &console, &parameters, page).await
+}
+
+async fn storage(request: HttpRequest, console: Data<Console>, parameters: web::Query<Parameters>) -> HttpResponse {
+    let page = async { Ok(console.storage_page().await?) };
     answer(&request, &console, &parameters, page).await
 }
 

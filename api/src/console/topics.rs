@@ -30,12 +30,13 @@ pub(super) enum Topic {
     Incidents,
     Incident(u64),
     Tasks,
+    Storage,
     Nav,
 }
 
 /// A text that names no topic.
 #[derive(Debug, Error)]
-#[error("no such topic: `{0}`; there are overview, hosts, host:NAME, incidents, incident:ID, tasks and nav")]
+#[error("no such topic: `{0}`; there are overview, hosts, host:NAME, incidents, incident:ID, tasks, storage and nav")]
 pub(super) struct TopicError(String);
 
 impl FromStr for Topic {
@@ -49,6 +50,7 @@ impl FromStr for Topic {
                 "hosts" => Ok(Self::Hosts),
                 "incidents" => Ok(Self::Incidents),
                 "tasks" => Ok(Self::Tasks),
+                "storage" => Ok(Self::Storage),
                 "nav" => Ok(Self::Nav),
                 _ => Err(unknown()),
             },
@@ -139,6 +141,10 @@ impl Console {
             Topic::Tasks => {
                 let page = self.tasks_page("", "").await?;
                 self.html(&[&page.queues, &page.jobs, &page.workers, &page.schedules])
+            }
+            Topic::Storage => {
+                let page = self.storage_page().await?;
+                self.html(&[&page.space, &page.work, &page.figures])
             }
             Topic::Nav => self.html(&[&self.problem_count().await]),
         }

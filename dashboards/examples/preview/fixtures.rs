@@ -592,6 +592,54 @@ pub(crate) fn tasks_empty() -> TasksPage {
     TasksPage::default()
 }
 
+pub(crate) fn storage() -> StoragePage {
+    let latency =
+        |more_than_ms, at_most_ms, commits, percent| LatencyRow { at_most_ms, more_than_ms, commits, percent };
+    let figure = |name: &str, labels: &str, value, help: &str| FigureRow {
+        name: name.to_owned(),
+        labels: labels.to_owned(),
+        value,
+        is_bytes: name.ends_with("bytes"),
+        help: help.to_owned(),
+    };
+    StoragePage {
+        space: StorageSpace {
+            store_bytes: Some(1_540_000_000),
+            disk_free_bytes: Some(64_200_000_000),
+            series: Some(12_345),
+            block_points: Some(987_654_321),
+            block_bytes: Some(1_510_000_000),
+            bytes_per_point: Some(1.53),
+            head_points: Some(2_345_678),
+            head_bytes: Some(9_876_543),
+            log_bytes: Some(10_240_000),
+        },
+        work: StorageWork {
+            points_per_second: Some(823.0),
+            recent_points_per_second: wave(7, 40, 800.0, 60.0),
+            commits: Some(86_400),
+            commit_mean_ms: Some(2.4),
+            commits_refused: Some(3),
+            commits_unknown: Some(0),
+            seals: Some(12),
+            seal_mean_ms: Some(1_834.0),
+            seals_failed: Some(0),
+            merges: Some(144),
+            latencies: vec![
+                latency(0.0, Some(1.0), 12_345, 14.3),
+                latency(1.0, Some(5.0), 73_000, 84.5),
+                latency(5_000.0, None, 1_055, 1.2),
+            ],
+        },
+        figures: StorageFigures {
+            rows: vec![
+                figure("store.block_bytes", "", 1_510_000_000.0, "Bytes of sealed blocks."),
+                figure("store.block_points", "tier=day", 987_000_000.0, "Points in sealed blocks."),
+            ],
+        },
+    }
+}
+
 pub(crate) fn failure() -> MessagePage {
     MessagePage {
         code: 503,

@@ -36,6 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     preview.write("incident", &fixtures::incident())?;
     preview.write("tasks", &fixtures::tasks())?;
     preview.write("tasks-empty", &fixtures::tasks_empty())?;
+    preview.write("storage", &fixtures::storage())?;
     preview.write("not-found", &MessagePage::not_found("/nowhere"))?;
     preview.write("error", &fixtures::failure())?;
     for (_, asset) in assets.iter() {

@@ -17,6 +17,7 @@ pub(super) fn add_to(environment: &mut Environment<'static>) {
     environment.add_filter("duration", |value: Option<f64>| quantity(value, Unit::Milliseconds));
     environment.add_filter("percent_of", percent_of);
     environment.add_filter("bar", bar);
+    environment.add_filter("share", share);
 }
 
 fn quantity(value: Option<f64>, unit: Unit) -> String {
@@ -29,6 +30,11 @@ fn percent_of(value: Option<f64>, whole: Option<f64>) -> Option<f64> {
     (whole > 0.0).then(|| value / whole * 100.0)
 }
 
+/// A bar filled to so many percent, of which more is neither better nor worse.
+fn share(percent: Option<f64>, label: &str) -> Value {
+    draw_bar(percent.filter(|percent| percent.is_finite()).unwrap_or(0.0).clamp(0.0, 100.0), "bar-normal", label)
+}
+
 /// A bar filled to so many percent, with a class for how full it is. A value that is not known gives an empty bar.
 fn bar(percent: Option<f64>, label: &str) -> Value {
     let percent = percent.filter(|percent| percent.is_finite()).unwrap_or(0.0).clamp(0.0, 100.0);
@@ -37,6 +43,10 @@ fn bar(percent: Option<f64>, label: &str) -> Value {
         p if p >= 85.0 => "bar-warning",
         _ => "bar-normal",
     };
+    draw_bar(percent, class, label)
+}
+
+fn draw_bar(percent: f64, class: &str, label: &str) -> Value {
     Value::from_safe_string(format!(
         "<svg class=\"bar\" width=\"60\" height=\"8\" viewBox=\"0 0 100 8\" preserveAspectRatio=\"none\" role=\"img\">\
          <title>{}</title><rect class=\"bar-back\" width=\"100\" height=\"8\"/>\

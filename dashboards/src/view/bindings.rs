@@ -5,7 +5,8 @@ use minijinja::value::{Serde, Value};
 use super::{
     Attention, ExplorePage, HostFacts, HostIncidents, HostPage, HostTable, HostVolumes, HostsPage, IncidentDetail,
     IncidentList, IncidentPage, IncidentTimeline, IncidentsPage, IngestHealth, JobTable, MessagePage, OverviewPage,
-    QueueTable, RecentEvents, ScheduleTable, TasksPage, WorkerTable,
+    QueueTable, RecentEvents, ScheduleTable, StorageFigures, StoragePage, StorageSpace, StorageWork, TasksPage,
+    WorkerTable,
 };
 use crate::{
     page_context::ProblemCount,
@@ -52,6 +53,7 @@ pages! {
     IncidentsPage: "incidents.html" [list];
     IncidentPage: "incident.html" [detail, timeline];
     TasksPage: "tasks.html" [queues, jobs, workers, schedules];
+    StoragePage: "storage.html" [space, work, figures];
     MessagePage: "message.html" [];
 }
 
@@ -71,4 +73,7 @@ fragments! {
     JobTable: "jobs" "fragments/jobs.html";
     WorkerTable: "workers" "fragments/workers.html";
     ScheduleTable: "schedules" "fragments/schedules.html";
+    StorageSpace: "storage-space" "fragments/storage_space.html";
+    StorageWork: "storage-work" "fragments/storage_work.html";
+    StorageFigures: "storage-figures" "fragments/storage_figures.html";
 }

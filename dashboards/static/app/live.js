@@ -19,7 +19,7 @@ let failures = 0;
 let heardAt = 0;
 let polling = 0;
 
-/** Asks for the fragments of a topic: `overview`, `hosts`, `host:NAME`, `incidents`, `incident:ID`, `tasks`, `nav`. */
+/** Asks for the fragments of a topic: `overview`, `hosts`, `host:NAME`, `incidents`, `incident:ID`, `tasks`, `storage`, `nav`. */
 export function subscribe(topic) {
   carry({ op: "sub", topic }, (event) => {
     if (event.ev === "html") show(event.target, event.html);

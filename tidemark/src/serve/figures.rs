@@ -11,7 +11,7 @@ use tidemark_api::{
 };
 use tidemark_model::BoxFuture;
 use tidemark_queue::Broker;
-use tidemark_tsdb::Store;
+use tidemark_tsdb::{FLUSH_LATENCY_BOUNDS, FlushFigures, Store};
 use tidemark_workers::{DirectPointSink, WorkFigures};
 
 use super::jobs::Jobs;
@@ -66,6 +66,12 @@ impl FigureSource for OfStore {
                     "Seconds that the commits of the log took in all.",
                     store.flushes.duration.as_secs_f64(),
                 ),
+                Figure::total(
+                    "store.seal_seconds",
+                    "Seconds that the seals of epochs took in all.",
+                    store.seals.duration.as_secs_f64(),
+                ),
+                Figure::counter("store.merges", "Metrics in buckets whose blocks were merged.", store.seals.merges),
                 Figure::counter("store.seals", "Epochs sealed since the start.", store.seals.epochs),
                 Figure::counter(
                     "store.seals_failed",
@@ -73,6 +79,11 @@ impl FigureSource for OfStore {
                     store.seals.failed,
                 ),
             ];
+            figures.extend(commits_within(&store.flushes));
+            if store.block_points > 0 {
+                let bytes = store.block_bytes as f64 / store.block_points as f64;
+                figures.push(Figure::gauge("store.bytes_per_point", "Bytes of a point in a sealed block.", bytes));
+            }
             if let Some(bytes) = store.disk_bytes {
                 figures.push(Figure::gauge("store.disk_bytes", "Bytes of the store on disk.", bytes as f64));
             }
@@ -83,6 +94,18 @@ impl FigureSource for OfStore {
             figures
         })
     }
+}
+
+/// Commits that took at most as long as each bound, as Prometheus counts them.
+fn commits_within(flushes: &FlushFigures) -> Vec<Figure> {
+    let bounds = FLUSH_LATENCY_BOUNDS.iter().map(|bound| bound.as_secs_f64().to_string());
+    let mut within = 0;
+    let counted = bounds.chain(["all".to_owned()]).zip(flushes.latencies).map(|(bound, commits)| {
+        within += commits;
+        let help = "Commits of the log that took at most so many seconds.";
+        Figure::counter("store.commits_within", help, within).of("seconds", bound)
+    });
+    counted.collect()
 }
 
 struct OfBroker(Arc<dyn Broker>);
