@@ -3,7 +3,7 @@
 use std::{fs, path::Path, process::Command, time::Duration};
 
 use rustix::fs::statvfs;
-use tidemark_tests::{Client, Ledger, Node, NodeOptions, wait_for};
+use tidemark_tests::{Client, Ledger, Node, NodeOptions, tidemark, wait_for};
 
 /// A small file system in memory; unmounted when dropped.
 struct SmallDisk(tempfile::TempDir);
@@ -50,7 +50,8 @@ const LEFT_FREE: usize = 34 << 20;
 #[test]
 fn a_full_disk_refuses_writes_with_507_and_reads_go_on() {
     let Some(disk) = SmallDisk::mount("112m") else { return };
-    let node = Node::start(&NodeOptions::without_agent().data(&disk.path().join("data")));
+    let data = disk.path().join("data");
+    let mut node = Node::start(&NodeOptions::without_agent().data(&data));
     let client = node.client();
     let mut ledger = Ledger::default();
     assert_eq!(client.post("/api/put", &Ledger::body(0, 0, 1000)).status, 204);
@@ -63,7 +64,9 @@ fn a_full_disk_refuses_writes_with_507_and_reads_go_on() {
         refused = put(&client, &mut ledger, step);
         step += 1000;
     }
-    assert_eq!(refused, Some(507));
+    let (status, text) = refused.unwrap();
+    assert_eq!(status, 507, "{text}");
+    assert!(text.contains("the disk is full") && text.contains("reads go on"), "{text}");
     ledger.check(&client);
     assert_eq!(client.get("/-/healthy").status, 200);
     fs::remove_file(ballast).unwrap();
@@ -72,15 +75,20 @@ fn a_full_disk_refuses_writes_with_507_and_reads_go_on() {
         put(&client, &mut ledger, step).is_none().then_some(())
     });
     ledger.check(&client);
+    // Neither the file nor anything in it has suffered, also after a crash.
+    node.kill();
+    let doctor = tidemark().args(["doctor", "--data"]).arg(&data).output().unwrap();
+    assert!(doctor.status.success(), "{doctor:?}");
+    ledger.check(&Node::start(&NodeOptions::without_agent().data(&data)).client());
 }
 
-/// The status of a refusal, if it is one.
-fn put(client: &Client, ledger: &mut Ledger, step: i64) -> Option<u16> {
+/// Status and text of a refusal, if it is one.
+fn put(client: &Client, ledger: &mut Ledger, step: i64) -> Option<(u16, String)> {
     let answer = client.post("/api/put", &Ledger::body(0, step, 1000));
     if answer.status == 204 {
         ledger.acknowledge(0, step, 1000);
         return None;
     }
     ledger.lose_track(0, step, 1000);
-    Some(answer.status)
+    Some((answer.status, answer.text()))
 }

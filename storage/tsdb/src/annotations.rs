@@ -222,6 +222,11 @@ fn decode(key: &[u8], value: &[u8]) -> Result<Annotation, StoreError> {
     stored_value::read(FORMAT, key, value, |reader| decode_body(tsuid, reader))
 }
 
+/// Reads an entry and says what is wrong with it.
+pub(crate) fn check(key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+    decode(key, value).map(drop)
+}
+
 fn decode_body(tsuid: Option<Tsuid>, reader: &mut ByteReader<'_>) -> Option<Annotation> {
     let (start_time, end_time) = (unzigzag(reader.varint()?), unzigzag(reader.varint()?));
     let (description, notes) = (reader.text()?.to_owned(), reader.text()?.to_owned());

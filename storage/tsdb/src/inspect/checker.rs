@@ -12,8 +12,8 @@ use super::{
     decoding::{self, GroupFacts},
 };
 use crate::{
-    Fence, GroupKey, StoreError, change_log, documents, index_log, index_rows, keys, metadata, restore_mark,
-    store_version,
+    Fence, GroupKey, StoreError, annotations, change_log, documents, index_log, index_rows, keys, metadata,
+    restore_mark, store_version,
 };
 
 /// What the entries are from.
@@ -162,6 +162,7 @@ impl Checker {
             EntryKind::Series => self.series(key, value)?,
             EntryKind::Metadata => metadata::check(key, value)?,
             EntryKind::Document => documents::check(key, value)?,
+            EntryKind::Annotation => annotations::check(key, value)?,
             EntryKind::IndexLog => index_log::check(key, value)?,
             EntryKind::ChangeLog => change_log::check(key, value)?,
             EntryKind::Restore => {

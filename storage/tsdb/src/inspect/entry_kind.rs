@@ -29,6 +29,8 @@ pub enum EntryKind {
     Metadata,
     /// `T`: a document.
     Document,
+    /// `O`: an annotation.
+    Annotation,
     /// `I`: names and series that were created, for other processes.
     IndexLog,
     /// `K` and `k`: directories that changed, for other processes.
@@ -56,6 +58,7 @@ impl EntryKind {
             Some(b'N') => Self::Series,
             Some(b'A') => Self::Metadata,
             Some(b'T') => Self::Document,
+            Some(b'O') => Self::Annotation,
             Some(b'I') => Self::IndexLog,
             Some(b'K' | b'k') => Self::ChangeLog,
             Some(b'!') => Self::Restore,
@@ -79,6 +82,7 @@ impl EntryKind {
             Self::Series => "series",
             Self::Metadata => "metadata",
             Self::Document => "document",
+            Self::Annotation => "annotation",
             Self::IndexLog => "index log",
             Self::ChangeLog => "change log",
             Self::Restore => "restore",
@@ -112,6 +116,7 @@ mod tests {
             (keys::series(1, 2), EntryKind::Series),
             (keys::metadata("os.cpu"), EntryKind::Metadata),
             (keys::collection("rules").into(), EntryKind::Document),
+            (keys::annotation(None, 1), EntryKind::Annotation),
             (keys::index_log(1, 0), EntryKind::IndexLog),
             (keys::change_log(3), EntryKind::ChangeLog),
             (keys::change_log_mark(3), EntryKind::ChangeLog),
