@@ -211,7 +211,7 @@ fn what_is_exported_and_imported_is_the_same_bit_by_bit() {
     let online = url(&first);
     let expected = export("opentsdb", "first.txt", ["--url", &online]);
     assert_eq!(expected.lines().count(), 3_001);
-    let narrow = ["export", "odd.metric{host=a}", "--from", "1767225600", "--to", "1767225661", "--url", &online];
+    let narrow = ["export", "odd.metric{host=a}", "--from", "1767225600", "--to", "1767225660", "--url", &online];
     assert_eq!(String::from_utf8_lossy(&succeeds(&narrow).stdout).lines().count(), 1);
     for format in ["json", "csv", "opentsdb"] {
         export(format, &format!("dump.{format}"), ["--url", &online]);

@@ -15,7 +15,10 @@ use std::{
 
 use support::{START, ShortSnapshots, all_entries, open, open_with, read_metric, write};
 use tidemark_kv::{BoxFuture, Kv, MemoryKv, RedbKv, RedbOptions};
-use tidemark_model::{DocumentStore, ExpectedVersion, ManualClock, TimeRange, Value};
+use tidemark_model::{
+    DeleteOutcome, DeleteRequest, DocumentStore, ExpectedVersion, ManualClock, PointDeleter, SeriesSelector, TimeRange,
+    Value,
+};
 use tidemark_tsdb::{
     SealReason, Store, StoreOptions,
     backup::{
@@ -139,6 +142,15 @@ async fn a_restored_store_answers_as_the_one_that_was_saved() {
     let store = open(Arc::clone(&from)).await.unwrap();
     fill(&store, 0..6).await;
     store.put("rules", "1", ExpectedVersion::Absent, b"text".to_vec()).await.unwrap();
+    // Of points in blocks and in the log, some of which are written again afterwards.
+    for metric in ["os.cpu", "os.load"] {
+        let range = TimeRange::new(START + HOUR + 60_000, START + 5 * HOUR + 120_000);
+        let request = DeleteRequest { selector: SeriesSelector::metric(metric), range, series_max: 100 };
+        let deleted = PointDeleter::delete(&store, &request).await;
+        assert!(matches!(deleted, DeleteOutcome::Done(_)), "{deleted:?}");
+    }
+    let again = ("os.cpu", &[("host", "a"), ("step", "even")][..], START + 2 * HOUR, Value::Int(-1));
+    write(&store, &[again]).await;
     let expected = answers(&store).await;
     let file = file_of(&take(from.as_ref(), BackupCursor::start(), usize::MAX).await);
     let to: Arc<dyn Kv> = Arc::new(RedbKv::open(&folder.path().join("store.redb"), RedbOptions::default()).unwrap());
