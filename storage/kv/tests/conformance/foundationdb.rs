@@ -36,25 +36,29 @@ where
     }
 }
 
-/// The cluster to test on. Without one, says so once, past the test runner that would keep it to itself.
+/// The cluster to test on. Without one, says so once.
 fn cluster_file() -> Option<PathBuf> {
     let file = variable("FDB_CLUSTER_FILE");
     if file.is_none() {
         static SAID: Once = Once::new();
         SAID.call_once(|| {
-            let text = "SKIPPED: the tests on FoundationDB need a cluster; set FDB_CLUSTER_FILE to its cluster file\n";
-            std::io::stderr().write_all(text.as_bytes()).unwrap();
+            say_skipped("the tests on FoundationDB need a cluster; set FDB_CLUSTER_FILE to its cluster file")
         });
     }
     file
 }
 
+/// Says what was skipped and why, past the test runner that would keep it to itself.
+pub(crate) fn say_skipped(reason: &str) {
+    std::io::stderr().write_all(format!("SKIPPED: {reason}\n").as_bytes()).unwrap();
+}
+
 #[expect(clippy::disallowed_methods, reason = "tests are told their cluster in the environment")]
-fn variable(name: &str) -> Option<PathBuf> {
+pub(crate) fn variable(name: &str) -> Option<PathBuf> {
     std::env::var(name).ok().filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
-fn open(cluster: &Path, options: FdbOptions) -> FdbKv {
+pub(crate) fn open(cluster: &Path, options: FdbOptions) -> FdbKv {
     let network = FdbNetwork::start(variable("TIDEMARK_FDB_LIBRARY").as_deref()).unwrap();
     FdbKv::open(network, cluster, options).unwrap()
 }

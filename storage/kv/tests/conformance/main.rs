@@ -1,12 +1,14 @@
 //! What every engine must do, run on each of them through the trait alone.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test helpers fail by panicking")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "test helpers fail by panicking")]
 
 mod concurrency;
 mod contract;
 mod durability;
 #[cfg(feature = "fdb")]
 mod foundationdb;
+#[cfg(feature = "fdb")]
+mod foundationdb_outage;
 mod model;
 
 use std::{path::Path, sync::Arc};
