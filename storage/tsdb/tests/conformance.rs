@@ -26,6 +26,13 @@ macro_rules! on_every_engine {
                 super::$name(std::sync::Arc::new(tidemark_kv::MemoryKv::new())).await;
             })*
         }
+        #[cfg(feature = "fdb")]
+        mod foundationdb {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::support::foundationdb::with_store(super::$name).await;
+            })*
+        }
         mod redb {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
@@ -283,12 +290,15 @@ async fn an_idle_store_has_nothing_to_seal(kv: Arc<dyn Kv>) {
 async fn figures_follow_what_happens(kv: Arc<dyn Kv>) {
     let store = open(kv).await.unwrap();
     write(&store, &[("cpu", WEB1, START, Value::Int(1)), ("cpu", WEB2, START, Value::Int(1))]).await;
+    // Of a shared store a process knows what its last read found out.
+    read_metric(&store, "cpu", TimeRange::ALL).await;
     let figures = store.figures();
     assert_eq!((figures.series, figures.head_points, figures.block_points), (2, 2, 0));
     assert!(figures.log_bytes > 0 && figures.head_bytes > 0);
     assert_eq!((figures.flushes.commits, figures.flushes.points), (1, 2));
     assert_eq!(figures.flushes.latencies.iter().sum::<u64>(), 1);
     store.seal(SealReason::Requested).await.unwrap();
+    read_metric(&store, "cpu", TimeRange::ALL).await;
     let figures = store.figures();
     assert_eq!((figures.head_points, figures.log_bytes, figures.block_points), (0, 0, 2));
     assert_eq!((figures.seals.epochs, figures.seals.points), (1, 2));

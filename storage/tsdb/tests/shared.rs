@@ -39,7 +39,9 @@ struct Process {
 }
 
 struct History {
-    memory: Arc<MemoryKv>,
+    kv: Arc<dyn Kv>,
+    /// The engine, when it can be told to fail.
+    memory: Option<Arc<MemoryKv>>,
     clock: Arc<ManualClock>,
     shards: u16,
     processes: Vec<Process>,
@@ -49,11 +51,11 @@ struct History {
 }
 
 impl History {
-    async fn new(seed: u64) -> Self {
-        let (memory, clock) = (Arc::new(MemoryKv::new()), Arc::new(ManualClock::new(START)));
+    async fn new(seed: u64, kv: Arc<dyn Kv>, memory: Option<Arc<MemoryKv>>) -> Self {
+        let clock = Arc::new(ManualClock::new(START));
         let shards = 1 + (seed % 3) as u16;
         let mut history =
-            Self { memory, clock, shards, processes: Vec::new(), model: Model::new(), random: Random(seed), seed };
+            Self { kv, memory, clock, shards, processes: Vec::new(), model: Model::new(), random: Random(seed), seed };
         for _ in 0..3 {
             let process = history.start().await;
             history.processes.push(process);
@@ -62,9 +64,15 @@ impl History {
     }
 
     async fn start(&self) -> Process {
-        let probe = ProbeKv::new(Arc::clone(&self.memory) as Arc<dyn Kv>);
+        let probe = ProbeKv::new(Arc::clone(&self.kv));
         let store = open(Arc::clone(&probe) as Arc<dyn Kv>, &self.clock, self.shards).await;
         Process { store, probe }
+    }
+
+    fn set_faults(&self, plan: FaultPlan) {
+        if let Some(memory) = &self.memory {
+            memory.set_faults(plan);
+        }
     }
 
     fn any(&mut self) -> usize {
@@ -163,19 +171,25 @@ impl History {
         let after = self.random.below(4) as i64;
         self.processes[by].probe.die_after(after);
         let _may_fail = self.processes[by].store.seal(SealReason::Requested).await.is_ok();
-        self.memory.set_faults(FaultPlan::default());
+        self.set_faults(FaultPlan::default());
         let process = self.start().await;
         self.processes[by] = process;
     }
 }
 
 async fn run(seed: u64, faults: bool) {
-    let mut history = History::new(seed).await;
+    let memory = Arc::new(MemoryKv::new());
+    let history = History::new(seed, Arc::clone(&memory) as Arc<dyn Kv>, Some(memory)).await;
+    run_on(history, faults).await;
+}
+
+async fn run_on(mut history: History, faults: bool) {
+    let seed = history.seed;
     for step in 0..80 {
         if faults {
             let plan =
                 FaultPlan { seed: seed + step, unknown_per_mille: 50, conflict_per_mille: 50, ..FaultPlan::default() };
-            history.memory.set_faults(plan);
+            history.set_faults(plan);
         }
         match history.random.below(14) {
             12 | 13 => history.delete().await,
@@ -188,7 +202,7 @@ async fn run(seed: u64, faults: bool) {
             }
         }
     }
-    history.memory.set_faults(FaultPlan::default());
+    history.set_faults(FaultPlan::default());
     // A seal of one that died is taken over when it has not got on for two minutes.
     for _ in 0..3 {
         let _under_way = history.processes[0].store.seal(SealReason::Requested).await.is_ok();
@@ -218,6 +232,18 @@ async fn any_history_of_several_processes_reads_as_a_map_does() {
 async fn any_history_of_several_processes_survives_an_engine_that_forgets_outcomes() {
     for seed in 1000..1080 {
         run(seed, true).await;
+    }
+}
+
+/// What a real cluster makes of it: conflicts, outcomes and stamps that nobody made up.
+#[cfg(feature = "fdb")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn any_history_of_several_processes_on_foundationdb_reads_as_a_map_does() {
+    for seed in 0..8 {
+        support::foundationdb::with_store(move |kv| async move {
+            run_on(History::new(seed, kv, None).await, true).await;
+        })
+        .await;
     }
 }
 

@@ -45,8 +45,8 @@ pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<()> {
 /// What only the feature `fdb` builds: linted, linked, tested as far as it goes without a cluster (with one, if
 /// `FDB_CLUSTER_FILE` names it), and started, which must need nothing of FoundationDB.
 fn with_foundationdb(root: &Path) -> anyhow::Result<()> {
-    let packages = ["--locked", "--package", "tidemark-kv", "--package", "tidemark"];
-    let features = ["--features", "tidemark-kv/fdb,tidemark/fdb"];
+    let packages = ["--locked", "--package", "tidemark-kv", "--package", "tidemark-tsdb", "--package", "tidemark"];
+    let features = ["--features", "tidemark-kv/fdb,tidemark-tsdb/fdb,tidemark/fdb"];
     let clippy = [&["cargo", "clippy", "--all-targets"], &packages[..], &features, &["--", "-D", "warnings"]].concat();
     command::run(root, &clippy)?;
     command::run(root, &[&["cargo", "test"], &packages[..], &features].concat())?;

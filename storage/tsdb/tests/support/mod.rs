@@ -1,6 +1,9 @@
 //! What the tests of the store share.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, reason = "shared by several tests")]
 
+#[cfg(feature = "fdb")]
+pub mod foundationdb;
+
 use std::{
     collections::BTreeMap,
     sync::{
@@ -15,7 +18,7 @@ use tidemark_model::{
     ManualClock, PointBatch, PointBatchBuilder, PointColumns, PointSink, ReadLimits, ReadRequest, SeriesReader,
     SeriesSelector, TimeRange, Value, WriteOutcome,
 };
-use tidemark_tsdb::{Store, StoreError, StoreOptions};
+use tidemark_tsdb::{Sharing, Store, StoreError, StoreOptions};
 use tokio::sync::Notify;
 
 /// A point in time that every test starts from.
@@ -38,7 +41,10 @@ pub async fn open(kv: Arc<dyn Kv>) -> Result<Store, StoreError> {
     open_with(kv, StoreOptions::default()).await
 }
 
-pub async fn open_with(kv: Arc<dyn Kv>, options: StoreOptions) -> Result<Store, StoreError> {
+pub async fn open_with(kv: Arc<dyn Kv>, mut options: StoreOptions) -> Result<Store, StoreError> {
+    if kv.is_shared() {
+        options.sharing = Sharing::Shared;
+    }
     Store::open(kv, Arc::new(ManualClock::new(START)), options).await
 }
 
