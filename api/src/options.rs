@@ -106,6 +106,8 @@ impl Default for ApiLimits {
 /// What OpenTSDB's configuration decides.
 #[derive(Clone, Debug)]
 pub struct OpenTsdbOptions {
+    /// Whether queries may delete what they match, `opentsdb.allow_delete`.
+    pub allow_delete: bool,
     /// Tags that a point may have, `opentsdb.max_tags`.
     pub max_tags: usize,
     /// Origins of pages that may call the API from a browser, `opentsdb.cors_domains`; `*` stands for all.
@@ -119,6 +121,7 @@ pub struct OpenTsdbOptions {
 impl Default for OpenTsdbOptions {
     fn default() -> Self {
         Self {
+            allow_delete: false,
             max_tags: tidemark_model::PointBatchBuilder::TAGS_MAX_DEFAULT,
             cors_domains: Vec::new(),
             cors_headers: "Authorization, Content-Type, Accept, Origin, User-Agent, DNT, Cache-Control, \

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use tidemark_model::{AnnotationStore, Clock, MetadataStore, PointSink, SeriesCatalog, SeriesReader};
+use tidemark_model::{AnnotationStore, Clock, MetadataStore, PointDeleter, PointSink, SeriesCatalog, SeriesReader};
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -25,6 +25,8 @@ pub struct ApiSeams {
     pub sink_sync: Arc<dyn PointSink>,
     /// Where queries read.
     pub reader: Arc<dyn SeriesReader>,
+    /// What deletes points.
+    pub deleter: Arc<dyn PointDeleter>,
     /// What series there are.
     pub catalog: Arc<dyn SeriesCatalog>,
     /// What metrics mean.

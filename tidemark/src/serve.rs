@@ -215,6 +215,7 @@ impl Opened {
             sink: self.jobs.sink(),
             sink_sync: self.jobs.sink_sync(),
             reader: Arc::new(self.store.clone()),
+            deleter: Arc::new(self.store.clone()),
             catalog: Arc::new(self.store.clone()),
             metadata: Arc::new(self.store.clone()),
             annotations: Arc::new(self.store.clone()),

@@ -39,6 +39,8 @@ const READ_PATHS: [&str; 10] = [
 pub struct Visitor {
     /// Name of the token.
     pub name: String,
+    /// Whether they may do more than read and write.
+    pub operates: bool,
 }
 
 impl Visitor {
@@ -70,7 +72,7 @@ pub(crate) fn admit(
         Some(Err(error)) => Err(error.to_string()),
         Some(Ok(token)) => tokens.find(&token).ok_or_else(|| "no such token; was it revoked?".to_owned()),
     };
-    let visitor = |known: &KnownToken| Visitor { name: known.name.clone() };
+    let visitor = |known: &KnownToken| Visitor { name: known.name.clone(), operates: known.may(Role::Operate) };
     if OPEN_PATHS.contains(&path) {
         return Ok(known.ok().filter(|known| known.may(Role::Read)).map(visitor));
     }

@@ -13,7 +13,7 @@ pub(crate) async fn settings(state: Data<AppState>) -> HttpResponse {
     wire::json(&json!({
         "tsd.core.auto_create_metrics": "true",
         "tsd.core.timezone": options.timezone,
-        "tsd.http.query.allow_delete": "false",
+        "tsd.http.query.allow_delete": options.allow_delete.to_string(),
         "tsd.http.request.cors_domains": options.cors_domains.join(","),
         "tsd.http.request.cors_headers": options.cors_headers,
         "tsd.http.request.enable_chunked": "true",

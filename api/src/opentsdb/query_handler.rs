@@ -4,6 +4,9 @@
 //! hands the answer over in pieces. The status is decided when the first piece is there, so that what goes wrong before
 //! it is an error and not half an answer. A client that goes away takes the receiving end with it, which ends the
 //! evaluation at the next series.
+//!
+//! A query that deletes does so when its series are open, whose points are a snapshot, and then answers as any other: with
+//! what is gone.
 
 use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
@@ -15,7 +18,7 @@ use actix_web::{
 };
 use bytes::Bytes;
 use futures_util::stream;
-use tidemark_model::{ReadLimits, SeriesSet, TimeRange};
+use tidemark_model::{DeleteOutcome, DeleteRefusal, DeleteRequest, ReadLimits, SeriesSet, TimeRange};
 use tidemark_query::{EvaluationControl, EvaluationStatistics, Query, QueryError, SubQueryPlan};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
@@ -26,6 +29,7 @@ use super::{
     wire,
 };
 use crate::{
+    auth::Visitor,
     error::{ApiError, JSON},
     http::query_string::QueryString,
     state::AppState,
@@ -39,7 +43,7 @@ const PIECES_WAITING: usize = 4;
 pub(crate) async fn get(request: HttpRequest, state: Data<AppState>) -> Result<HttpResponse, ApiError> {
     let flags = QueryString::parse(request.query_string())?;
     let asked = from_query_string(&flags, moment(&state), state.options.limits.query_parts)?;
-    answer(state.into_inner(), asked).await
+    answer(&request, state.into_inner(), asked).await
 }
 
 pub(crate) async fn post(
@@ -50,25 +54,23 @@ pub(crate) async fn post(
     let flags = QueryString::parse(request.query_string())?;
     let body: QueryBody = wire::read_json(&request, payload, &state).await?;
     let asked = body.into_request(moment(&state), &flags, state.options.limits.query_parts)?;
-    answer(state.into_inner(), asked).await
+    answer(&request, state.into_inner(), asked).await
 }
 
 pub(crate) async fn delete(request: HttpRequest, state: Data<AppState>) -> Result<HttpResponse, ApiError> {
     let flags = QueryString::parse(request.query_string())?;
     let mut asked = from_query_string(&flags, moment(&state), state.options.limits.query_parts)?;
     asked.delete = true;
-    answer(state.into_inner(), asked).await
+    answer(&request, state.into_inner(), asked).await
 }
 
 fn moment(state: &AppState) -> Moment<'_> {
     Moment { now: state.seams.clock.now_ms(), time_zone: &state.options.opentsdb.timezone }
 }
 
-async fn answer(state: Arc<AppState>, asked: QueryRequest) -> Result<HttpResponse, ApiError> {
+async fn answer(request: &HttpRequest, state: Arc<AppState>, asked: QueryRequest) -> Result<HttpResponse, ApiError> {
     if asked.delete {
-        return Err(
-            ApiError::bad_request("Bad request").details("Deleting data is not enabled (`opentsdb.allow_delete`)")
-        );
+        check_may_delete(request, &state)?;
     }
     let began = state.seams.clock.monotonic();
     let limits = state.options.limits;
@@ -83,6 +85,9 @@ async fn answer(state: Arc<AppState>, asked: QueryRequest) -> Result<HttpRespons
     let opened = tokio::time::timeout(limits.query_time, open(&state, &asked.query));
     let parts = opened.await.map_err(|_| too_slow(limits.query_time))??;
     let range = TimeRange::inclusive(asked.query.start, asked.query.end);
+    if asked.delete {
+        delete_points(&state, &parts, range).await?;
+    }
     let series = parts.iter().flat_map(|part| part.series.series());
     let annotated = tokio::time::timeout(limits.query_time, QueryAnnotations::read(&state, asked.shape, range, series));
     let annotations = Arc::new(annotated.await.map_err(|_| too_slow(limits.query_time))??);
@@ -92,6 +97,41 @@ async fn answer(state: Arc<AppState>, asked: QueryRequest) -> Result<HttpRespons
     let of_thread = Arc::clone(&state);
     state.tasks.spawn_blocking(move || evaluation.run(&of_thread));
     respond(receiver).await
+}
+
+/// Whether this visitor may delete anything here.
+fn check_may_delete(request: &HttpRequest, state: &AppState) -> Result<(), ApiError> {
+    if !state.options.opentsdb.allow_delete {
+        let details = "Deleting data is not enabled (`opentsdb.allow_delete`)";
+        return Err(ApiError::bad_request("Bad request").details(details));
+    }
+    match Visitor::of(request).filter(|visitor| !visitor.operates) {
+        Some(visitor) => {
+            let message = format!("token `{}` may not delete points: it needs the role `operate`", visitor.name);
+            Err(ApiError::new(StatusCode::FORBIDDEN, message))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Deletes what the sub-queries match from the start to the end of the query, both included, and nothing around it.
+async fn delete_points(state: &AppState, parts: &[Part], range: TimeRange) -> Result<(), ApiError> {
+    for part in parts {
+        let selector = part.plan.sub_query().selector();
+        let request = DeleteRequest { selector, range, series_max: state.options.limits.query_reads.series_max };
+        match state.seams.deleter.delete(&request).await {
+            DeleteOutcome::Done(_) => {}
+            DeleteOutcome::Refused(DeleteRefusal::Selection(error)) => return Err(error.into()),
+            DeleteOutcome::Refused(DeleteRefusal::Store(refusal)) => {
+                return Err(ApiError::from(&refusal).details("these points are still there; send the request again"));
+            }
+            DeleteOutcome::Unknown(reason) => {
+                let details = "points may be deleted or not; send the request again";
+                return Err(ApiError::unavailable(reason).details(details));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A sub-query with the series that it is about.

@@ -7,9 +7,10 @@ use std::{
 
 use tidemark_model::{
     Annotation, AnnotationChange, AnnotationStore, AnnotationWrite, AnnotationsOf, BoxFuture, CatalogError,
-    DocumentError, LastPoint, MetadataStore, MetricMetadata, NameKind, Point, PointBatch, PointColumns, PointSink,
-    ReadError, ReadRequest, ReadStatistics, SeriesCatalog, SeriesId, SeriesInfo, SeriesKey, SeriesPage, SeriesReader,
-    SeriesSelector, SeriesSet, TagMatch, TimeRange, TimestampMs, Tsuid, Value, WriteOutcome, WriteReceipt,
+    DeleteOutcome, DeleteReceipt, DeleteRequest, DocumentError, LastPoint, MetadataStore, MetricMetadata, NameKind,
+    Point, PointBatch, PointColumns, PointDeleter, PointSink, ReadError, ReadRequest, ReadStatistics, SeriesCatalog,
+    SeriesId, SeriesInfo, SeriesKey, SeriesPage, SeriesReader, SeriesSelector, SeriesSet, TagMatch, TimeRange,
+    TimestampMs, Tsuid, Value, WriteOutcome, WriteReceipt,
 };
 use tokio::sync::Semaphore;
 
@@ -274,6 +275,23 @@ fn is_of(of: AnnotationsOf<'_>, range: TimeRange, (tsuid, start): &(Option<Tsuid
             (AnnotationsOf::Metrics(wanted), Some(tsuid)) => wanted.contains(&tsuid.metric()),
             (_, None) => false,
         }
+}
+
+impl PointDeleter for MemoryStore {
+    fn delete<'a>(&'a self, request: &'a DeleteRequest) -> BoxFuture<'a, DeleteOutcome> {
+        let mut state = self.state.lock().unwrap();
+        let outcome = match state.select(&request.selector) {
+            Ok(infos) => {
+                for info in &infos {
+                    let points = state.series.get_mut(&info.key).unwrap();
+                    points.retain(|&at, _| !request.range.contains(at));
+                }
+                DeleteOutcome::Done(DeleteReceipt { series: infos.len() })
+            }
+            Err(error) => DeleteOutcome::Refused(error.into()),
+        };
+        Box::pin(std::future::ready(outcome))
+    }
 }
 
 impl SeriesReader for MemoryStore {

@@ -109,6 +109,30 @@ fn roles_are_judged_by_the_path_that_is_routed() {
 }
 
 #[test]
+fn a_token_that_may_read_may_not_delete() {
+    let tokens = [("wall", Role::Read), ("ops", Role::Operate)].map(|(name, role)| {
+        let known = KnownToken { name: name.to_owned(), roles: vec![role] };
+        (Token::generate(&[role]).unwrap(), known)
+    });
+    let [wall, ops] = &tokens;
+    let server = Started::with(|options| {
+        options.opentsdb.allow_delete = true;
+        for (token, known) in &tokens {
+            options.tokens.insert(&token.hash(), known.clone()).unwrap();
+        }
+    });
+    let mut client = server.client();
+    let body = r#"{"start":1,"end":2,"delete":true,"queries":[{"metric":"m","aggregator":"sum"}]}"#;
+    let status = |client: &mut crate::client::Client, token: &Token| {
+        let bearer = format!("Authorization: Bearer {}\r\n", token.text());
+        client.request("POST", "/api/query", &bearer, body).status
+    };
+    assert_eq!(status(&mut client, &wall.0), 403);
+    // There is no such metric.
+    assert_eq!(status(&mut client, &ops.0), 400);
+}
+
+#[test]
 fn only_pages_of_our_own_names_reach_a_server_without_tokens() {
     let server = Started::with(|options| options.hosts = vec!["tidemark.example".to_owned()]);
     let status = |host: &str| {

@@ -107,6 +107,25 @@ fn mistakes_are_named() {
 }
 
 #[test]
+fn a_query_that_deletes_answers_with_what_is_gone_and_leaves_the_rest() {
+    let server = Started::with(|options| options.opentsdb.allow_delete = true);
+    let mut client = server.client();
+    put(&mut client, "gone", "a", (0..10).map(|n| (START + n, json!(n))));
+    put(&mut client, "gone", "b", (0..10).map(|n| (START + n, json!(n))));
+    let path = format!("/api/query?start={}&end={}&m=none:gone{{host=a}}", START + 2, START + 4);
+    let answer = client.request("DELETE", &path, "", "");
+    assert_eq!(answer.status, 200);
+    let answer = answer.json();
+    assert_eq!(answer[0]["dps"].as_object().unwrap().len(), 3);
+    assert_eq!((server.store.points("gone{host=a}").len(), server.store.points("gone{host=b}").len()), (7, 10));
+    let query = json!({"delete": true, "end": START + 2, "queries": [{"metric": "gone", "aggregator": "none"}]});
+    let answer = client.post("/api/query", &body(query)).json();
+    let points: usize = answer.as_array().unwrap().iter().map(|one| one["dps"].as_object().unwrap().len()).sum();
+    assert_eq!(points, 5);
+    assert_eq!((server.store.points("gone{host=a}").len(), server.store.points("gone{host=b}").len()), (5, 7));
+}
+
+#[test]
 fn a_large_answer_is_streamed_and_whole() {
     let (_server, mut client) = with_points();
     put(&mut client, "large", "a", (0..30_000).map(|n| (START + n, json!(n))));

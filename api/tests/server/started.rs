@@ -32,6 +32,7 @@ impl Started {
             sink: store.clone(),
             sink_sync: store.clone(),
             reader: store.clone(),
+            deleter: store.clone(),
             catalog: store.clone(),
             metadata: store.clone(),
             annotations: store.clone(),

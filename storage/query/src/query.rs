@@ -143,7 +143,9 @@ impl SubQuery {
         }
     }
 
-    pub(crate) fn selector(&self) -> SeriesSelector {
+    /// The series that it is about.
+    #[must_use]
+    pub fn selector(&self) -> SeriesSelector {
         match &self.source {
             Source::Metric { name, filters, explicit_tags } => SeriesSelector::Tags {
                 metric: Some(name.clone()),

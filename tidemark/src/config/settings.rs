@@ -90,6 +90,8 @@ pub(crate) enum LogFormat {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct OpentsdbSettings {
+    /// Whether `DELETE /api/query` and queries with `"delete": true` delete what they match.
+    pub(crate) allow_delete: bool,
     /// Most tags of a point.
     pub(crate) max_tags: usize,
     /// Origins of pages that may call the API from a browser; `*` stands for all.
@@ -328,6 +330,7 @@ impl Default for LogSettings {
 impl Default for OpentsdbSettings {
     fn default() -> Self {
         Self {
+            allow_delete: false,
             max_tags: 8,
             cors_domains: Vec::new(),
             cors_headers: "Authorization, Content-Type, Accept, Origin, User-Agent, Cache-Control, X-Requested-With"

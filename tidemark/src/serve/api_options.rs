@@ -13,6 +13,7 @@ pub(crate) fn api_options(settings: &Settings, tokens: Tokens) -> ApiOptions {
     ApiOptions {
         limits: api_limits(settings),
         opentsdb: OpenTsdbOptions {
+            allow_delete: opentsdb.allow_delete,
             max_tags: opentsdb.max_tags,
             cors_domains: opentsdb.cors_domains,
             cors_headers: opentsdb.cors_headers,
