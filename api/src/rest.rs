@@ -3,6 +3,7 @@
 //! Reading is GET; whatever changes something is POST and, when it comes from a page, needs the page's token.
 
 mod backup;
+mod cardinality;
 mod expression;
 mod graph;
 mod guard;
@@ -28,6 +29,7 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
         .service(
             web::scope("/api/tidemark/v1")
                 .route("/openapi.json", web::get().to(openapi::document))
+                .route("/cardinality", web::get().to(cardinality::cardinality))
                 .route("/queues", web::get().to(jobs::queues))
                 .route("/queues/{name}/{action}", web::post().to(jobs::steer_queue))
                 .route("/jobs", web::get().to(jobs::list))

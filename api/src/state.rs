@@ -8,7 +8,9 @@ use std::{
     },
 };
 
-use tidemark_model::{AnnotationStore, Clock, MetadataStore, PointDeleter, PointSink, SeriesCatalog, SeriesReader};
+use tidemark_model::{
+    AnnotationStore, Clock, MetadataCatalog, MetadataStore, PointDeleter, PointSink, SeriesCatalog, SeriesReader,
+};
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -31,6 +33,8 @@ pub struct ApiSeams {
     pub catalog: Arc<dyn SeriesCatalog>,
     /// What metrics mean.
     pub metadata: Arc<dyn MetadataStore>,
+    /// What is known of metrics and of the things that tags name.
+    pub described: Arc<dyn MetadataCatalog>,
     /// Notes about moments.
     pub annotations: Arc<dyn AnnotationStore>,
 }

@@ -12,6 +12,7 @@ mod cluster;
 mod command_line;
 mod conformance;
 mod disk_full;
+mod index;
 mod kill_nine;
 mod many_hosts;
 mod operations;

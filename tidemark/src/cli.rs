@@ -64,6 +64,8 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  tidemark query 'sum:rate:os.cpu{host=*}' --from 1h-ago\n  \
         tidemark query 'avg(q(\"sum:os.cpu{host=*}\", \"5m\", \"\"))' --expr -o json")]
     Query(QueryOptions),
+    /// Show which metrics, tag keys and tags have the most series, and what has grown lately.
+    Cardinality(CardinalityOptions),
     /// Backups of the store: take one, also of a server that is writing, verify it, restore it.
     #[command(subcommand)]
     Backup(BackupCommand),
@@ -223,6 +225,17 @@ pub(crate) struct QueryOptions {
     /// Form of the answer.
     #[arg(short, long, value_name = "FORM", default_value = "table")]
     pub(crate) output: QueryOutput,
+    #[command(flatten)]
+    pub(crate) server: ServerOptions,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CardinalityOptions {
+    /// How many names of each kind, at most 10,000.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(crate) top: u32,
+    #[command(flatten)]
+    pub(crate) output: OutputOptions,
     #[command(flatten)]
     pub(crate) server: ServerOptions,
 }

@@ -43,6 +43,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Agent(options) => commands::agent::run(options, settings()?),
         Command::Put(options) => commands::put::run(options),
         Command::Query(options) => commands::query::run(options),
+        Command::Cardinality(options) => commands::cardinality::run(options),
         Command::Backup(command) => commands::backup::run(command, settings()?),
         Command::Export(options) => commands::export::run(options, settings()?),
         Command::Import(options) => commands::import::run(options, settings()?),

@@ -218,6 +218,7 @@ impl Opened {
             deleter: Arc::new(self.store.clone()),
             catalog: Arc::new(self.store.clone()),
             metadata: Arc::new(self.store.clone()),
+            described: Arc::new(self.store.clone()),
             annotations: Arc::new(self.store.clone()),
         }
     }

@@ -70,6 +70,8 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
         )
         .service(endpoint("/api/metadata/put").route(web::post().to(metadata::put)))
         .service(endpoint("/api/metadata/get").route(web::get().to(metadata::get)))
+        .service(endpoint("/api/metadata/metrics").route(web::get().to(metadata::metrics)))
+        .service(endpoint("/api/metadata/delete").route(web::delete().to(metadata::delete)))
         .service(endpoint("/aggregators").route(web::get().to(aggregators::all)))
         .service(endpoint("/suggest").route(web::get().to(suggest::get)))
         .service(endpoint("/version").route(web::get().to(version::legacy)))

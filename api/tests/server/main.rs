@@ -7,6 +7,7 @@ mod client;
 mod conformance;
 mod limits;
 mod memory_store;
+mod metadata;
 mod names;
 mod paths;
 mod put_http;

@@ -6,11 +6,12 @@ use std::{
 };
 
 use tidemark_model::{
-    Annotation, AnnotationChange, AnnotationStore, AnnotationWrite, AnnotationsOf, BoxFuture, CatalogError,
-    DeleteOutcome, DeleteReceipt, DeleteRequest, DocumentError, LastPoint, MetadataStore, MetricMetadata, NameKind,
-    Point, PointBatch, PointColumns, PointDeleter, PointSink, ReadError, ReadRequest, ReadStatistics, SeriesCatalog,
-    SeriesId, SeriesInfo, SeriesKey, SeriesPage, SeriesReader, SeriesSelector, SeriesSet, TagMatch, TimeRange,
-    TimestampMs, Tsuid, Value, WriteOutcome, WriteReceipt,
+    Annotation, AnnotationChange, AnnotationStore, AnnotationWrite, AnnotationsOf, BoxFuture, Cardinality,
+    CatalogError, DeleteOutcome, DeleteReceipt, DeleteRequest, DescribedMetric, DocumentError, LastPoint,
+    MetadataCatalog, MetadataStore, MetricCardinality, MetricMetadata, NameKind, Point, PointBatch, PointColumns,
+    PointDeleter, PointSink, ReadError, ReadRequest, ReadStatistics, SeriesCatalog, SeriesId, SeriesInfo, SeriesKey,
+    SeriesPage, SeriesReader, SeriesSelector, SeriesSet, TagMatch, TagMetadata, TimeRange, TimestampMs, Tsuid, Value,
+    WriteOutcome, WriteReceipt,
 };
 use tokio::sync::Semaphore;
 
@@ -26,6 +27,7 @@ struct State {
     series: BTreeMap<SeriesKey, BTreeMap<TimestampMs, Value>>,
     names: BTreeMap<(u8, String), u32>,
     metadata: BTreeMap<String, MetricMetadata>,
+    tag_metadata: Vec<TagMetadata>,
     annotations: BTreeMap<(Option<Tsuid>, TimestampMs), Annotation>,
     outcomes: VecDeque<WriteOutcome>,
     batches: usize,
@@ -199,6 +201,24 @@ impl SeriesCatalog for MemoryStore {
         let points = selected.map(|selected| selected.into_iter().filter_map(last).collect());
         Box::pin(async move { Ok(points?) })
     }
+
+    fn cardinality(&self, top: usize) -> BoxFuture<'_, Result<Cardinality, CatalogError>> {
+        let counted = count(&self.state.lock().unwrap(), top);
+        Box::pin(async { Ok(counted) })
+    }
+}
+
+/// Counts nothing but the series of each metric.
+fn count(state: &State, top: usize) -> Cardinality {
+    let mut metrics = BTreeMap::<&str, u64>::new();
+    state.series.keys().for_each(|key| *metrics.entry(key.metric()).or_default() += 1);
+    let metrics = metrics.into_iter().map(|(metric, series)| MetricCardinality {
+        metric: metric.to_owned(),
+        series,
+        new_series: 0,
+        fastest_tag_key: None,
+    });
+    Cardinality { series: state.series.len() as u64, metrics: metrics.take(top).collect(), ..Cardinality::default() }
 }
 
 impl MetadataStore for MemoryStore {
@@ -214,6 +234,56 @@ impl MetadataStore for MemoryStore {
         let found = self.state.lock().unwrap().metadata.get(metric).cloned();
         Box::pin(async { Ok(found) })
     }
+}
+
+impl MetadataCatalog for MemoryStore {
+    fn described_metrics<'a>(
+        &'a self,
+        after: Option<&'a str>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<DescribedMetric>, DocumentError>> {
+        let state = self.state.lock().unwrap();
+        let later = state.metadata.iter().filter(|(metric, _)| after.is_none_or(|after| metric.as_str() > after));
+        let found = later.take(limit).map(|(_, metadata)| describe(metadata)).collect();
+        Box::pin(async { Ok(found) })
+    }
+
+    fn described_metric<'a>(
+        &'a self,
+        metric: &'a str,
+    ) -> BoxFuture<'a, Result<Option<DescribedMetric>, DocumentError>> {
+        let found = self.state.lock().unwrap().metadata.get(metric).map(describe);
+        Box::pin(async { Ok(found) })
+    }
+
+    fn put_tag_metadata(&self, entries: Vec<TagMetadata>) -> BoxFuture<'_, Result<(), DocumentError>> {
+        let entries = entries.into_iter().map(|entry| TagMetadata { touched_ms: 1_356_998_400_000, ..entry });
+        self.state.lock().unwrap().tag_metadata.extend(entries);
+        Box::pin(async { Ok(()) })
+    }
+
+    fn tag_metadata<'a>(
+        &'a self,
+        tags: &'a [(String, String)],
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<TagMetadata>, DocumentError>> {
+        let state = self.state.lock().unwrap();
+        let has = |entry: &&TagMetadata| entry.tags.iter().any(|tag| tags.contains(tag));
+        let found = state.tag_metadata.iter().filter(has).take(limit).cloned().collect();
+        Box::pin(async { Ok(found) })
+    }
+
+    fn delete_tag_metadata(&self, entries: Vec<TagMetadata>) -> BoxFuture<'_, Result<(), DocumentError>> {
+        let is_gone =
+            |known: &TagMetadata| entries.iter().any(|gone| (&gone.tags, &gone.name) == (&known.tags, &known.name));
+        self.state.lock().unwrap().tag_metadata.retain(|known| !is_gone(known));
+        Box::pin(async { Ok(()) })
+    }
+}
+
+fn describe(metadata: &MetricMetadata) -> DescribedMetric {
+    let (touched_ms, tag_keys) = (1_356_998_400_000, vec!["host".to_owned()]);
+    DescribedMetric { metadata: metadata.clone(), touched_ms, tag_keys }
 }
 
 impl AnnotationStore for MemoryStore {

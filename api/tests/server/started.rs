@@ -35,6 +35,7 @@ impl Started {
             deleter: store.clone(),
             catalog: store.clone(),
             metadata: store.clone(),
+            described: store.clone(),
             annotations: store.clone(),
         };
         let state = AppState::new(seams, options, CancellationToken::new());

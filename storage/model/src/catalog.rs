@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::{BoxFuture, NameKind, Point, ReadError, SeriesInfo, SeriesSelector, TimestampMs};
+use crate::{BoxFuture, Cardinality, NameKind, Point, ReadError, SeriesInfo, SeriesSelector, TimestampMs};
 
 /// Answers about names and series, from the index alone.
 pub trait SeriesCatalog: Send + Sync {
@@ -28,6 +28,9 @@ pub trait SeriesCatalog: Send + Sync {
         selector: &'a SeriesSelector,
         not_before: TimestampMs,
     ) -> BoxFuture<'a, Result<Vec<LastPoint>, CatalogError>>;
+
+    /// How many series there are, and the `top` metrics, tag keys and tags with the most.
+    fn cardinality(&self, top: usize) -> BoxFuture<'_, Result<Cardinality, CatalogError>>;
 }
 
 /// A page of series.

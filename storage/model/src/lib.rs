@@ -8,6 +8,7 @@
 mod annotation;
 mod batch;
 mod batch_builder;
+mod cardinality;
 mod catalog;
 mod clock;
 mod columns;
@@ -29,12 +30,13 @@ pub use annotation::{
 };
 pub use batch::{BatchError, PointBatch, PointRef};
 pub use batch_builder::{PointBatchBuilder, PointError};
+pub use cardinality::{Cardinality, MetricCardinality, TagCardinality, TagKeyCardinality};
 pub use catalog::{CatalogError, LastPoint, SeriesCatalog, SeriesPage};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use columns::{PointColumns, ValueColumn};
 pub use deleter::{DeleteOutcome, DeleteReceipt, DeleteRefusal, DeleteRequest, PointDeleter};
 pub use document::{Document, DocumentError, DocumentStore, ExpectedVersion};
-pub use metadata::{MetadataStore, MetricMetadata, RateKind};
+pub use metadata::{DescribedMetric, MetadataCatalog, MetadataStore, MetricMetadata, RateKind, TagMetadata};
 pub use names::{NAME_BYTES_MAX, NameError, NameKind, check_name};
 pub use reader::{ReadError, ReadLimits, ReadRequest, ReadStatistics, SeriesReader, SeriesSet};
 pub use selector::{SeriesSelector, TagMatch, TagPredicate};

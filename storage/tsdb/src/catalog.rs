@@ -5,15 +5,16 @@ use std::{cmp::Reverse, sync::Arc};
 use bytes::Bytes;
 use hashbrown::HashMap;
 use tidemark_model::{
-    BoxFuture, CatalogError, LastPoint, NameKind, Point, PointColumns, ReadError, SeriesCatalog, SeriesPage,
-    SeriesSelector, TimeRange, TimestampMs, Value,
+    BoxFuture, Cardinality, CatalogError, LastPoint, NameKind, Point, PointColumns, ReadError, SeriesCatalog,
+    SeriesPage, SeriesSelector, TimeRange, TimestampMs, Value,
 };
 
 use crate::{
-    Bucket, Generation, GroupKey, Shard, Store, StoreError, codec,
+    Bucket, Generation, GroupKey, Shard, Store, StoreError, cardinality, codec,
     directory::GenerationGroups,
     group::{self, BlockEntry},
     index::{metric_of, number_of, series_id},
+    presence,
     reader::{ATTEMPTS_MAX, RETRY_AFTER, Selected, fetch_groups},
     selection::{OrderedSeries, in_order, select},
     shard::{LastSealed, newest},
@@ -21,6 +22,8 @@ use crate::{
     tombstones::{Tombstone, hidden},
 };
 
+/// Names that are looked at before the index is let go of.
+const NAMES_PER_LOCK: usize = 4_096;
 /// Series that one question for newest points may be about (`limits.query_series`).
 const LAST_SERIES_MAX: usize = 1_000_000;
 
@@ -33,7 +36,8 @@ impl SeriesCatalog for Store {
     ) -> BoxFuture<'a, Result<Vec<String>, CatalogError>> {
         Box::pin(async move {
             self.inner.follower.catch_up_index().await.map_err(ReadError::from)?;
-            Ok(self.inner.index.read().names(kind).with_prefix(prefix, max))
+            self.catch_up_presence().await?;
+            Ok(self.names_with_points(kind, prefix, max))
         })
     }
 
@@ -45,7 +49,8 @@ impl SeriesCatalog for Store {
     ) -> BoxFuture<'a, Result<SeriesPage, CatalogError>> {
         Box::pin(async move {
             self.inner.follower.catch_up_index().await.map_err(ReadError::from)?;
-            let slots = select(&self.inner.index, selector).await?;
+            self.catch_up_presence().await?;
+            let slots = select(&self.inner.index, selector).await? - self.inner.index.read().hidden();
             let total = usize::try_from(slots.len()).unwrap_or(usize::MAX);
             let page = in_order(&self.inner.index, slots, offset..offset.saturating_add(limit)).await?;
             Ok(SeriesPage { total, series: page.infos })
@@ -59,9 +64,44 @@ impl SeriesCatalog for Store {
     ) -> BoxFuture<'a, Result<Vec<LastPoint>, CatalogError>> {
         Box::pin(async move { Ok(self.last_points(selector, not_before).await?) })
     }
+
+    fn cardinality(&self, top: usize) -> BoxFuture<'_, Result<Cardinality, CatalogError>> {
+        Box::pin(async move {
+            self.inner.follower.catch_up_index().await.map_err(ReadError::from)?;
+            self.catch_up_presence().await?;
+            self.inner.index.read().growth().lock().advance(self.inner.clock.monotonic());
+            let index = Arc::clone(&self.inner.index);
+            let counted = tokio::task::spawn_blocking(move || cardinality::count(&index, top)).await;
+            let failed = |error| ReadError::Unavailable(format!("the series could not be counted: {error}"));
+            Ok(counted.map_err(failed)?)
+        })
+    }
 }
 
 impl Store {
+    /// In a shared store, other processes find out which series have points, too.
+    async fn catch_up_presence(&self) -> Result<(), ReadError> {
+        if !self.inner.follower.sharing.is_shared() {
+            return Ok(());
+        }
+        let snapshot = self.inner.kv.snapshot().await.map_err(StoreError::from)?;
+        Ok(presence::load(snapshot.as_ref(), &self.inner.index).await?)
+    }
+
+    fn names_with_points(&self, kind: NameKind, prefix: &str, max: usize) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut after: Option<Arc<str>> = None;
+        while found.len() < max {
+            let index = self.inner.index.read();
+            let some = index.names(kind).with_prefix(prefix, after.as_deref(), NAMES_PER_LOCK);
+            let Some((last, _)) = some.last() else { break };
+            after = Some(Arc::clone(last));
+            let shown = some.iter().filter(|(_, id)| index.shown(kind, *id) > 0).take(max - found.len());
+            found.extend(shown.map(|(name, _)| name.to_string()));
+        }
+        found
+    }
+
     async fn last_points(
         &self,
         selector: &SeriesSelector,
@@ -90,7 +130,7 @@ impl Store {
     }
 
     /// As [`Store::read_directories`], again when a merge took groups away or points were deleted meanwhile.
-    async fn read_directories_in_peace(
+    pub(crate) async fn read_directories_in_peace(
         &self,
         shard: &Shard,
         series: &[Selected],

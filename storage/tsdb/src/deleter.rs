@@ -40,6 +40,7 @@ impl Store {
         }
         let plan = plan(&self.inner.index, &slots, request.range);
         let series = plan.values().flatten().map(|deletion| deletion.series.len()).sum::<u64>();
+        let metrics: Vec<u32> = plan.values().flatten().map(|deletion| deletion.metric).collect();
         let mut answers = Vec::with_capacity(plan.len());
         for (shard, deletions) in plan {
             if let Some(shard) = self.inner.shards.get(usize::from(shard)) {
@@ -55,6 +56,13 @@ impl Store {
                 Err(refusal) => Flushed::Refused(refusal),
             };
             outcome = Some(flushed.together(outcome));
+        }
+        {
+            let index = self.inner.index.read();
+            metrics.into_iter().for_each(|metric| index.doubt_presence(metric));
+        }
+        if let Err(error) = self.check_presence().await {
+            tracing::warn!(%error, "which series have no points left was not found out; the next seal tries again");
         }
         let series = usize::try_from(series).unwrap_or(usize::MAX);
         match outcome {

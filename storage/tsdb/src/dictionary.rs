@@ -37,14 +37,14 @@ impl Dictionary {
         true
     }
 
-    /// At most `max` names that start with `prefix`, in byte order.
-    pub(crate) fn with_prefix(&self, prefix: &str, max: usize) -> Vec<String> {
+    /// At most `max` names that start with `prefix`, in byte order and after `after`, with their ids.
+    pub(crate) fn with_prefix(&self, prefix: &str, after: Option<&str>, max: usize) -> Vec<(Arc<str>, u32)> {
+        let start = after.map_or(Bound::Included(prefix), Bound::Excluded);
         self.ids
-            .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
-            .map(|(name, _)| name)
-            .take_while(|name| name.starts_with(prefix))
+            .range::<str, _>((start, Bound::Unbounded))
+            .take_while(|(name, _)| name.starts_with(prefix))
             .take(max)
-            .map(|name| name.to_string())
+            .map(|(name, &id)| (Arc::clone(name), id))
             .collect()
     }
 }
@@ -61,8 +61,13 @@ mod tests {
         }
         assert!(!names.insert("sys", 6));
         assert!(!names.insert("new", 9));
-        assert_eq!(names.with_prefix("sys", 2), ["sys", "sys.cpu"]);
-        assert_eq!(names.with_prefix("", 10), ["Sys", "app", "sys", "sys.cpu", "sys.cpu.user"]);
+        let found = |prefix, after, max| -> Vec<String> {
+            names.with_prefix(prefix, after, max).iter().map(|(name, _)| name.to_string()).collect()
+        };
+        assert_eq!(found("sys", None, 2), ["sys", "sys.cpu"]);
+        assert_eq!(found("sys", Some("sys.cpu"), 2), ["sys.cpu.user"]);
+        assert_eq!(found("", None, 10), ["Sys", "app", "sys", "sys.cpu", "sys.cpu.user"]);
+        assert_eq!(names.with_prefix("app", None, 1)[0].1, 3);
         assert_eq!(names.id("app"), Some(3));
         assert_eq!(names.name(3).map(AsRef::as_ref), Some("app"));
         assert_eq!(names.name(0), None);

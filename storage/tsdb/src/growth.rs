@@ -91,13 +91,11 @@ impl Growth {
     }
 
     /// New series of all metrics.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the cardinality report"))]
     pub(crate) fn series(&self) -> u64 {
         self.minutes.iter().map(|minute| minute.series).sum()
     }
 
     /// New series of each metric that has some.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the cardinality report"))]
     pub(crate) fn series_by_metric(&self) -> HashMap<u32, u64> {
         let mut sums = HashMap::new();
         for (&metric, count) in self.minutes.iter().flat_map(|minute| &minute.metrics) {

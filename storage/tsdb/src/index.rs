@@ -3,7 +3,10 @@
 //! Only append-only rows are stored (`index_rows.rs`); everything here is derived from them. Stored posting bitmaps were
 //! turned down: each new series would rewrite one blob per tag.
 
-use std::hash::BuildHasher;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::BuildHasher,
+};
 
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashTable, hash_table::Entry};
@@ -71,6 +74,14 @@ pub(crate) struct Index {
     by_text: HashTable<(SeriesKey, Target)>,
     postings: HashMap<u32, TagPostings, RandomState>,
     locals: Vec<u32>,
+    /// Slots of series whose points are all gone.
+    hidden: RoaringBitmap,
+    /// How many of `hidden` each metric has, where it has some.
+    hidden_of: BTreeMap<u32, u64>,
+    /// Metrics of which points went away, so that some of their series may have none left.
+    doubts: Mutex<BTreeSet<u32>>,
+    /// How many series that are not hidden have each name, by kind and by id minus one.
+    shown: [Vec<u32>; 3],
     /// Behind a lock of its own, because refusals are noted by those who only read the index.
     growth: Mutex<Growth>,
 }
@@ -113,6 +124,10 @@ impl Index {
             by_text: HashTable::new(),
             postings: HashMap::default(),
             locals: vec![0; usize::from(shards)],
+            hidden: RoaringBitmap::new(),
+            hidden_of: BTreeMap::new(),
+            doubts: Mutex::default(),
+            shown: Default::default(),
             growth: Mutex::default(),
         }
     }
@@ -231,6 +246,7 @@ impl Index {
             having.insert(slot);
         }
         self.series.push(SeriesEntry { key, target, tags });
+        self.count_shown(slot, true);
         Some(target)
     }
 
@@ -252,6 +268,90 @@ impl Index {
             self.metrics.push(MetricEntry { shard, slots: RoaringBitmap::new(), by_number: Vec::new() });
         }
         Some(())
+    }
+}
+
+/// Series whose points are all gone.
+impl Index {
+    pub(crate) fn hidden(&self) -> &RoaringBitmap {
+        &self.hidden
+    }
+
+    pub(crate) fn slot_of(&self, id: SeriesId) -> Option<u32> {
+        self.metric(metric_of(id))?.by_number.get(number_of(id) as usize).copied()
+    }
+
+    /// A series has no points.
+    pub(crate) fn hide(&mut self, slot: u32) {
+        let Some(metric) = self.series(slot).map(SeriesEntry::metric) else { return };
+        if self.hidden.insert(slot) {
+            *self.hidden_of.entry(metric).or_default() += 1;
+            self.count_shown(slot, false);
+        }
+    }
+
+    /// A series has points.
+    pub(crate) fn show(&mut self, slot: u32) {
+        let Some(metric) = self.series(slot).map(SeriesEntry::metric) else { return };
+        if self.hidden.remove(slot) {
+            if let Some(count) = self.hidden_of.get_mut(&metric) {
+                *count -= 1;
+            }
+            self.hidden_of.retain(|_, count| *count > 0);
+            self.count_shown(slot, true);
+        }
+    }
+
+    /// Points of the metric went away: the next check of presence looks at its series. Deletions and retention say so.
+    pub(crate) fn doubt_presence(&self, metric: u32) {
+        self.doubts.lock().insert(metric);
+    }
+
+    /// Metrics that have hidden series, and those in doubt, which no longer are.
+    pub(crate) fn take_doubts(&self) -> BTreeSet<u32> {
+        let mut metrics = std::mem::take(&mut *self.doubts.lock());
+        metrics.extend(self.hidden_of.keys());
+        metrics
+    }
+
+    /// Numbers of the hidden series of a metric.
+    pub(crate) fn hidden_numbers(&self, metric: u32) -> RoaringBitmap {
+        let Some(entry) = self.metric(metric).filter(|_| self.hidden_of.contains_key(&metric)) else {
+            return RoaringBitmap::new();
+        };
+        let hidden = &entry.slots & &self.hidden;
+        hidden.iter().filter_map(|slot| Some(number_of(self.series(slot)?.target.id))).collect()
+    }
+
+    /// How many series with points have a name.
+    pub(crate) fn shown(&self, kind: NameKind, id: u32) -> u32 {
+        let [metrics, keys, values] = &self.shown;
+        let counts = match kind {
+            NameKind::Metric => metrics,
+            NameKind::TagKey => keys,
+            NameKind::TagValue => values,
+        };
+        id.checked_sub(1).and_then(|position| counts.get(position as usize)).copied().unwrap_or(0)
+    }
+
+    fn count_shown(&mut self, slot: u32, is_shown: bool) {
+        let Some(series) = self.series.get(slot as usize) else { return };
+        let [metrics, keys, values] = &mut self.shown;
+        let count = |counts: &mut Vec<u32>, id: u32| {
+            let Some(position) = id.checked_sub(1) else { return };
+            let position = position as usize;
+            if counts.len() <= position {
+                counts.resize(position + 1, 0);
+            }
+            if let Some(count) = counts.get_mut(position) {
+                *count = if is_shown { *count + 1 } else { count.saturating_sub(1) };
+            }
+        };
+        count(metrics, series.metric());
+        for &(key, value) in &series.tags {
+            count(keys, key);
+            count(values, value);
+        }
     }
 }
 
@@ -289,22 +389,24 @@ pub(crate) mod tests {
 
     pub(crate) fn index_of(series: &[(&str, &[(&str, &str)])]) -> Index {
         let mut index = Index::new(4);
-        for (metric, tags) in series {
-            let mut id = |kind, name: &str| {
-                let names = index.names_mut(kind);
-                names.id(name).unwrap_or_else(|| {
-                    let id = names.len() as u32 + 1;
-                    assert!(names.insert(name, id));
-                    id
-                })
-            };
-            let metric = id(NameKind::Metric, metric);
-            let tags = tags.iter().map(|(key, value)| (id(NameKind::TagKey, key), id(NameKind::TagValue, value)));
-            let tags: Box<[_]> = tags.collect();
-            let number = index.metric_len(metric) as u32;
-            assert!(index.insert(metric, number, tags).is_some());
-        }
+        series.iter().for_each(|(metric, tags)| add_to(&mut index, metric, tags));
         index
+    }
+
+    pub(crate) fn add_to(index: &mut Index, metric: &str, tags: &[(&str, &str)]) {
+        let mut id = |kind, name: &str| {
+            let names = index.names_mut(kind);
+            names.id(name).unwrap_or_else(|| {
+                let id = names.len() as u32 + 1;
+                assert!(names.insert(name, id));
+                id
+            })
+        };
+        let metric = id(NameKind::Metric, metric);
+        let tags = tags.iter().map(|(key, value)| (id(NameKind::TagKey, key), id(NameKind::TagValue, value)));
+        let tags: Box<[_]> = tags.collect();
+        let number = index.metric_len(metric) as u32;
+        assert!(index.insert(metric, number, tags).is_some());
     }
 
     #[test]

@@ -27,6 +27,11 @@ const SERIES: u8 = b'N';
 const METADATA: u8 = b'A';
 const DOCUMENT: u8 = b'T';
 const ANNOTATION: u8 = b'O';
+const PRESENCE: u8 = b'P';
+const TAG_METADATA: u8 = b'G';
+const TAG_REFERENCE: u8 = b'J';
+/// Ends tags in a key: no name has this character.
+const TAGS_END: u8 = 1;
 /// In the place of a metric, for annotations about everything: metrics are numbered from 1.
 pub(crate) const EVERYTHING: u32 = 0;
 const INDEX_LOG: u8 = b'I';
@@ -287,6 +292,82 @@ pub(crate) fn annotated(key: &[u8]) -> Option<Option<Tsuid>> {
     reader.bytes(8)?;
     let is_about_everything = metric.iter().all(|byte| *byte == 0) && reader.is_empty();
     if is_about_everything { Some(None) } else { Tsuid::from_bytes(&[metric, reader.rest()].concat()).map(Some) }
+}
+
+/// Where it says which series of a metric have no points, `row` by row.
+pub(crate) fn presence(metric: u32, row: u32) -> Bytes {
+    let mut key = BytesMut::with_capacity(9);
+    key.put_u8(PRESENCE);
+    key.put_u32(metric);
+    key.put_u32(row);
+    key.freeze()
+}
+
+pub(crate) fn presence_of(metric: u32) -> KeyRange {
+    let [a, b, c, d] = metric.to_be_bytes();
+    KeyRange::prefix(&[PRESENCE, a, b, c, d])
+}
+
+pub(crate) fn all_presence() -> KeyRange {
+    KeyRange::prefix(&[PRESENCE])
+}
+
+/// Metric and row in a key of [`all_presence`].
+pub(crate) fn presence_row(key: &[u8]) -> Option<(u32, u32)> {
+    let mut reader = ByteReader::new(key.strip_prefix(&[PRESENCE])?);
+    let metric = u32::try_from(reader.big_endian::<4>()?).ok()?;
+    let row = u32::try_from(reader.big_endian::<4>()?).ok()?;
+    reader.is_empty().then_some((metric, row))
+}
+
+/// Where it says what is known under `name` of the thing that the tags name.
+pub(crate) fn tag_metadata(tags: &[(String, String)], name: &str) -> Bytes {
+    let mut key = BytesMut::new();
+    key.put_u8(TAG_METADATA);
+    for (tag_key, value) in tags {
+        key.put_slice(tag_key.as_bytes());
+        key.put_u8(0);
+        key.put_slice(value.as_bytes());
+        key.put_u8(0);
+    }
+    key.put_u8(TAGS_END);
+    key.put_slice(name.as_bytes());
+    key.freeze()
+}
+
+/// Where a tag refers to a key of [`tag_metadata`].
+pub(crate) fn tag_reference((tag_key, value): &(String, String), to: &[u8]) -> Bytes {
+    let mut key = BytesMut::new();
+    key.put_u8(TAG_REFERENCE);
+    key.put_slice(tag_key.as_bytes());
+    key.put_u8(0);
+    key.put_slice(value.as_bytes());
+    key.put_u8(TAGS_END);
+    key.put_slice(to);
+    key.freeze()
+}
+
+/// What a key of [`tag_reference`] refers to.
+pub(crate) fn referred(key: &[u8]) -> Option<&[u8]> {
+    let end = key.strip_prefix(&[TAG_REFERENCE])?.iter().position(|byte| *byte == TAGS_END)?;
+    key.get(end + 2..).filter(|to| described_tags(to).is_some())
+}
+
+/// Tags and name in a key of [`tag_metadata`].
+pub(crate) fn described_tags(key: &[u8]) -> Option<(Vec<(String, String)>, String)> {
+    let text = std::str::from_utf8(key.strip_prefix(&[TAG_METADATA])?).ok()?;
+    let (tags, name) = text.split_once(char::from(TAGS_END))?;
+    let mut parts = tags.split_terminator('\0').map(str::to_owned);
+    let mut pairs = Vec::new();
+    while let Some(tag_key) = parts.next() {
+        pairs.push((tag_key, parts.next()?));
+    }
+    Some((pairs, name.to_owned()))
+}
+
+/// The metric in a key of [`metadata`].
+pub(crate) fn described_metric(key: &[u8]) -> Option<&str> {
+    std::str::from_utf8(key.strip_prefix(&[METADATA])?).ok()
 }
 
 /// Before the id of a document: the collection with its length, so that no collection is a prefix of another.

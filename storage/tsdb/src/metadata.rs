@@ -1,16 +1,22 @@
 //! What metrics mean. Byte map: `docs/format/metadata.md`.
 
 use bytes::Bytes;
-use tidemark_kv::{Commit, CommitOutcome, KvError, KvSnapshot};
-use tidemark_model::{BoxFuture, DocumentError, MetadataStore, MetricMetadata, NAME_BYTES_MAX, RateKind};
+use tidemark_kv::{Commit, CommitOutcome, KeyRange, KvError, KvSnapshot};
+use tidemark_model::{BoxFuture, DocumentError, MetadataStore, MetricMetadata, NAME_BYTES_MAX, RateKind, TimestampMs};
 
 use crate::{
-    ByteReader, Store, StoreError,
+    ByteReader, Scan, Store, StoreError,
     documents::{unavailable, unknown},
-    keys, put_text, stored_value,
+    keys, put_text, put_varint,
+    scan::after,
+    stored_value,
 };
 
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
+/// Without the time of the last word.
+const FORMAT_1: u8 = 1;
+/// What is said again sooner is not written again.
+const TOUCH_MS: TimestampMs = 3_600_000;
 /// Entries of one commit.
 const COMMIT_ENTRIES: usize = 200;
 /// Most bytes of a unit or a description.
@@ -34,7 +40,7 @@ impl MetadataStore for Store {
     fn metadata<'a>(&'a self, metric: &'a str) -> BoxFuture<'a, Result<Option<MetricMetadata>, DocumentError>> {
         Box::pin(async move {
             let snapshot = self.inner.kv.snapshot().await.map_err(|error| unavailable(&error))?;
-            Ok(read(snapshot.as_ref(), metric).await?.map(|(_, metadata)| metadata))
+            Ok(read(snapshot.as_ref(), metric).await?.map(|known| known.metadata))
         })
     }
 }
@@ -43,14 +49,17 @@ impl Store {
     async fn merge_metadata(&self, entries: &[MetricMetadata]) -> Result<(), DocumentError> {
         for _ in 0..ATTEMPTS_MAX {
             let snapshot = self.inner.kv.snapshot().await.map_err(|error| unavailable(&error))?;
+            let now = self.inner.clock.now_ms();
             let mut commit = Commit::new();
             for entry in merged(entries) {
                 let known = read(snapshot.as_ref(), &entry.metric).await?;
-                let (before, known) = known.map_or((None, MetricMetadata::default()), |(value, m)| (Some(value), m));
+                let is_fresh = known.as_ref().is_some_and(|known| now < known.touched_ms + TOUCH_MS);
+                let (before, known) =
+                    known.map_or((None, MetricMetadata::default()), |known| (Some(known.value), known.metadata));
                 let after = merge(known.clone(), &entry);
-                if before.is_none() || after != known {
+                if !is_fresh || after != known {
                     let key = keys::metadata(&entry.metric);
-                    commit.expect(key.clone(), before).put(key, encode(&after));
+                    commit.expect(key.clone(), before).put(key, encode(&after, now));
                 }
             }
             if commit.operations.is_empty() {
@@ -90,14 +99,46 @@ fn merge(known: MetricMetadata, entry: &MetricMetadata) -> MetricMetadata {
     }
 }
 
-async fn read(snapshot: &dyn KvSnapshot, metric: &str) -> Result<Option<(Bytes, MetricMetadata)>, StoreError> {
-    let key = keys::metadata(metric);
-    let Some(value) = snapshot.get(&key).await? else { return Ok(None) };
-    let metadata = stored_value::read(FORMAT, &key, &value, |reader| decode(metric, reader))?;
-    Ok(Some((value, metadata)))
+/// What is stored of a metric.
+pub(crate) struct Known {
+    /// As it is in the store.
+    value: Bytes,
+    pub(crate) metadata: MetricMetadata,
+    /// When it was said last, to the hour; 0 when that is unknown.
+    pub(crate) touched_ms: TimestampMs,
 }
 
-fn encode(metadata: &MetricMetadata) -> Bytes {
+pub(crate) async fn read(snapshot: &dyn KvSnapshot, metric: &str) -> Result<Option<Known>, StoreError> {
+    let key = keys::metadata(metric);
+    let Some(value) = snapshot.get(&key).await? else { return Ok(None) };
+    let (metadata, touched_ms) = decode_value(&key, &value)?;
+    Ok(Some(Known { value, metadata, touched_ms }))
+}
+
+/// At most `limit` metrics in byte order, and when something was said of each.
+pub(crate) async fn list(
+    snapshot: &dyn KvSnapshot,
+    after_metric: Option<&str>,
+    limit: usize,
+) -> Result<Vec<(MetricMetadata, TimestampMs)>, StoreError> {
+    let mut range = KeyRange::prefix(&keys::metadata(""));
+    if let Some(metric) = after_metric {
+        range.start = after(&keys::metadata(metric));
+    }
+    let mut found = Vec::new();
+    let mut scan = Scan::new(range);
+    while let Some(page) = scan.next(snapshot).await? {
+        for (key, value) in page {
+            if found.len() == limit {
+                return Ok(found);
+            }
+            found.push(decode_value(&key, &value)?);
+        }
+    }
+    Ok(found)
+}
+
+fn encode(metadata: &MetricMetadata, now: TimestampMs) -> Bytes {
     stored_value::build(FORMAT, |out| {
         put_text(out, &metadata.unit);
         out.push(match metadata.rate {
@@ -107,6 +148,17 @@ fn encode(metadata: &MetricMetadata) -> Bytes {
             Some(RateKind::Rate) => 3,
         });
         put_text(out, &metadata.description);
+        put_varint(out, u64::try_from(now).unwrap_or(0));
+    })
+}
+
+fn decode_value(key: &[u8], value: &[u8]) -> Result<(MetricMetadata, TimestampMs), StoreError> {
+    let metric = keys::described_metric(key).ok_or_else(|| stored_value::damaged(key, "it names no metric"))?;
+    if value.first() == Some(&FORMAT_1) {
+        return stored_value::read(FORMAT_1, key, value, |reader| Some((decode(metric, reader)?, 0)));
+    }
+    stored_value::read(FORMAT, key, value, |reader| {
+        Some((decode(metric, reader)?, i64::try_from(reader.varint()?).ok()?))
     })
 }
 
@@ -139,7 +191,5 @@ fn check_sizes(entry: &MetricMetadata) -> Result<(), DocumentError> {
 
 /// Reads an entry and says what is wrong with it.
 pub(crate) fn check(key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-    let metric = key.get(1..).and_then(|metric| std::str::from_utf8(metric).ok());
-    let metric = metric.ok_or_else(|| stored_value::damaged(key, "its metric is not UTF-8"))?;
-    stored_value::read(FORMAT, key, value, |reader| decode(metric, reader)).map(drop)
+    decode_value(key, value).map(drop)
 }

@@ -20,7 +20,7 @@ use crate::{
     figures::{Counters, StoreFigures},
     flusher::{Flusher, FlusherParts},
     follower::{Follower, Position},
-    index_rows, keys,
+    index_rows, keys, presence,
     replay::replay,
     sealer::{SealReason, SealReport, Sealer, TAKE_OVER_AFTER},
     shard::{SealedLast, ShardMessage, ShardState},
@@ -94,6 +94,7 @@ impl Store {
         let snapshot = kv.snapshot().await?;
         let index = RwLock::new(Index::new(options.shards));
         index_rows::load(snapshot.as_ref(), |change| change(&mut index.write())).await?;
+        presence::load(snapshot.as_ref(), &index).await?;
         let mut states = Vec::with_capacity(fences.len());
         for (shard, fence) in (0..).zip(fences) {
             states.push(read_shard(snapshot.as_ref(), shard, fence, &index).await?);
@@ -188,9 +189,14 @@ impl Store {
         let sealing = self.inner.tracker.spawn(async move {
             let report = sealer.seal(only, reason).await?;
             sealer.follow_up().await;
-            Ok(report)
+            Ok::<_, StoreError>(report)
         });
-        sealing.await.map_err(|error| KvError::Unavailable(format!("the seal ended early: {error}")))?
+        let report =
+            sealing.await.map_err(|error| KvError::Unavailable(format!("the seal ended early: {error}")))??;
+        if let Err(error) = self.check_presence().await {
+            tracing::warn!(%error, "which series have no points left was not found out; the next seal tries again");
+        }
+        Ok(report)
     }
 
     /// Takes the points of deletions whose epoch is sealed from the disk, without waiting for the next seal to do so.

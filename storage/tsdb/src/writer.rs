@@ -51,16 +51,20 @@ impl Store {
             },
         };
         let stored = batch.len() - refused.len();
-        match self.flush(batch, targets, &limits).await {
-            Flushed::Stored => WriteOutcome::Done(early.add_to(WriteReceipt { stored, refused })),
+        let targets: Arc<[Target]> = targets.into();
+        match self.flush(batch, Arc::clone(&targets), &limits).await {
+            Flushed::Stored => {
+                self.show_written(targets.iter().map(|target| target.id)).await;
+                WriteOutcome::Done(early.add_to(WriteReceipt { stored, refused }))
+            }
             Flushed::Refused(refusal) => WriteOutcome::Refused(refusal),
             Flushed::Unknown(reason) => WriteOutcome::Unknown(reason),
         }
     }
 
     /// Hands the batch to the flushers of its shards and waits for all of them.
-    async fn flush(&self, batch: PointBatch, targets: Vec<Target>, limits: &WriteLimits) -> Flushed {
-        let (batch, targets): (_, Arc<[Target]>) = (Arc::new(batch), targets.into());
+    async fn flush(&self, batch: PointBatch, targets: Arc<[Target]>, limits: &WriteLimits) -> Flushed {
+        let batch = Arc::new(batch);
         let mut answers = Vec::with_capacity(1);
         for shard in self.inner.shards.iter() {
             if targets.iter().any(|target| target.shard == shard.number) {

@@ -8,8 +8,9 @@ use std::{sync::Arc, time::Duration};
 use support::{START, Tags, batch, open_with, read_metric, write};
 use tidemark_kv::MemoryKv;
 use tidemark_model::{
-    Annotation, AnnotationChange, AnnotationStore, AnnotationWrite, AnnotationsOf, DocumentError, ManualClock,
-    PointSink, RefusalReason, TimeRange, Tsuid, Value, WriteOutcome,
+    Annotation, AnnotationChange, AnnotationStore, AnnotationWrite, AnnotationsOf, DescribedMetric, DocumentError,
+    ManualClock, MetadataCatalog, MetadataStore, MetricMetadata, PointSink, RateKind, RefusalReason, SeriesCatalog,
+    TagMetadata, TimeRange, Tsuid, Value, WriteOutcome,
 };
 use tidemark_tsdb::{Store, StoreOptions};
 
@@ -118,5 +119,72 @@ async fn annotations_are_merged_replaced_found_in_windows_and_deleted() {
         Ok(1)
     );
     assert_eq!(found(AnnotationsOf::Metrics(&[0, 1]), 0, i64::MAX, 9).await[0].tsuid, Some(web2));
+    store.close().await;
+}
+
+#[tokio::test]
+async fn what_tags_name_is_found_by_each_of_its_tags() {
+    let clock = Arc::new(ManualClock::new(START));
+    let kv = Arc::new(MemoryKv::new());
+    let store = Store::open(Arc::clone(&kv) as _, Arc::clone(&clock) as _, StoreOptions::default()).await.unwrap();
+    let entry = |tags: &[(&str, &str)], name: &str, value: &str| TagMetadata {
+        tags: tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+        name: name.to_owned(),
+        value: value.to_owned(),
+        touched_ms: START,
+    };
+    let model = entry(&[("host", "a")], "model", "R740");
+    let speed = entry(&[("host", "a"), ("iface", "eth0")], "speed", "10000");
+    let other = entry(&[("host", "ab")], "model", "R650");
+    store.put_tag_metadata(vec![model.clone(), speed.clone(), other.clone()]).await.unwrap();
+    let found =
+        async |key: &str, value: &str| store.tag_metadata(&[(key.to_owned(), value.to_owned())], 10).await.unwrap();
+    assert_eq!(found("host", "a").await, [model.clone(), speed.clone()]);
+    assert_eq!(found("iface", "eth0").await, std::slice::from_ref(&speed));
+    assert_eq!(found("host", "b").await, []);
+    let tags = [("host".to_owned(), "a".to_owned()), ("host".to_owned(), "ab".to_owned())];
+    assert_eq!(store.tag_metadata(&tags, 10).await.unwrap().len(), 3);
+    assert_eq!(store.tag_metadata(&tags, 2).await.unwrap().len(), 2);
+
+    clock.advance(Duration::from_secs(60));
+    store.put_tag_metadata(vec![entry(&[("host", "a")], "model", "R750"), speed.clone()]).await.unwrap();
+    let newer = TagMetadata { value: "R750".to_owned(), touched_ms: START + 60_000, ..model.clone() };
+    assert_eq!(found("host", "a").await, [newer, speed.clone()]);
+    clock.advance(Duration::from_secs(3_600));
+    store.put_tag_metadata(vec![speed.clone()]).await.unwrap();
+    assert_eq!(found("iface", "eth0").await[0].touched_ms, START + 3_660_000);
+    store.delete_tag_metadata(vec![model.clone(), model]).await.unwrap();
+    store.delete_tag_metadata(vec![speed]).await.unwrap();
+    assert_eq!((found("host", "a").await, found("iface", "eth0").await), (vec![], vec![]));
+    assert_eq!(found("host", "ab").await, [other]);
+    let refused = store.put_tag_metadata(vec![entry(&[("host", "a")], "x", &"x".repeat(10_001))]).await;
+    assert!(matches!(refused, Err(DocumentError::TooLarge { limit: 10_000, .. })));
+    store.close().await;
+}
+
+#[tokio::test]
+async fn described_metrics_are_listed_with_their_tag_keys() {
+    let store = open_with(Arc::new(MemoryKv::new()), StoreOptions::default()).await.unwrap();
+    write(&store, &[("cpu", WEB1, START, Value::Int(1)), ("cpu", &[("dc", "a")], START, Value::Int(1))]).await;
+    let metadata = |metric: &str| MetricMetadata {
+        metric: metric.to_owned(),
+        unit: "percent".to_owned(),
+        rate: Some(RateKind::Gauge),
+        description: String::new(),
+    };
+    store.put_metadata(vec![metadata("mem"), metadata("cpu")]).await.unwrap();
+    let described = |metric: &str, keys: &[&str]| DescribedMetric {
+        metadata: metadata(metric),
+        touched_ms: START,
+        tag_keys: keys.iter().map(|&key| key.to_owned()).collect(),
+    };
+    let (cpu, mem) = (described("cpu", &["host", "dc"]), described("mem", &[]));
+    assert_eq!(store.described_metrics(None, 10).await, Ok(vec![cpu.clone(), mem.clone()]));
+    assert_eq!(store.described_metrics(None, 1).await, Ok(vec![cpu.clone()]));
+    assert_eq!(store.described_metrics(Some("cpu"), 10).await, Ok(vec![mem]));
+    assert_eq!(store.described_metric("cpu").await, Ok(Some(cpu)));
+    assert_eq!(store.described_metric("disk").await, Ok(None));
+    let report = store.cardinality(5).await.unwrap();
+    assert_eq!((report.series, report.new_series, report.metrics[0].metric.as_str()), (2, 2, "cpu"));
     store.close().await;
 }

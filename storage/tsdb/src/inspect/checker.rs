@@ -12,8 +12,8 @@ use super::{
     decoding::{self, GroupFacts},
 };
 use crate::{
-    Fence, GroupKey, StoreError, annotations, change_log, documents, index_log, index_rows, keys, metadata,
-    restore_mark, store_version,
+    Fence, GroupKey, StoreError, annotations, change_log, documents, index_log, index_rows, keys, metadata, presence,
+    restore_mark, store_version, tag_metadata,
 };
 
 /// What the entries are from.
@@ -161,6 +161,9 @@ impl Checker {
             EntryKind::Name => self.name(key, value)?,
             EntryKind::Series => self.series(key, value)?,
             EntryKind::Metadata => metadata::check(key, value)?,
+            EntryKind::TagMetadata => drop(tag_metadata::decode(key, value)?),
+            EntryKind::TagReference => tag_metadata::check_reference(key, value)?,
+            EntryKind::Presence => presence::check(key, value)?,
             EntryKind::Document => documents::check(key, value)?,
             EntryKind::Annotation => annotations::check(key, value)?,
             EntryKind::IndexLog => index_log::check(key, value)?,

@@ -27,10 +27,16 @@ pub enum EntryKind {
     Series,
     /// `A`: what a metric means.
     Metadata,
-    /// `T`: a document.
-    Document,
+    /// `G`: something known of what tags name.
+    TagMetadata,
+    /// `J`: that a tag is in a key of `G`.
+    TagReference,
     /// `O`: an annotation.
     Annotation,
+    /// `P`: series without points.
+    Presence,
+    /// `T`: a document.
+    Document,
     /// `I`: names and series that were created, for other processes.
     IndexLog,
     /// `K` and `k`: directories that changed, for other processes.
@@ -57,8 +63,11 @@ impl EntryKind {
             Some(b'U') => Self::Name,
             Some(b'N') => Self::Series,
             Some(b'A') => Self::Metadata,
-            Some(b'T') => Self::Document,
+            Some(b'G') => Self::TagMetadata,
+            Some(b'J') => Self::TagReference,
             Some(b'O') => Self::Annotation,
+            Some(b'P') => Self::Presence,
+            Some(b'T') => Self::Document,
             Some(b'I') => Self::IndexLog,
             Some(b'K' | b'k') => Self::ChangeLog,
             Some(b'!') => Self::Restore,
@@ -81,8 +90,11 @@ impl EntryKind {
             Self::Name => "name",
             Self::Series => "series",
             Self::Metadata => "metadata",
-            Self::Document => "document",
+            Self::TagMetadata => "metadata of tags",
+            Self::TagReference => "reference of a tag",
             Self::Annotation => "annotation",
+            Self::Presence => "presence",
+            Self::Document => "document",
             Self::IndexLog => "index log",
             Self::ChangeLog => "change log",
             Self::Restore => "restore",
@@ -115,8 +127,11 @@ mod tests {
             (keys::name(NameKind::TagKey, "host"), EntryKind::Name),
             (keys::series(1, 2), EntryKind::Series),
             (keys::metadata("os.cpu"), EntryKind::Metadata),
-            (keys::collection("rules").into(), EntryKind::Document),
+            (keys::tag_metadata(&[], "model"), EntryKind::TagMetadata),
+            (keys::tag_reference(&Default::default(), b"G"), EntryKind::TagReference),
             (keys::annotation(None, 1), EntryKind::Annotation),
+            (keys::presence(1, 0), EntryKind::Presence),
+            (keys::collection("rules").into(), EntryKind::Document),
             (keys::index_log(1, 0), EntryKind::IndexLog),
             (keys::change_log(3), EntryKind::ChangeLog),
             (keys::change_log_mark(3), EntryKind::ChangeLog),
