@@ -191,7 +191,7 @@ fn is_too_much(error: &ReadError) -> bool {
 }
 
 fn request(selector: SeriesSelector) -> ReadRequest {
-    ReadRequest { selector, range: TimeRange::ALL, limits: WINDOW_LIMITS }
+    ReadRequest { selector, range: TimeRange::ALL, limits: WINDOW_LIMITS, rollup: None }
 }
 
 /// The series of a text `metric` or `metric{tag=filter,…}`.

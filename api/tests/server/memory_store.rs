@@ -397,6 +397,6 @@ impl SeriesSet for MemorySet {
 
     fn statistics(&self) -> ReadStatistics {
         let points = self.columns.iter().map(|columns| columns.len() as u64).sum();
-        ReadStatistics { series: self.series.len(), blocks: 0, points, bytes: points * 16 }
+        ReadStatistics { series: self.series.len(), blocks: 0, points, bytes: points * 16, rollup_rows: 0 }
     }
 }

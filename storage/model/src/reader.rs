@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::{BoxFuture, NameKind, PointColumns, SeriesInfo, SeriesSelector, TimeRange};
+use crate::{BoxFuture, NameKind, PointColumns, RollupRequest, RollupRows, SeriesInfo, SeriesSelector, TimeRange};
 
 /// Reads points of many series at once.
 pub trait SeriesReader: Send + Sync {
@@ -26,6 +26,8 @@ pub struct ReadRequest {
     pub range: TimeRange,
     /// How much at most.
     pub limits: ReadLimits,
+    /// Which buckets may be answered by [`SeriesSet::read_rollups`]; `None` for points alone.
+    pub rollup: Option<RollupRequest>,
 }
 
 /// How much one read may cost.
@@ -33,7 +35,7 @@ pub struct ReadRequest {
 pub struct ReadLimits {
     /// Series.
     pub series_max: usize,
-    /// Points in the blocks that have to be decoded.
+    /// Points, and rows of rollups, in the blocks that have to be decoded.
     pub points_max: u64,
     /// Encoded bytes held in memory.
     pub bytes_max: u64,
@@ -57,6 +59,17 @@ pub trait SeriesSet: Send + Sync {
     /// [`ReadError::Corrupt`] when a stored block is damaged.
     fn read(&self, index: usize, columns: &mut PointColumns) -> Result<(), ReadError>;
 
+    /// Replaces the contents of `rows` by rows of series number `index` that answer some of the buckets of [`ReadRequest::rollup`], and says whether
+    /// there are any. Of a bucket that has rows, [`SeriesSet::read`] gives some points or none, and they do not count; of
+    /// all others it gives every point.
+    ///
+    /// # Errors
+    /// As [`SeriesSet::read`].
+    fn read_rollups(&self, _index: usize, rows: &mut RollupRows) -> Result<bool, ReadError> {
+        rows.clear();
+        Ok(false)
+    }
+
     /// What it cost so far.
     fn statistics(&self) -> ReadStatistics;
 }
@@ -72,6 +85,8 @@ pub struct ReadStatistics {
     pub points: u64,
     /// Encoded bytes fetched.
     pub bytes: u64,
+    /// Rows of rollups in the blocks fetched, each in place of the points of an interval.
+    pub rollup_rows: u64,
 }
 
 /// Why points could not be read.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ops::ControlFlow};
 
-use tidemark_model::{PointColumns, SeriesInfo, SeriesSet, ValueColumn};
+use tidemark_model::{PointColumns, RollupRows, SeriesInfo, SeriesSet, ValueColumn};
 
 use crate::{
     Aggregator, EvaluationControl, EvaluationStatistics, Fill, GroupResult, Interpolation, QueryError, SubQueryPlan,
@@ -12,6 +12,7 @@ use crate::{
     group::{GroupRules, aggregate_group},
     member::Member,
     rate::rates,
+    rollup_buckets::{buckets_of_rows, prefer},
 };
 
 impl SubQueryPlan {
@@ -34,7 +35,8 @@ impl SubQueryPlan {
         let groups = self.groups(series.series());
         self.check_filled(groups.len(), control)?;
         let statistics = EvaluationStatistics::default();
-        let mut evaluation = Evaluation { plan: self, series, control, statistics, points: PointColumns::default() };
+        let (points, rows) = (PointColumns::default(), RollupRows::default());
+        let mut evaluation = Evaluation { plan: self, series, control, statistics, points, rows };
         for indexes in groups {
             let Some(result) = evaluation.group(&indexes)? else { continue };
             if emit(result).is_break() {
@@ -81,9 +83,15 @@ impl SubQueryPlan {
     }
 
     /// Downsamples one series and takes its rate. The memory of `points` can be used again.
-    fn transform(&self, points: &mut PointColumns) -> PointColumns {
+    fn transform(&self, points: &mut PointColumns, rows: &RollupRows) -> PointColumns {
         let downsampled = match (&self.grid, self.sub_query.downsample) {
-            (Some(grid), Some(options)) => Some(self.fill(grid, downsample(points, grid, options.function))),
+            (Some(grid), Some(options)) => {
+                let mut found = downsample(points, grid, options.function);
+                if let Some(request) = self.rollup.as_ref().filter(|_| !rows.is_empty()) {
+                    found = prefer(buckets_of_rows(rows, grid, request.function), found);
+                }
+                Some(self.fill(grid, found))
+            }
             _ => None,
         };
         match (downsampled, &self.sub_query.rate) {
@@ -127,6 +135,7 @@ struct Evaluation<'a> {
     statistics: EvaluationStatistics,
     /// What was read of one series; kept for the next one.
     points: PointColumns,
+    rows: RollupRows,
 }
 
 impl Evaluation<'_> {
@@ -159,9 +168,13 @@ impl Evaluation<'_> {
             return Err(QueryError::Cancelled);
         }
         self.series.read(index, &mut self.points)?;
+        self.rows.clear();
+        if self.plan.rollup.is_some() {
+            self.series.read_rollups(index, &mut self.rows)?;
+        }
         self.statistics.series += 1;
         self.statistics.points += self.points.len() as u64;
-        Ok(Member::new(self.plan.transform(&mut self.points), self.plan.window, self.plan.has_neighbours))
+        Ok(Member::new(self.plan.transform(&mut self.points, &self.rows), self.plan.window, self.plan.has_neighbours))
     }
 
     fn rules(&self) -> GroupRules {

@@ -52,6 +52,7 @@ mod plan;
 mod query;
 mod query_error;
 mod rate;
+mod rollup_buckets;
 mod row;
 mod tag_list;
 mod time_expression;

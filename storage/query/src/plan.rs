@@ -6,9 +6,11 @@
 //! one bucket at least. Where nothing is interpolated we read no more than the window.
 
 use chrono_tz::Tz;
-use tidemark_model::{ReadLimits, ReadRequest, TimeRange, TimestampMs};
+use tidemark_model::{ReadLimits, ReadRequest, RollupBuckets, RollupFunction, RollupRequest, TimeRange, TimestampMs};
 
-use crate::{Aggregator, Buckets, Fill, Interval, Query, QueryError, SubQuery, calendar, grid::Grid};
+use crate::{
+    Aggregator, Buckets, Downsample, Fill, Interval, Query, QueryError, RollupUsage, SubQuery, calendar, grid::Grid,
+};
 
 /// How far from the window a neighbour may be, in milliseconds; with buckets, at least one bucket.
 pub(crate) const NEIGHBOUR_MS: i64 = 3_600_000;
@@ -33,6 +35,8 @@ pub struct SubQueryPlan {
     /// Whether the first bucket of the grid, which only a rate looks at, is filled when it is empty.
     pub(crate) fills_predecessor: bool,
     read: TimeRange,
+    /// Which buckets may be read as rows in place of points.
+    pub(crate) rollup: Option<RollupRequest>,
 }
 
 /// Moments from `start` to `end`, both inside.
@@ -79,6 +83,11 @@ impl SubQueryPlan {
                 window.end + 1 + if has_neighbours { NEIGHBOUR_MS } else { 0 },
             ),
         };
+        let rollup = match (downsample, &grid, sub_query.rollup_usage) {
+            (_, _, RollupUsage::Raw) => None,
+            (Some(downsample), Some(grid), _) => rollup_request(downsample, grid),
+            (_, _, _) => None,
+        };
         let predecessor = grid.as_ref().map_or(TimestampMs::MIN, |grid| grid.start(0));
         Ok(Self {
             sub_query: SubQuery { downsample, ..sub_query.clone() },
@@ -89,13 +98,14 @@ impl SubQueryPlan {
             fills_predecessor: predecessor >= row_start(window.start, downsample.map(|found| found.buckets)),
             grid,
             read,
+            rollup,
         })
     }
 
     /// What to read for this sub-query.
     #[must_use]
     pub fn read_request(&self, limits: ReadLimits) -> ReadRequest {
-        ReadRequest { selector: self.sub_query.selector(), range: self.read, limits }
+        ReadRequest { selector: self.sub_query.selector(), range: self.read, limits, rollup: self.rollup.clone() }
     }
 
     /// The sub-query; its buckets are those of the calendar when the query asked for that.
@@ -103,6 +113,25 @@ impl SubQueryPlan {
     pub fn sub_query(&self) -> &SubQuery {
         &self.sub_query
     }
+}
+
+/// What rows may answer: the functions that rows have, over any buckets. Rows of the reader that do not fit are not used.
+fn rollup_request(downsample: Downsample, grid: &Grid) -> Option<RollupRequest> {
+    let function = match downsample.function {
+        Aggregator::Sum | Aggregator::Zimsum | Aggregator::Pfsum => RollupFunction::Sum,
+        Aggregator::Avg => RollupFunction::Average,
+        Aggregator::Min | Aggregator::Mimmin => RollupFunction::Smallest,
+        Aggregator::Max | Aggregator::Mimmax => RollupFunction::Largest,
+        Aggregator::Count => RollupFunction::Count,
+        Aggregator::First => RollupFunction::First,
+        Aggregator::Last => RollupFunction::Last,
+        _ => return None,
+    };
+    let buckets = match grid {
+        Grid::Regular { interval_ms, .. } => RollupBuckets::Every(*interval_ms),
+        Grid::Listed(boundaries) => RollupBuckets::Between(boundaries.as_slice().into()),
+    };
+    Some(RollupRequest { function, buckets })
 }
 
 /// What is read beyond the window.
@@ -227,6 +256,26 @@ mod tests {
         check("none:1dc-avg:rate:m", 1, 24 * HOUR, (0, 48 * HOUR));
         // No bucket begins inside.
         check("sum:1h-avg:m", start, start + 1, (0, 0));
+    }
+
+    #[test]
+    fn rows_may_answer_functions_that_they_have() {
+        let rollup = |text: &str, usage| {
+            let sub_query = SubQuery { rollup_usage: usage, ..SubQuery::parse(text).unwrap() };
+            let query = Query::new(HOUR, 49 * HOUR, vec![sub_query]);
+            query.plan().unwrap()[0].read_request(ReadLimits::default()).rollup
+        };
+        let every =
+            |function, hours: i64| Some(RollupRequest { function, buckets: RollupBuckets::Every(hours * HOUR) });
+        let default = RollupUsage::default();
+        assert_eq!(rollup("sum:1h-avg:m", default), every(RollupFunction::Average, 1));
+        assert_eq!(rollup("avg:6h-mimmax:rate:m", default), every(RollupFunction::Largest, 6));
+        assert_eq!(rollup("sum:1h-avg:m", RollupUsage::Raw), None);
+        assert_eq!(rollup("sum:1h-p99:m", default), None);
+        assert_eq!(rollup("sum:m", default), None);
+        let days = RollupBuckets::Between([24 * HOUR, 48 * HOUR, 72 * HOUR].into());
+        let expect = RollupRequest { function: RollupFunction::Count, buckets: days };
+        assert_eq!(rollup("none:1dc-count:m", default), Some(expect));
     }
 
     #[test]

@@ -240,5 +240,5 @@ fn read_a_day_of_500_series(bencher: Bencher<'_, '_>) {
 fn open_set(runtime: &Runtime, store: &Store, metric: &str) -> Box<dyn tidemark_model::SeriesSet> {
     let selector = SeriesSelector::metric(metric);
     let range = TimeRange::new(START, START + 24 * 3_600_000);
-    runtime.block_on(store.open(ReadRequest { selector, range, limits: ReadLimits::default() })).unwrap()
+    runtime.block_on(store.open(ReadRequest { selector, range, limits: ReadLimits::default(), rollup: None })).unwrap()
 }

@@ -73,6 +73,16 @@ impl Bucket {
         self.start().saturating_add(self.tier.bucket_ms())
     }
 
+    /// The day that it is in, or is.
+    pub(crate) fn day(self) -> Self {
+        Self::of(Tier::Day, self.start())
+    }
+
+    /// The buckets of a lower tier that make it up.
+    pub(crate) fn parts(self, tier: Tier) -> RangeInclusive<Self> {
+        Self::of(tier, self.start())..=Self::of(tier, self.end() - 1)
+    }
+
     /// The buckets of a tier that have timestamps of a range, which is not empty; none for times before the epoch.
     pub(crate) fn overlapping(tier: Tier, range: TimeRange) -> Option<RangeInclusive<Self>> {
         let last = range.end.checked_sub(1).filter(|&last| last >= 0 && range.start <= last)?;
@@ -94,6 +104,15 @@ mod tests {
             assert_eq!(Tier::of_byte(tier.byte()), Some(tier));
         }
         assert_eq!(Tier::of_byte(2), None);
+    }
+
+    #[test]
+    fn a_day_has_twelve_parts() {
+        let day = Bucket::of(Tier::Day, 1_789_948_800_000);
+        let parts = day.parts(Tier::TwoHours);
+        assert_eq!((parts.start().start(), parts.end().end()), (day.start(), day.end()));
+        assert_eq!(parts.end().number - parts.start().number, 11);
+        assert_eq!((parts.start().day(), parts.end().day(), day.day()), (day, day, day));
     }
 
     #[test]

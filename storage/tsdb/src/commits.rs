@@ -19,16 +19,22 @@ const ATTEMPTS_MAX: usize = 8;
 pub(crate) struct Commits<'a> {
     kv: &'a dyn Kv,
     expectation: Option<Expectation>,
+    claim: Option<Expectation>,
 }
 
 impl<'a> Commits<'a> {
     pub(crate) fn new(kv: &'a dyn Kv) -> Self {
-        Self { kv, expectation: None }
+        Self { kv, expectation: None, claim: None }
     }
 
     /// Expects an entry in each of the commits.
     pub(crate) fn expecting(self, key: Bytes, value: Bytes) -> Self {
         Self { expectation: Some(Expectation { key, value: Some(value) }), ..self }
+    }
+
+    /// Sets an entry with the first commit, whoever set it before, and expects it in all further ones.
+    pub(crate) fn claiming(self, key: Bytes, value: Bytes) -> Self {
+        Self { claim: Some(Expectation { key, value: Some(value) }), ..self }
     }
 
     /// Sets all entries, in no order that others could rely on.
@@ -38,7 +44,14 @@ impl<'a> Commits<'a> {
     pub(crate) async fn put_all(&self, entries: impl Iterator<Item = (Bytes, Bytes)>) -> Result<(), KvError> {
         let (bytes, in_flight) =
             if self.kv.is_shared() { (SHARED_COMMIT_BYTES, SHARED_IN_FLIGHT) } else { (COMMIT_BYTES, 1) };
-        let commits = Cut { entries: entries.peekable(), bytes, expectation: self.expectation.clone() };
+        let (expectation, claim) = (self.expectation.clone(), self.claim.clone());
+        let mut commits = Cut { entries: entries.peekable(), bytes, expectation, claim };
+        if self.claim.is_some()
+            && let Some(first) = commits.next()
+        {
+            // IMPORTANT: the others expect what it sets.
+            self.commit(first).await?;
+        }
         let commits = stream::iter(commits).map(|commit| Ok(self.commit(commit)));
         commits.try_buffer_unordered(in_flight).try_collect().await
     }
@@ -61,6 +74,8 @@ struct Cut<I: Iterator<Item = (Bytes, Bytes)>> {
     entries: Peekable<I>,
     bytes: usize,
     expectation: Option<Expectation>,
+    /// Set by the first commit and expected by the others.
+    claim: Option<Expectation>,
 }
 
 impl<I: Iterator<Item = (Bytes, Bytes)>> Iterator for Cut<I> {
@@ -68,12 +83,19 @@ impl<I: Iterator<Item = (Bytes, Bytes)>> Iterator for Cut<I> {
 
     fn next(&mut self) -> Option<Commit> {
         let of = |(key, value): &(Bytes, Bytes)| key.len() + value.len() + OPERATION_BYTES;
-        let mut bytes = self.entries.peek().map(of)?;
-        let (key, value) = self.entries.next()?;
         let mut commit =
             Commit { expectations: self.expectation.clone().into_iter().collect(), operations: Vec::new() };
-        commit.put(key, value);
-        let limit = self.bytes;
+        if let Some(claim) = self.claim.take() {
+            commit.put(claim.key.clone(), claim.value.clone().unwrap_or_default());
+            self.expectation = Some(claim);
+        } else if self.entries.peek().is_none() {
+            return None;
+        }
+        let (mut bytes, limit) = (0, self.bytes);
+        if let Some((key, value)) = self.entries.next() {
+            bytes += key.len() + value.len() + OPERATION_BYTES;
+            commit.put(key, value);
+        }
         while let Some((key, value)) = self.entries.next_if(|entry| bytes + of(entry) <= limit) {
             bytes += key.len() + value.len() + OPERATION_BYTES;
             commit.put(key, value);

@@ -12,7 +12,7 @@ use tidemark_model::TimeRange;
 
 use crate::{
     Bucket, ByteReader, DirectoryKey, Fence, Generation, GroupKey, Scan, StoreError, Tier, change_log::DirectoryId,
-    put_varint, stored_value,
+    put_varint, rollup::RollupCatalogue, stored_value,
 };
 
 const FORMAT: u8 = 1;
@@ -41,6 +41,8 @@ pub(crate) struct GenerationGroups {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct BlockCatalogue {
     by_metric: HashMap<u32, BTreeMap<Bucket, Vec<GenerationGroups>>>,
+    /// What was made of the blocks.
+    pub(crate) rollups: RollupCatalogue,
     pub(crate) groups: u64,
     pub(crate) points: u64,
     pub(crate) bytes: u64,
@@ -70,41 +72,47 @@ impl BlockCatalogue {
         }
     }
 
-    /// Replaces generations of a bucket by the one that they were merged into.
-    pub(crate) fn replace(&mut self, metric: u32, bucket: Bucket, merged: &[GenerationGroups], by: &Self) {
-        let generations = self.by_metric.entry(metric).or_default().entry(bucket).or_default();
-        generations.retain(|groups| merged.iter().all(|merged| merged.generation != groups.generation));
-        let (groups, points, bytes) = merged.iter().fold((0, 0, 0), |(groups, points, bytes), merged| {
-            let of = merged.totals();
-            (groups + of.0, points + of.1, bytes + of.2)
-        });
-        self.groups -= groups;
-        self.points -= points;
-        self.bytes -= bytes;
-        self.extend(by);
-        self.drop_if_empty(metric, bucket);
+    /// Removes generations of a bucket, which were replaced by another one.
+    pub(crate) fn remove(&mut self, metric: u32, bucket: Bucket, replaced: &[GenerationGroups]) {
+        let Some(buckets) = self.by_metric.get_mut(&metric) else { return };
+        let Some(generations) = buckets.get_mut(&bucket) else { return };
+        for gone in
+            generations.extract_if(.., |known| replaced.iter().any(|replaced| replaced.generation == known.generation))
+        {
+            let (groups, points, bytes) = gone.totals();
+            self.groups -= groups;
+            self.points -= points;
+            self.bytes -= bytes;
+        }
+        if generations.is_empty() {
+            buckets.remove(&bucket);
+        }
+        if buckets.is_empty() {
+            self.by_metric.remove(&metric);
+        }
     }
 
-    /// After everything in a bucket was deleted.
-    fn drop_if_empty(&mut self, metric: u32, bucket: Bucket) {
-        if let Some(buckets) = self.by_metric.get_mut(&metric)
-            && buckets.get(&bucket).is_some_and(Vec::is_empty)
-        {
-            buckets.remove(&bucket);
-            if buckets.is_empty() {
-                self.by_metric.remove(&metric);
-            }
-        }
+    /// Metrics that have blocks.
+    pub(crate) fn metrics(&self) -> impl Iterator<Item = u32> + '_ {
+        self.by_metric.keys().copied()
+    }
+
+    /// The buckets of a tier that a metric has, in order.
+    pub(crate) fn buckets_of_tier(
+        &self,
+        metric: u32,
+        tier: Tier,
+    ) -> impl DoubleEndedIterator<Item = (Bucket, &[GenerationGroups])> {
+        self.buckets(metric, Bucket { tier, number: 0 }..=Bucket { tier, number: u32::MAX })
     }
 
     /// Replaces whatever is known of a directory.
     pub(crate) fn set(&mut self, id: DirectoryId, generations: Vec<GenerationGroups>) {
         let known = self.generations(id.metric, id.bucket).to_vec();
-        let mut by = Self::default();
+        self.remove(id.metric, id.bucket, &known);
         for GenerationGroups { generation, groups } in generations {
-            by.add(id.metric, id.bucket, generation, groups.to_vec());
+            self.add(id.metric, id.bucket, generation, groups.to_vec());
         }
-        self.replace(id.metric, id.bucket, &known, &by);
     }
 
     /// The directories that have blocks.
@@ -149,6 +157,7 @@ impl BlockCatalogue {
         for tier in Tier::ALL {
             catalogue.load_range(snapshot, DirectoryKey::range_of_shard(tier, shard), fence).await?;
         }
+        catalogue.rollups = RollupCatalogue::load(snapshot, shard).await?;
         Ok(catalogue)
     }
 

@@ -38,6 +38,10 @@ pub struct StoreFigures {
     pub block_bytes: u64,
     /// Deletions whose points are hidden and may still be on the disk.
     pub tombstones: u64,
+    /// Rows of rollups, those that are out of date included.
+    pub rollup_rows: u64,
+    /// Bytes of their groups.
+    pub rollup_bytes: u64,
     /// Bytes on disk of the whole store; `None` when the engine cannot tell.
     pub disk_bytes: Option<u64>,
     /// Flushes since the store was opened.
@@ -80,6 +84,8 @@ pub struct SealFigures {
     pub duration: Duration,
     /// Metrics in buckets whose generations were merged.
     pub merges: u64,
+    /// Days of metrics that were compacted.
+    pub compactions: u64,
     /// Seals that ended with an error and were left for the next.
     pub failed: u64,
 }
@@ -101,6 +107,7 @@ pub(crate) struct Counters {
     seal_micros: Counter,
     pub(crate) seals_failed: Counter,
     pub(crate) merges: Counter,
+    pub(crate) compactions: Counter,
 }
 
 /// A number that only grows.
@@ -155,6 +162,7 @@ impl Counters {
             duration: Duration::from_micros(self.seal_micros.get()),
             failed: self.seals_failed.get(),
             merges: self.merges.get(),
+            compactions: self.compactions.get(),
         }
     }
 }

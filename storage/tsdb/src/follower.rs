@@ -9,9 +9,12 @@
 //! is running, whose snapshot may be older than a write that they know of. A watch on the fence was turned down: it
 //! says that something happened, not that nothing did.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use parking_lot::RwLock;
@@ -19,12 +22,13 @@ use tidemark_kv::{Kv, KvError, KvSnapshot};
 use tidemark_model::TimeRange;
 
 use crate::{
-    BlockCatalogue, Fence, Head, Index, Shard, Sharing, StoreError, Tombstones,
+    BlockCatalogue, Fence, Head, Index, Shard, Sharing, StoreError, Tier, Tombstones,
     change_log::{self, ChangePosition, Changes, DirectoryId},
     codec::Deletion,
     directory::GenerationGroups,
     index_rows, keys,
     replay::{LogChange, LogRecord, LogTail, replay},
+    rollup::{MetricRollups, RollupCatalogue},
     stored_value,
 };
 
@@ -66,7 +70,7 @@ pub(crate) struct NewerHeads {
 
 /// Directories as they are now.
 pub(crate) enum Directories {
-    These(Vec<(DirectoryId, Vec<GenerationGroups>)>),
+    These(Vec<(DirectoryId, Vec<GenerationGroups>)>, Vec<(u32, MetricRollups)>),
     All(BlockCatalogue),
 }
 
@@ -152,8 +156,9 @@ impl Follower {
         state.follow(fence, newer, is_complete, series);
         match directories {
             Directories::All(catalogue) => state.catalogue = catalogue,
-            Directories::These(changed) => {
+            Directories::These(changed, rollups) => {
                 changed.into_iter().for_each(|(id, generations)| state.catalogue.set(id, generations));
+                rollups.into_iter().for_each(|(metric, rollups)| state.catalogue.rollups.set_metric(metric, rollups));
             }
         }
         shard.note_head_points(state.head_points());
@@ -217,11 +222,17 @@ async fn load_directories(
     match changes {
         Changes::All => Ok(Directories::All(BlockCatalogue::load(snapshot, shard, fence).await?)),
         Changes::Of(changed) => {
-            let mut loaded = Vec::with_capacity(changed.len());
+            let (mut loaded, mut rollups) = (Vec::with_capacity(changed.len()), Vec::new());
+            // Rows change with the days that they are made of.
+            let days = changed.iter().filter(|id| id.bucket.tier == Tier::Day);
+            let metrics: BTreeSet<u32> = days.map(|id| id.metric).collect();
+            for metric in metrics {
+                rollups.push((metric, RollupCatalogue::load_metric(snapshot, shard, metric).await?));
+            }
             for id in changed {
                 loaded.push((id, BlockCatalogue::load_one(snapshot, shard, fence, id).await?));
             }
-            Ok(Directories::These(loaded))
+            Ok(Directories::These(loaded, rollups))
         }
     }
 }

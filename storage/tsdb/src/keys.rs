@@ -22,6 +22,9 @@ const FENCE: u8 = b'S';
 const LOG: u8 = b'L';
 const BLOCKS: u8 = b'B';
 const DIRECTORY: u8 = b'D';
+const ROLLUPS: u8 = b'R';
+const ROLLUP_DIRECTORY: u8 = b'Y';
+const CLAIM: u8 = b'Q';
 const NAME: u8 = b'U';
 const SERIES: u8 = b'N';
 const METADATA: u8 = b'A';
@@ -129,6 +132,16 @@ impl GroupKey {
     }
 }
 
+/// The groups of one metric in one bucket, those of all generations.
+pub(crate) fn groups_of_bucket(shard: u16, bucket: Bucket, metric: u32) -> KeyRange {
+    let mut prefix = BytesMut::with_capacity(12);
+    prefix.put_slice(&[BLOCKS, bucket.tier.byte()]);
+    prefix.put_u16(shard);
+    prefix.put_u32(bucket.number);
+    prefix.put_u32(metric);
+    KeyRange::prefix(&prefix)
+}
+
 /// Where a page of the directory of one metric, bucket and generation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct DirectoryKey {
@@ -215,6 +228,116 @@ impl TombstoneKey {
         let [high, low] = shard.to_be_bytes();
         KeyRange::prefix(&[TOMBSTONE, high, low])
     }
+}
+
+/// Where the directory of the rollups of one metric, interval and span is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct RollupKey {
+    pub(crate) shard: u16,
+    pub(crate) interval_ms: u32,
+    pub(crate) span: u32,
+    pub(crate) metric: u32,
+}
+
+impl RollupKey {
+    const BYTES: usize = 1 + 2 + 4 + 4 + 4;
+
+    /// By metric, so that what a metric has can be loaded again.
+    pub(crate) fn encode(&self) -> Bytes {
+        let mut key = Self::before_interval(self.shard, self.metric);
+        key.put_u32(self.interval_ms);
+        key.put_u32(self.span);
+        key.freeze()
+    }
+
+    fn before_interval(shard: u16, metric: u32) -> BytesMut {
+        let mut key = BytesMut::with_capacity(Self::BYTES);
+        key.put_u8(ROLLUP_DIRECTORY);
+        key.put_u16(shard);
+        key.put_u32(metric);
+        key
+    }
+
+    /// Before the first series of a group. By span, so that what is written together is together.
+    fn before_groups(&self) -> BytesMut {
+        let mut key = BytesMut::with_capacity(RollupGroupKey::BYTES);
+        key.put_u8(ROLLUPS);
+        key.put_u16(self.shard);
+        key.put_u32(self.interval_ms);
+        key.put_u32(self.span);
+        key.put_u32(self.metric);
+        key
+    }
+
+    pub(crate) fn decode(key: &[u8]) -> Option<Self> {
+        let mut reader = ByteReader::new(key.strip_prefix(&[ROLLUP_DIRECTORY])?);
+        let decoded = Self {
+            shard: u16::try_from(reader.big_endian::<2>()?).ok()?,
+            metric: u32::try_from(reader.big_endian::<4>()?).ok()?,
+            interval_ms: u32::try_from(reader.big_endian::<4>()?).ok()?,
+            span: u32::try_from(reader.big_endian::<4>()?).ok()?,
+        };
+        reader.is_empty().then_some(decoded)
+    }
+
+    /// The directories of a shard.
+    pub(crate) fn range_of_shard(shard: u16) -> KeyRange {
+        let [high, low] = shard.to_be_bytes();
+        KeyRange::prefix(&[ROLLUP_DIRECTORY, high, low])
+    }
+
+    /// The directories of a metric.
+    pub(crate) fn range_of_metric(shard: u16, metric: u32) -> KeyRange {
+        KeyRange::prefix(&Self::before_interval(shard, metric))
+    }
+
+    /// The groups, those of all versions.
+    pub(crate) fn range_of_groups(&self) -> KeyRange {
+        KeyRange::prefix(&self.before_groups())
+    }
+}
+
+/// Where a group of rollups is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct RollupGroupKey {
+    pub(crate) of: RollupKey,
+    /// Number of the first series of the group.
+    pub(crate) first: u32,
+    /// Which change of the span wrote it.
+    pub(crate) version: u64,
+}
+
+impl RollupGroupKey {
+    pub(crate) const BYTES: usize = RollupKey::BYTES + 4 + 8;
+
+    pub(crate) fn decode(key: &[u8]) -> Option<Self> {
+        let mut reader = ByteReader::new(key.strip_prefix(&[ROLLUPS])?);
+        let shard = u16::try_from(reader.big_endian::<2>()?).ok()?;
+        let interval_ms = u32::try_from(reader.big_endian::<4>()?).ok()?;
+        let span = u32::try_from(reader.big_endian::<4>()?).ok()?;
+        let metric = u32::try_from(reader.big_endian::<4>()?).ok()?;
+        let first = u32::try_from(reader.big_endian::<4>()?).ok()?;
+        let of = RollupKey { shard, interval_ms, span, metric };
+        let decoded = Self { of, first, version: reader.big_endian::<8>()? };
+        reader.is_empty().then_some(decoded)
+    }
+
+    pub(crate) fn encode(&self) -> Bytes {
+        let mut key = self.of.before_groups();
+        key.put_u32(self.first);
+        key.put_u64(self.version);
+        key.freeze()
+    }
+}
+
+/// Who is about to replace the generations of a metric in a bucket.
+pub(crate) fn claim(shard: u16, bucket: Bucket, metric: u32) -> Bytes {
+    let mut key = BytesMut::with_capacity(12);
+    key.put_slice(&[CLAIM, bucket.tier.byte()]);
+    key.put_u16(shard);
+    key.put_u32(bucket.number);
+    key.put_u32(metric);
+    key.freeze()
 }
 
 fn kind_byte(kind: NameKind) -> u8 {
@@ -444,9 +567,10 @@ pub(crate) fn is_change_log_mark(key: &[u8]) -> bool {
 }
 
 /// What a backup takes last, what a restore works out, and what only runs beside the rest: logs of changes for other
-/// processes, which know everything when they open a store.
+/// processes, which know everything when they open a store. Rollups are left out as well: they are made anew of the
+/// blocks, and those of another moment than the blocks would not count.
 pub(crate) fn is_left_out_of_backups(key: &[u8]) -> bool {
-    const PREFIXES: [u8; 3] = [INDEX_LOG, CHANGE_LOG, CHANGE_LOG_MARK];
+    const PREFIXES: [u8; 6] = [INDEX_LOG, CHANGE_LOG, CHANGE_LOG_MARK, ROLLUPS, ROLLUP_DIRECTORY, CLAIM];
     [STORE, WRITERS, COUNTERS, RESTORE].contains(&key) || key.first().is_some_and(|first| PREFIXES.contains(first))
 }
 
@@ -483,12 +607,34 @@ mod tests {
     }
 
     #[test]
+    fn rollup_keys_survive_their_bytes_and_lie_in_their_ranges() {
+        let of = RollupKey { shard: 1, interval_ms: 3_600_000, span: 2_071, metric: 9 };
+        assert_eq!(RollupKey::decode(&of.encode()), Some(of));
+        assert_eq!(RollupKey::decode(b"Y\0"), None);
+        let directories = RollupKey::range_of_shard(1);
+        assert!(directories.start <= of.encode() && of.encode() < directories.end);
+        let of_metric = RollupKey::range_of_metric(1, 9);
+        assert!(of_metric.start <= of.encode() && of.encode() < of_metric.end);
+        assert!(of_metric.end <= RollupKey { metric: 10, ..of }.encode());
+        let groups = of.range_of_groups();
+        let key = RollupGroupKey { of, first: u32::MAX, version: u64::MAX }.encode();
+        assert!(groups.start <= key && key < groups.end);
+        assert_eq!(key.len(), RollupGroupKey::BYTES);
+        assert_eq!(RollupGroupKey::decode(&key).map(|key| (key.of, key.first)), Some((of, u32::MAX)));
+        let other = RollupGroupKey { of: RollupKey { metric: 10, ..of }, first: 0, version: 0 }.encode();
+        assert!(groups.end <= other);
+    }
+
+    #[test]
     fn group_keys_sort_by_bucket_before_metric() {
         let key = |number, metric| {
             let bucket = Bucket { tier: Tier::TwoHours, number };
             GroupKey { shard: 0, bucket, metric, first: 0, part: 0, generation: Generation(1) }.encode()
         };
         assert!(key(1, 9) < key(2, 1));
+        let groups = groups_of_bucket(0, Bucket { tier: Tier::TwoHours, number: 2 }, 1);
+        assert!(key(1, 9) < groups.start && groups.start <= key(2, 1) && key(2, 1) < groups.end);
+        assert!(groups.end <= key(2, 2));
         assert_eq!(key(1, 1).len(), GroupKey::BYTES);
     }
 }

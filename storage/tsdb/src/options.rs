@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::Sharing;
+use crate::{RollupInterval, Sharing};
 
 /// Limits and sizes of a store. Each limit is named in the refusal that it causes.
 #[derive(Clone, Debug)]
@@ -33,6 +33,12 @@ pub struct StoreOptions {
     pub tombstones_max: usize,
     /// Points that wait for a shard's flush (`limits.queued_points`): writes beyond it are told to try again later.
     pub queued_points_max: usize,
+    /// Intervals of which count, sum, minimum, maximum, first and last value are computed ahead when a day is compacted
+    /// (`rollups.intervals`), for queries of such intervals over old data. None of them: no rollups.
+    pub rollup_intervals: Vec<RollupInterval>,
+    /// Bytes of blocks that one merge or compaction may hold (`limits.merge_bytes`); it takes twice as much memory. What
+    /// a metric has of a bucket or a day beyond it stays in the generations that it has.
+    pub merge_bytes_max: u64,
 }
 
 impl Default for StoreOptions {
@@ -48,6 +54,8 @@ impl Default for StoreOptions {
             head_points_max: 25_000_000,
             tombstones_max: 10_000,
             queued_points_max: 2_000_000,
+            rollup_intervals: vec![RollupInterval::HOUR],
+            merge_bytes_max: 64 << 20,
         }
     }
 }

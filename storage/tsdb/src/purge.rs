@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Bucket, Shard, StoreError,
+    compaction::CompactionRules,
     directory::{GenerationGroups, GroupInfo},
     group::{self, BlockEntry},
     keys::TombstoneKey,
@@ -38,13 +39,16 @@ pub struct PurgeReport {
 /// Deletions of one metric that may have left points in one bucket.
 type Affected = BTreeMap<(u32, Bucket), Vec<Arc<Tombstone>>>;
 
-/// Rewrites what deletions left in the blocks of a shard. What cannot be rewritten now keeps its tombstones.
+/// Rewrites what deletions left in the blocks of a shard. What cannot be rewritten now keeps its tombstones. `version`
+/// gives numbers that no other replacement has.
 ///
 /// # Errors
 /// What the engine refused or which group is damaged. Nothing is lost, and the points stay hidden.
 pub(crate) async fn purge_shard(
     kv: &Arc<dyn Kv>,
     shard: &Shard,
+    rules: &CompactionRules,
+    version: &(dyn Fn() -> u64 + Sync),
     ended: &CancellationToken,
 ) -> Result<PurgeReport, StoreError> {
     let (due, affected) = {
@@ -62,7 +66,7 @@ pub(crate) async fn purge_shard(
         if !has_deleted_points(kv.as_ref(), shard, metric, bucket, &tombstones).await? {
             continue;
         }
-        if rewrite_bucket(kv, shard, metric, bucket).await? {
+        if rewrite_bucket(kv, shard, metric, bucket, rules, version()).await? {
             report.buckets += 1;
         } else {
             left.extend(tombstones.iter().map(|tombstone| key_of(shard, tombstone).encode()));

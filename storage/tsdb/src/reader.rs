@@ -3,25 +3,29 @@
 //! The state of the shards is taken first, under their locks, and the snapshot of the engine after it: groups that the
 //! state names are in the snapshot, unless they were merged away in between, and then the read starts again.
 
-use std::time::Duration;
+use std::{ops::Range, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, future::try_join_all, stream};
 use hashbrown::HashMap;
 use tidemark_kv::{KeyRange, KvError, KvSnapshot};
 use tidemark_model::{
-    BoxFuture, ReadError, ReadLimits, ReadRequest, ReadStatistics, SeriesId, SeriesReader, SeriesSelector, SeriesSet,
-    TimeRange,
+    BoxFuture, PointColumns, ReadError, ReadLimits, ReadRequest, ReadStatistics, SeriesId, SeriesReader,
+    SeriesSelector, SeriesSet, TimeRange,
 };
 
 use crate::{
-    Bucket, GroupKey, Scan, Shard, Store, StoreError, Target,
+    Bucket, GroupKey, Scan, Shard, Store, StoreError, Target, Tier,
     directory::GenerationGroups,
     group,
     index::{metric_of, number_of, shard_of},
+    keys::{RollupGroupKey, RollupKey},
+    point_stream::StreamSnapshot,
     renewing_snapshot::RenewingSnapshot,
+    rollup::{self, Coverage, DayUse, RollupChoice, SpanRollups},
     scan::after,
     selection::{OrderedSeries, in_order, select},
-    series_set::{Chunk, HeadPoints, Hiding, StoredSeries},
+    series_set::{Chunk, HeadPoints, Hiding, RollupChunk, StoredSeries},
 };
 
 /// How often a read starts again because a merge took groups away.
@@ -64,8 +68,24 @@ impl Selected {
     }
 }
 
+/// What a shard has of a metric in the range of a read, as it was at one moment.
+struct MetricRead {
+    shard: u16,
+    metric: u32,
+    /// Which of the selected series are its.
+    series: Range<usize>,
+    buckets: Vec<(Bucket, Vec<GenerationGroups>)>,
+    /// Which of the points in memory are its.
+    heads: Range<usize>,
+    days: DayUse,
+    spans: Vec<(RollupKey, Arc<SpanRollups>)>,
+    coverage: Coverage,
+}
+
 /// Groups of one metric and bucket that a read needs.
 struct BucketRead {
+    /// Which metric, among those of the read.
+    metric: usize,
     wanted: Vec<GroupKey>,
     /// Groups that the metric has in the bucket.
     present: usize,
@@ -78,10 +98,12 @@ struct Plan<'a> {
     statistics: ReadStatistics,
     /// By id, hence by shard, metric and number.
     selected: &'a [Selected],
-    buckets: Vec<BucketRead>,
+    rollup: Option<RollupChoice<'a>>,
+    metrics: Vec<MetricRead>,
     heads: Vec<HeadPoints>,
     hiding: Hiding,
     chunks: Vec<Chunk>,
+    rollups: Vec<RollupChunk>,
 }
 
 impl Store {
@@ -107,29 +129,33 @@ impl Store {
         self.catch_up(&request.selector).await?;
         let OrderedSeries { infos, by_id: selected } =
             self.select(&request.selector, request.limits.series_max).await?;
+        let rollup = request.rollup.as_ref();
         let mut plan = Plan {
             range: request.range,
             limits: request.limits,
             statistics: ReadStatistics { series: infos.len(), ..ReadStatistics::default() },
             selected: &selected,
-            buckets: Vec::new(),
+            rollup: rollup.and_then(|request| RollupChoice::of(request, &self.inner.options.rollup_intervals)),
+            metrics: Vec::new(),
             heads: Vec::new(),
             hiding: Hiding::default(),
             chunks: Vec::new(),
+            rollups: Vec::new(),
         };
         if !request.range.is_empty() {
             for shard in self.inner.shards.iter() {
                 plan.look_at(shard)?;
             }
-            if !plan.buckets.is_empty() {
+            if plan.metrics.iter().any(|metric| !metric.buckets.is_empty()) {
                 let snapshot = RenewingSnapshot::take(&self.inner.kv).await.map_err(StoreError::from)?;
                 if !plan.fetch(&snapshot).await? {
                     return Ok(None);
                 }
             }
         }
-        let Plan { statistics, heads, hiding, chunks, range, .. } = plan;
-        Ok(Some(StoredSeries::new(infos, range, chunks, heads, hiding, statistics)))
+        let Plan { statistics, heads, hiding, chunks, rollups, range, .. } = plan;
+        let rows = rollup.map(|request| (request.function, rollups));
+        Ok(Some(StoredSeries::new(infos, range, chunks, heads, hiding, rows, statistics)))
     }
 
     /// The series that a selector means, in order, when there are at most `series_max`.
@@ -148,19 +174,20 @@ impl Store {
 }
 
 impl Plan<'_> {
-    /// Copies what the heads have and notes which groups of blocks are needed and what is deleted of them.
+    /// Copies what the heads have and notes which groups of blocks there are and what is deleted of them.
     fn look_at(&mut self, shard: &Shard) -> Result<(), ReadError> {
         let state = shard.state.read();
-        for series in self.selected.chunk_by(|left, right| metric_of(left.id) == metric_of(right.id)) {
+        let selected = self.selected;
+        let mut position = 0;
+        for series in selected.chunk_by(|left, right| metric_of(left.id) == metric_of(right.id)) {
+            let of_metric = position..position + series.len();
+            position = of_metric.end;
             let Some(first) = series.first().filter(|first| first.shard == shard.number) else { continue };
             let metric = metric_of(first.id);
             let tombstones = state.tombstones.of_metric(metric, self.range);
-            if !tombstones.is_empty() {
-                self.hiding.insert(metric, tombstones);
-            }
-            for (bucket, generations) in state.catalogue.overlapping(metric, self.range) {
-                self.want(shard.number, bucket, metric, generations, series)?;
-            }
+            let buckets = state.catalogue.overlapping(metric, self.range);
+            let buckets: Vec<_> = buckets.map(|(bucket, generations)| (bucket, generations.to_vec())).collect();
+            let heads = self.heads.len();
             for series in series {
                 for (epoch, head) in state.heads_by_epoch() {
                     if let Some(stream) = head.stream(series.local).filter(|stream| stream.overlaps(self.range)) {
@@ -170,42 +197,138 @@ impl Plan<'_> {
                     }
                 }
             }
+            let (mut days, mut spans) = (DayUse::default(), Vec::new());
+            if let Some(RollupChoice { interval, .. }) = self.rollup {
+                days = DayUse::of_blocks(&state.catalogue, metric, interval, self.range, &tombstones);
+                spans.extend(days.spans(interval).into_iter().filter_map(|span| {
+                    let of = RollupKey { shard: shard.number, interval_ms: interval.key(), span, metric };
+                    Some((of, Arc::clone(state.catalogue.rollups.span(interval, metric, span)?)))
+                }));
+            }
+            if !tombstones.is_empty() {
+                self.hiding.insert(metric, tombstones);
+            }
+            let heads = heads..self.heads.len();
+            let coverage = Coverage::default();
+            let read =
+                MetricRead { shard: shard.number, metric, series: of_metric, buckets, heads, days, spans, coverage };
+            self.metrics.push(read);
         }
         Ok(())
     }
 
-    fn want(
-        &mut self,
-        shard: u16,
-        bucket: Bucket,
-        metric: u32,
-        generations: &[GenerationGroups],
-        series: &[Selected],
-    ) -> Result<(), ReadError> {
-        let mut wanted = Vec::new();
-        for GenerationGroups { generation, groups } in generations {
-            for group in groups.iter() {
-                let first = series.partition_point(|series| number_of(series.id) < group.first);
-                if series.get(first).is_some_and(|series| number_of(series.id) <= group.last) {
-                    self.count(0, u64::from(group.bytes))?;
-                    wanted.push(group.key(shard, bucket, metric, *generation));
+    /// Reads what is needed; `false` when a group is gone.
+    async fn fetch(&mut self, snapshot: &dyn KvSnapshot) -> Result<bool, ReadError> {
+        let mut metrics = std::mem::take(&mut self.metrics);
+        if let Some(choice) = self.rollup {
+            for metric in &mut metrics {
+                if !self.fetch_rollups(snapshot, choice, metric).await? {
+                    return Ok(false);
                 }
             }
         }
-        if !wanted.is_empty() {
-            wanted.sort_unstable();
-            let present = generations.iter().map(|generation| generation.groups.len()).sum();
-            self.buckets.push(BucketRead { wanted, present });
+        let mut reads = Vec::new();
+        for (position, metric) in metrics.iter().enumerate() {
+            for (bucket, generations) in &metric.buckets {
+                reads.extend(self.want(position, metric, *bucket, generations)?);
+            }
         }
-        Ok(())
+        for read in reads {
+            let fetched = fetch_groups(snapshot, &read.wanted, read.present).await?;
+            if fetched.len() != read.wanted.len() {
+                return Ok(false);
+            }
+            let Some(metric) = metrics.get(read.metric) else { continue };
+            for (key, value) in fetched {
+                self.add_group(metric, &key, &value)?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Reads the rows of a metric and decides which buckets they answer; `false` when a group is gone.
+    async fn fetch_rollups(
+        &mut self,
+        snapshot: &dyn KvSnapshot,
+        choice: RollupChoice<'_>,
+        metric: &mut MetricRead,
+    ) -> Result<bool, ReadError> {
+        for head in self.heads.get(metric.heads.clone()).unwrap_or_default() {
+            days_of(&head.points, self.range, &mut metric.days);
+        }
+        let series = self.selected.get(metric.series.clone()).unwrap_or_default();
+        let mut found = Vec::new();
+        let usable = metric.days.spans(choice.interval);
+        for (of, rollups) in metric.spans.iter().filter(|(of, _)| usable.contains(&of.span)) {
+            let wanted: Vec<RollupGroupKey> = rollups
+                .groups
+                .iter()
+                .filter(|group| has_number_between(series, group.first, group.last))
+                .map(|group| group.key(*of, rollups.version))
+                .collect();
+            let fetched = fetch_groups(snapshot, &wanted, rollups.groups.len()).await?;
+            if fetched.len() != wanted.len() {
+                return Ok(false);
+            }
+            let (mut is_exact, before) = (true, found.len());
+            for (key, value) in fetched {
+                let mut rest = series;
+                for entry in rollup::read_directory(&key, &value)? {
+                    let Some(wanted) = next_numbered(&mut rest, entry.number) else { continue };
+                    is_exact &= choice.is_exact(entry.magnitude);
+                    found.push((wanted.position, *of, entry.rows, value.slice(entry.bytes)));
+                }
+            }
+            if !is_exact {
+                metric.days.refuse_span(choice.interval, of.span);
+                found.truncate(before);
+            }
+        }
+        metric.coverage = metric.days.coverage(choice.request, self.range);
+        if metric.coverage.is_empty() {
+            return Ok(true);
+        }
+        for (position, of, rows, bytes) in found {
+            self.statistics.rollup_rows += u64::from(rows);
+            self.count(0, bytes.len() as u64)?;
+            let rows = Arc::clone(&metric.coverage.rows);
+            let start = choice.interval.span_start(of.span);
+            self.rollups.push(RollupChunk { position, start, interval_ms: choice.interval.millis(), rows, bytes });
+        }
+        Ok(true)
+    }
+
+    fn want(
+        &mut self,
+        position: usize,
+        metric: &MetricRead,
+        bucket: Bucket,
+        generations: &[GenerationGroups],
+    ) -> Result<Option<BucketRead>, ReadError> {
+        let (first, last) = (bucket.start().max(self.range.start), (bucket.end() - 1).min(self.range.end - 1));
+        if !metric.coverage.needs_points(first, last) {
+            return Ok(None);
+        }
+        let series = self.selected.get(metric.series.clone()).unwrap_or_default();
+        let mut wanted = Vec::new();
+        for GenerationGroups { generation, groups } in generations {
+            for group in groups.iter().filter(|group| has_number_between(series, group.first, group.last)) {
+                self.count(0, u64::from(group.bytes))?;
+                wanted.push(group.key(metric.shard, bucket, metric.metric, *generation));
+            }
+        }
+        wanted.sort_unstable();
+        let present = generations.iter().map(|generation| generation.groups.len()).sum();
+        Ok((!wanted.is_empty()).then_some(BucketRead { metric: position, wanted, present }))
     }
 
     /// Checks the limits before more is held or promised.
     fn count(&mut self, points: u64, bytes: u64) -> Result<(), ReadError> {
         self.statistics.points += points;
         self.statistics.bytes += bytes;
-        if self.statistics.points > self.limits.points_max {
-            return Err(ReadError::TooManyPoints { found: self.statistics.points, limit: self.limits.points_max });
+        let found = self.statistics.points + self.statistics.rollup_rows;
+        if found > self.limits.points_max {
+            return Err(ReadError::TooManyPoints { found, limit: self.limits.points_max });
         }
         if self.statistics.bytes > self.limits.bytes_max {
             return Err(ReadError::TooManyBytes { found: self.statistics.bytes, limit: self.limits.bytes_max });
@@ -213,33 +336,12 @@ impl Plan<'_> {
         Ok(())
     }
 
-    /// Reads the groups; `false` when one is gone.
-    async fn fetch(&mut self, snapshot: &dyn KvSnapshot) -> Result<bool, ReadError> {
-        for bucket in std::mem::take(&mut self.buckets) {
-            let fetched = fetch_groups(snapshot, &bucket.wanted, bucket.present).await?;
-            if fetched.len() != bucket.wanted.len() {
-                return Ok(false);
-            }
-            for (key, value) in fetched {
-                self.add_group(&key, &value)?;
-            }
-        }
-        Ok(true)
-    }
-
-    fn add_group(&mut self, key: &GroupKey, value: &bytes::Bytes) -> Result<(), ReadError> {
-        let selected = self.selected;
-        let of_metric = selected.partition_point(|series| metric_of(series.id) < key.metric);
-        let mut series = selected.get(of_metric..).unwrap_or_default();
+    fn add_group(&mut self, metric: &MetricRead, key: &GroupKey, value: &Bytes) -> Result<(), ReadError> {
+        let mut series = self.selected.get(metric.series.clone()).unwrap_or_default();
         for entry in group::read_directory(key, value)? {
-            let before = series
-                .partition_point(|series| metric_of(series.id) == key.metric && number_of(series.id) < entry.number);
-            series = series.get(before..).unwrap_or_default();
-            let Some(wanted) = series.first() else { break };
-            if metric_of(wanted.id) != key.metric {
-                break;
-            }
-            if number_of(wanted.id) == entry.number && entry.max >= self.range.start && entry.min < self.range.end {
+            let Some(wanted) = next_numbered(&mut series, entry.number) else { continue };
+            let is_in_range = entry.max >= self.range.start && entry.min < self.range.end;
+            if is_in_range && metric.coverage.needs_points(entry.min, entry.max) {
                 self.count(u64::from(entry.points), 0)?;
                 self.statistics.blocks += 1;
                 self.chunks.push(Chunk {
@@ -256,22 +358,71 @@ impl Plan<'_> {
     }
 }
 
-async fn get_group(snapshot: &dyn KvSnapshot, key: GroupKey) -> Result<(GroupKey, Option<bytes::Bytes>), KvError> {
-    Ok((key, snapshot.get(&key.encode()).await?))
+async fn get_group<K: FetchKey>(snapshot: &dyn KvSnapshot, key: K) -> Result<(K, Option<Bytes>), KvError> {
+    Ok((key, snapshot.get(&key.bytes()).await?))
+}
+
+/// Whether one of the series, which are in order, has a number of a group.
+fn has_number_between(series: &[Selected], first: u32, last: u32) -> bool {
+    let from = series.partition_point(|series| number_of(series.id) < first);
+    series.get(from).is_some_and(|series| number_of(series.id) <= last)
+}
+
+/// The series of this number, if it is among those that are left, which are then those from it on. Numbers are asked
+/// for in order.
+fn next_numbered<'a>(series: &mut &'a [Selected], number: u32) -> Option<&'a Selected> {
+    let before = series.partition_point(|series| number_of(series.id) < number);
+    *series = series.get(before..).unwrap_or_default();
+    series.first().filter(|series| number_of(series.id) == number)
+}
+
+/// The days of which memory has points. Mostly they are of one day; of others the timestamps are looked at, or a single
+/// late point would hide the rows of a year.
+fn days_of(stream: &StreamSnapshot, range: TimeRange, days: &mut DayUse) {
+    let day = |timestamp| Bucket::of(Tier::Day, timestamp).number;
+    if day(stream.max) - day(stream.min) <= 1 {
+        days.needs_points_between(stream.min, stream.max);
+        return;
+    }
+    let mut columns = PointColumns::default();
+    stream.read(range, &mut columns);
+    columns.timestamps.chunk_by(|left, right| day(*left) == day(*right)).for_each(|of_day| {
+        if let Some(&first) = of_day.first() {
+            days.needs_points(day(first));
+        }
+    });
+}
+
+/// A key of groups.
+pub(crate) trait FetchKey: Copy {
+    /// Its bytes, which sort as the keys do.
+    fn bytes(&self) -> Bytes;
+}
+
+impl FetchKey for GroupKey {
+    fn bytes(&self) -> Bytes {
+        self.encode()
+    }
+}
+
+impl FetchKey for RollupGroupKey {
+    fn bytes(&self) -> Bytes {
+        self.encode()
+    }
 }
 
 /// Reads groups of one metric and bucket, in one range or one by one; those that are there, in order of their keys.
-pub(crate) async fn fetch_groups(
+pub(crate) async fn fetch_groups<K: FetchKey>(
     snapshot: &dyn KvSnapshot,
-    wanted: &[GroupKey],
+    wanted: &[K],
     present: usize,
-) -> Result<Vec<(GroupKey, bytes::Bytes)>, StoreError> {
+) -> Result<Vec<(K, Bytes)>, StoreError> {
     let mut fetched = Vec::with_capacity(wanted.len());
     if let ([first, .., last], true) =
         (wanted, wanted.len() >= RANGE_GROUPS_MIN && wanted.len() * RANGE_SHARE >= present)
     {
-        let by_key: HashMap<bytes::Bytes, GroupKey> = wanted.iter().map(|key| (key.encode(), *key)).collect();
-        let mut scan = Scan::new(KeyRange::new(first.encode(), after(&last.encode())));
+        let by_key: HashMap<Bytes, K> = wanted.iter().map(|key| (key.bytes(), *key)).collect();
+        let mut scan = Scan::new(KeyRange::new(first.bytes(), after(&last.bytes())));
         while let Some(entries) = scan.next(snapshot).await? {
             fetched.extend(entries.into_iter().filter_map(|(key, value)| Some((*by_key.get(&key)?, value))));
         }

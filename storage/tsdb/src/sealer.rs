@@ -6,14 +6,15 @@
 //!    epoch, which is above what the fence calls sealed, so nobody sees them yet. Done again, they are the same entries.
 //! 4. Publish: one commit moves the fence and clears the log; readers change from head to blocks under one lock.
 //!
-//! Then buckets that late points left with many generations get one (`merger.rs`). A backfill touches so many that this
-//! takes longer than memory takes to fill again, so the next seal does not wait for it.
+//! Then days that are over and quiet are compacted (`compaction.rs`), and buckets that late points left with many
+//! generations get one (`merger.rs`). A backfill touches so many that this takes longer than memory takes to fill again,
+//! so the next seal does not wait for it.
 
 use std::{
     collections::BTreeSet,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -29,6 +30,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     Bucket, Fence, Head, Index, Shard, StoreError, Tombstones, change_log,
     commits::Commits,
+    compaction::{CompactionRules, Wanted, compact_day, wanted_days},
     fence::{SealToken, Sealing},
     figures::Counters,
     follower::{Follower, read_fence},
@@ -69,6 +71,17 @@ pub struct SealReport {
     pub bytes: u64,
 }
 
+/// What a compaction of everything that is due did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CompactionReport {
+    /// Days of metrics that were compacted.
+    pub days: u64,
+    /// Points in their new blocks.
+    pub points: u64,
+    /// Bytes of the groups of these.
+    pub bytes: u64,
+}
+
 /// Seals, one shard after the other, one seal at a time.
 pub(crate) struct Sealer {
     pub(crate) kv: Arc<dyn Kv>,
@@ -89,6 +102,9 @@ pub(crate) struct Sealer {
     /// Shard, metric and bucket of what was sealed and perhaps has to be merged.
     pub(crate) unmerged: Mutex<BTreeSet<(u16, u32, Bucket)>>,
     pub(crate) merge_turn: tokio::sync::Mutex<()>,
+    pub(crate) compaction: CompactionRules,
+    /// Whether days without rows were looked for since the store was opened, perhaps with other intervals than before.
+    pub(crate) looked_for_rows: AtomicBool,
 }
 
 impl Sealer {
@@ -195,13 +211,18 @@ impl Sealer {
         Ok(())
     }
 
-    /// Merges the generations of the buckets that were sealed since the last time. What fails is left for the seal that
-    /// touches the bucket next.
+    /// Compacts the days that seals leave alone, and merges the generations of the buckets that were sealed since the
+    /// last time. What fails is left for the seal that touches the bucket next.
     pub(crate) async fn merge(&self) {
         let _turn = self.merge_turn.lock().await;
         let touched = std::mem::take(&mut *self.unmerged.lock());
-        let shards: BTreeSet<u16> = touched.iter().map(|&(number, ..)| number).collect();
-        for shard in shards.into_iter().filter_map(|number| self.shards.get(usize::from(number))) {
+        let without_rows = !self.looked_for_rows.swap(true, Ordering::Relaxed);
+        for shard in self.shards.iter() {
+            // Nothing is added to a shard that was not sealed, so that all it has is quiet.
+            let is_idle = touched.iter().all(|(number, ..)| *number != shard.number);
+            if let Err(error) = self.compact_quiet_days(shard, is_idle, without_rows).await {
+                tracing::warn!(shard = shard.number, %error, "days were not compacted");
+            }
             if let Err(error) = self.follower.catch_up(shard).await {
                 tracing::warn!(shard = shard.number, %error, "generations were not merged");
                 return;
@@ -214,14 +235,17 @@ impl Sealer {
         for (number, metric, bucket) in touched {
             let Some(shard) = self.shards.get(usize::from(number)) else { continue };
             let settled = newest.get(&metric).is_some_and(|&newest| bucket < newest);
-            if self.closing.is_cancelled() || self.dropped.is_cancelled() {
+            if self.is_ending() {
                 return;
             }
-            match merge_bucket(&self.kv, shard, metric, bucket, settled).await {
+            let (rules, version) = (&self.compaction, self.version());
+            match merge_bucket(&self.kv, shard, metric, bucket, settled, rules, version).await {
                 Ok(true) => self.counters.merges.add(1),
                 Ok(false) => {}
+                // Another process is at it.
+                Err(StoreError::Kv(KvError::Conflict { .. })) if shard.sharing.is_shared() => {}
                 Err(error) => {
-                    tracing::warn!(metric, bucket_start = bucket.start(), %error, "generations were not merged")
+                    tracing::warn!(metric, bucket_start = bucket.start(), %error, "generations were not merged");
                 }
             }
         }
@@ -241,7 +265,7 @@ impl Sealer {
         let mut report = PurgeReport::default();
         for shard in self.shards.iter() {
             self.follower.catch_up(shard).await?;
-            let purged = purge_shard(&self.kv, shard, &self.closing).await?;
+            let purged = purge_shard(&self.kv, shard, &self.compaction, &|| self.version(), &self.closing).await?;
             report.buckets += purged.buckets;
             report.deletions += purged.deletions;
         }
@@ -264,6 +288,67 @@ impl Sealer {
         }
         let is_dead = owner.writer == self.writer || now.saturating_sub(seen.1) >= TAKE_OVER_AFTER;
         Ok(TakeOver::Of(is_dead.then_some(owner)))
+    }
+
+    /// Compacts every day that is over, quiet or not, and makes rows that are missing.
+    pub(crate) async fn compact(&self) -> Result<CompactionReport, StoreError> {
+        let _turn = self.merge_turn.lock().await;
+        let mut report = CompactionReport::default();
+        let wanted = Wanted { now: self.clock.now_ms(), quiet_until: u64::MAX, without_rows: true };
+        for shard in self.shards.iter() {
+            self.follower.catch_up(shard).await?;
+            self.compact_shard(shard, wanted, &mut report).await?;
+        }
+        if self.is_ending() { Err(StoreError::Closed) } else { Ok(report) }
+    }
+
+    async fn compact_quiet_days(&self, shard: &Shard, is_idle: bool, without_rows: bool) -> Result<(), StoreError> {
+        self.follower.catch_up(shard).await?;
+        let sealed = shard.state.read().fence.sealed;
+        let quiet_until = if is_idle { sealed } else { sealed.saturating_sub(1) };
+        let wanted = Wanted { now: self.clock.now_ms(), quiet_until, without_rows };
+        self.compact_shard(shard, wanted, &mut CompactionReport::default()).await
+    }
+
+    /// Goes on with the other days when one fails, and gives the first error.
+    async fn compact_shard(
+        &self,
+        shard: &Shard,
+        wanted: Wanted,
+        report: &mut CompactionReport,
+    ) -> Result<(), StoreError> {
+        let (mut outcome, rules) = (Ok(()), &self.compaction);
+        let metrics: Vec<u32> = shard.state.read().catalogue.metrics().collect();
+        for metric in metrics {
+            let days = wanted_days(&shard.state.read().catalogue, metric, rules, wanted);
+            for day in days {
+                if self.is_ending() {
+                    return outcome;
+                }
+                match compact_day(&self.kv, shard, metric, day, rules, self.version()).await {
+                    Ok(None) => {}
+                    Ok(Some(compacted)) => {
+                        self.counters.compactions.add(1);
+                        report.days += 1;
+                        report.points += compacted.points;
+                        report.bytes += compacted.bytes;
+                    }
+                    // Another process is at it.
+                    Err(StoreError::Kv(KvError::Conflict { .. })) if shard.sharing.is_shared() => {}
+                    Err(error) => outcome = outcome.and(Err(error)),
+                }
+            }
+        }
+        outcome
+    }
+
+    fn is_ending(&self) -> bool {
+        self.closing.is_cancelled() || self.dropped.is_cancelled()
+    }
+
+    /// A number that no other replacement of generations has, in this process or another.
+    fn version(&self) -> u64 {
+        self.writer << 32 | self.attempts.fetch_add(1, Ordering::Relaxed) & u64::from(u32::MAX)
     }
 
     async fn change_fence(&self, shard: &Shard, change: FenceChange) -> Result<Fence, StoreError> {

@@ -1,16 +1,21 @@
 //! Series whose points are ready to be decoded.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use hashbrown::HashMap;
-use tidemark_model::{PointColumns, ReadError, ReadStatistics, SeriesInfo, SeriesSet, TimeRange, TimestampMs};
+use tidemark_model::{
+    PointColumns, ReadError, ReadStatistics, RollupFunction, RollupRows, SeriesInfo, SeriesSet, TimeRange, TimestampMs,
+    ValueColumn,
+};
 
 use crate::{
-    Generation, RangeSet, codec,
+    Generation, RangeSet,
+    codec::{self, RollupColumns, RollupField},
     index::metric_of,
     merge::merge_runs,
     point_stream::StreamSnapshot,
+    rollup::fields_of,
     tombstones::{Tombstone, hidden},
 };
 
@@ -41,6 +46,19 @@ pub(crate) struct HeadPoints {
 /// Deletions that may hide points of what is read, by metric.
 pub(crate) type Hiding = HashMap<u32, Vec<Arc<Tombstone>>>;
 
+/// A block of rows of one series.
+#[derive(Debug)]
+pub(crate) struct RollupChunk {
+    /// Position of the series in the set.
+    pub(crate) position: u32,
+    /// Start of the interval with number 0.
+    pub(crate) start: TimestampMs,
+    pub(crate) interval_ms: i64,
+    /// Which rows count.
+    pub(crate) rows: Arc<[TimeRange]>,
+    pub(crate) bytes: Bytes,
+}
+
 /// What a read selected and fetched.
 #[derive(Debug)]
 pub(crate) struct StoredSeries {
@@ -51,6 +69,9 @@ pub(crate) struct StoredSeries {
     /// By series; of one series the older epoch first.
     heads: Vec<HeadPoints>,
     hiding: Hiding,
+    /// By series, then by time.
+    rollups: Vec<RollupChunk>,
+    function: Option<RollupFunction>,
     statistics: ReadStatistics,
 }
 
@@ -77,11 +98,14 @@ impl StoredSeries {
         mut chunks: Vec<Chunk>,
         mut heads: Vec<HeadPoints>,
         hiding: Hiding,
+        rows: Option<(RollupFunction, Vec<RollupChunk>)>,
         statistics: ReadStatistics,
     ) -> Self {
         chunks.sort_by_key(|chunk| (chunk.position, chunk.min, chunk.generation));
         heads.sort_by_key(|head| head.position);
-        Self { infos, range, chunks, heads, hiding, statistics }
+        let (function, mut rollups) = rows.map_or((None, Vec::new()), |(function, rows)| (Some(function), rows));
+        rollups.sort_by_key(|chunk| (chunk.position, chunk.start));
+        Self { infos, range, chunks, heads, hiding, rollups, function, statistics }
     }
 
     fn chunks_of(&self, position: u32) -> &[Chunk] {
@@ -94,6 +118,12 @@ impl StoredSeries {
         let start = self.heads.partition_point(|head| head.position < position);
         let end = self.heads.partition_point(|head| head.position <= position);
         self.heads.get(start..end).unwrap_or_default()
+    }
+
+    fn rollups_of(&self, position: u32) -> &[RollupChunk] {
+        let start = self.rollups.partition_point(|chunk| chunk.position < position);
+        let end = self.rollups.partition_point(|chunk| chunk.position <= position);
+        self.rollups.get(start..end).unwrap_or_default()
     }
 
     /// Appends the points of a run that were not deleted.
@@ -186,8 +216,54 @@ impl SeriesSet for StoredSeries {
         Ok(())
     }
 
+    fn read_rollups(&self, index: usize, rows: &mut RollupRows) -> Result<bool, ReadError> {
+        rows.clear();
+        let (Ok(position), Some(function)) = (u32::try_from(index), self.function) else { return Ok(false) };
+        let mut columns = RollupColumns::default();
+        for chunk in self.rollups_of(position) {
+            codec::decode_rollup_block(&chunk.bytes, fields_of(function), &mut columns).map_err(|error| {
+                let info = self.infos.get(index);
+                let series = info.map(|info| info.key.to_string()).unwrap_or_default();
+                ReadError::Corrupt(format!("rollups of {series} from {} on: {error}", chunk.start))
+            })?;
+            append_rows(chunk, &columns, function, rows);
+        }
+        Ok(!rows.is_empty())
+    }
+
     fn statistics(&self) -> ReadStatistics {
         self.statistics
+    }
+}
+
+/// Appends the rows of a block that count.
+fn append_rows(chunk: &RollupChunk, columns: &RollupColumns, function: RollupFunction, rows: &mut RollupRows) {
+    let start = |row: usize| {
+        columns.intervals.get(row).map_or(TimestampMs::MAX, |&row| chunk.start + i64::from(row) * chunk.interval_ms)
+    };
+    let before =
+        |moment| columns.intervals.partition_point(|&row| chunk.start + i64::from(row) * chunk.interval_ms < moment);
+    let (values, counts) = match fields_of(function) {
+        [value] => (columns.column(*value), None),
+        _ => (columns.column(RollupField::Sum), Some(columns.column(RollupField::Count))),
+    };
+    for counting in chunk.rows.iter() {
+        let counting = before(counting.start)..before(counting.end);
+        rows.starts.extend(counting.clone().map(start));
+        append_doubles(values, counting.clone(), &mut rows.values);
+        if let Some(counts) = counts {
+            append_doubles(counts, counting, &mut rows.counts);
+        }
+    }
+}
+
+fn append_doubles(values: &ValueColumn, range: Range<usize>, doubles: &mut Vec<f64>) {
+    match values {
+        ValueColumn::Int(ints) => doubles.extend(ints.get(range).unwrap_or_default().iter().map(|&int| int as f64)),
+        ValueColumn::Float(floats) => doubles.extend_from_slice(floats.get(range).unwrap_or_default()),
+        ValueColumn::Mixed(values) => {
+            doubles.extend(values.get(range).unwrap_or_default().iter().map(|value| value.as_f64()));
+        }
     }
 }
 

@@ -1,7 +1,10 @@
 //! The store: what it consists of, how it opens and how it ends.
 
 use std::{
-    sync::{Arc, atomic::AtomicU64},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64},
+    },
     time::Duration,
 };
 
@@ -16,13 +19,14 @@ use tokio_util::{
 
 use crate::{
     BlockCatalogue, Fence, Index, PurgeReport, Shard, StoreError, StoreOptions, Tombstones, change_log,
+    compaction::CompactionRules,
     creation::SeriesCreator,
     figures::{Counters, StoreFigures},
     flusher::{Flusher, FlusherParts},
     follower::{Follower, Position},
     index_rows, keys, presence,
     replay::replay,
-    sealer::{SealReason, SealReport, Sealer, TAKE_OVER_AFTER},
+    sealer::{CompactionReport, SealReason, SealReport, Sealer, TAKE_OVER_AFTER},
     shard::{SealedLast, ShardMessage, ShardState},
     store_version,
     writer::WriteLimits,
@@ -52,7 +56,7 @@ pub(crate) struct Inner {
     pub(crate) follower: Follower,
     pub(crate) shards: Arc<[Arc<Shard>]>,
     pub(crate) closing: CancellationToken,
-    options: StoreOptions,
+    pub(crate) options: StoreOptions,
     sealer: Arc<Sealer>,
     counters: Arc<Counters>,
     tracker: TaskTracker,
@@ -156,6 +160,11 @@ impl Store {
             foreign: parking_lot::Mutex::default(),
             unmerged: parking_lot::Mutex::default(),
             merge_turn: tokio::sync::Mutex::new(()),
+            compaction: CompactionRules {
+                intervals: options.rollup_intervals.clone(),
+                bytes_max: options.merge_bytes_max,
+            },
+            looked_for_rows: AtomicBool::new(false),
         });
         tracker.spawn(seal_when_wanted(Arc::clone(&sealer), seal_wanted, closing.clone(), dropped.clone(), resume));
         let creator = SeriesCreator::new(Arc::clone(&kv), Arc::clone(&clock), Arc::clone(&index), &options);
@@ -212,6 +221,20 @@ impl Store {
         purging.await.map_err(|error| KvError::Unavailable(format!("the purge ended early: {error}")))?
     }
 
+    /// Compacts every day of every metric that ended two hours ago or earlier, whether or not points still come in for it,
+    /// and makes the rollups that are missing. Seals do this by themselves for days that are quiet.
+    ///
+    /// # Errors
+    /// What the engine refused first, or [`StoreError::Closed`]; the other days were compacted all the same.
+    ///
+    /// # Cancel safety
+    /// Dropping the future does not end the compaction.
+    pub async fn compact(&self) -> Result<CompactionReport, StoreError> {
+        let sealer = Arc::clone(&self.inner.sealer);
+        let compacting = self.inner.tracker.spawn(async move { sealer.compact().await });
+        compacting.await.map_err(|error| KvError::Unavailable(format!("the compaction ended early: {error}")))?
+    }
+
     /// The state of the store now.
     #[must_use]
     pub fn figures(&self) -> StoreFigures {
@@ -232,6 +255,9 @@ impl Store {
             figures.block_points += state.catalogue.points;
             figures.tombstones += state.tombstones.len() as u64;
             figures.block_bytes += state.catalogue.bytes;
+            let (rows, bytes) = state.catalogue.rollups.totals();
+            figures.rollup_rows += rows;
+            figures.rollup_bytes += bytes;
         }
         figures
     }

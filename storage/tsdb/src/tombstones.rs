@@ -13,7 +13,7 @@ use tidemark_kv::KvSnapshot;
 use tidemark_model::{SeriesId, TimeRange, TimestampMs};
 
 use crate::{
-    RangeSet, Scan, StoreError,
+    Bucket, Generation, RangeSet, Scan, StoreError,
     codec::{Deletion, LogIdentity, decode_deletion},
     index::{metric_of, number_of},
     keys::TombstoneKey,
@@ -40,6 +40,13 @@ impl Tombstone {
     fn may_hide(&self, id: SeriesId, epoch: u64, min: TimestampMs, max: TimestampMs) -> bool {
         let Deletion { series, range, .. } = &self.deletion;
         self.epoch > epoch && range.start <= max && min < range.end && series.contains(number_of(id))
+    }
+}
+
+impl Tombstone {
+    /// Whether it may hide points in a bucket of its metric, in blocks of a generation.
+    pub(crate) fn may_hide_of(&self, bucket: Bucket, generation: Generation) -> bool {
+        self.epoch > generation.epoch() && self.deletion.range.overlaps(bucket.range())
     }
 }
 

@@ -197,7 +197,7 @@ async fn reads_stop_at_their_limits(kv: Arc<dyn Kv>) {
         write(&store, &[("cpu", WEB1, START, Value::Int(1)), ("cpu", WEB2, START, Value::Int(2))]).await;
         let open = async |limits| {
             let selector = SeriesSelector::metric("cpu");
-            let request = ReadRequest { selector, range: TimeRange::ALL, limits };
+            let request = ReadRequest { selector, range: TimeRange::ALL, limits, rollup: None };
             store.open(request).await.map(|set| set.statistics())
         };
         let limits = ReadLimits::default();

@@ -6,17 +6,22 @@ mod support;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use support::{ProbeKv, Random, START, TestPoint, batch, bits_of, open, open_with, read, read_metric, write};
+use support::{
+    ProbeKv, ROLLUP_FUNCTIONS, Random, START, TestPoint, batch, bits_of, buckets_of, open, open_with, read,
+    read_buckets, read_metric, write,
+};
 use tidemark_kv::{FaultPlan, Kv, MemoryKv};
 use tidemark_model::{
-    DeleteOutcome, DeleteRefusal, DeleteRequest, PointDeleter, PointSink, ReadError, SeriesCatalog, SeriesSelector,
-    TagMatch, TagPredicate, TimeRange, Value, WriteOutcome,
+    Clock, DeleteOutcome, DeleteRefusal, DeleteRequest, ManualClock, PointDeleter, PointSink, ReadError, SeriesCatalog,
+    SeriesSelector, TagMatch, TagPredicate, TimeRange, Value, WriteOutcome,
 };
-use tidemark_tsdb::{SealReason, Store, StoreError, StoreOptions};
+use tidemark_tsdb::{RollupInterval, SealReason, Store, StoreError, StoreOptions};
 use tokio_util::task::TaskTracker;
 
 const METRICS: [&str; 3] = ["cpu", "mem", "disk"];
 const HOSTS: [&str; 4] = ["a", "b", "c", "d"];
+
+const DAY_MS: i64 = 86_400_000;
 
 /// What must be there: bits of the value by series and timestamp.
 type Model = BTreeMap<String, BTreeMap<i64, (u64, bool)>>;
@@ -27,8 +32,10 @@ fn random_points(random: &mut Random) -> Vec<OwnedPoint> {
     (0..1 + random.below(25))
         .map(|_| {
             let (metric, host) = (random.below(3) as usize, random.below(4) as usize);
-            // Three buckets and few distinct timestamps, so that points are late, repeated and on the borders.
-            let at = START + (random.below(3) * 7_200_000 + random.below(12) * 15_000) as i64 - 30_000;
+            // Three buckets of a day or two and few distinct timestamps, so that points are late, repeated and on the
+            // borders.
+            let day = i64::from(random.below(4) == 0) * DAY_MS;
+            let at = START + day + (random.below(3) * 7_200_000 + random.below(12) * 15_000) as i64 - 30_000;
             let value = match random.below(4) {
                 0 => Value::Float(random.below(1000) as f64 / 10.0),
                 1 => Value::Float(f64::from_bits(random.next() >> 2)),
@@ -120,33 +127,74 @@ async fn check(store: &Store, model: &Model, range: TimeRange, seed: u64) {
     assert_eq!(last, newest.collect(), "seed {seed}");
 }
 
-async fn run(seed: u64, faults: bool) {
+/// Buckets as queries ask for them, from rows where the store has them, against the points. Says how many rows it had.
+async fn check_buckets(store: &Store, model: &Model, random: &mut Random, seed: u64) -> u64 {
+    let any = SeriesSelector::Tags { metric: None, predicates: Vec::new(), exact_keys: false };
+    let interval_ms = [3_600_000, 7_200_000, 5 * 3_600_000, DAY_MS, 2 * DAY_MS][random.below(5) as usize];
+    let function = ROLLUP_FUNCTIONS[random.below(7) as usize];
+    let range = match random.below(3) {
+        0 => TimeRange::ALL,
+        1 => TimeRange::new(START - DAY_MS, START + DAY_MS),
+        _ => {
+            let start = START - DAY_MS + random.below(DAY_MS as u64) as i64;
+            TimeRange::new(start, start + random.below(3 * DAY_MS as u64) as i64)
+        }
+    };
+    let (found, statistics) = read_buckets(store, any, range, interval_ms, function).await;
+    for (key, points) in model {
+        let value = |(bits, is_float): (u64, bool)| match is_float {
+            true => Value::Float(f64::from_bits(bits)),
+            false => Value::Int(bits.cast_signed()),
+        };
+        let inside = points.iter().filter(|(at, _)| range.contains(**at)).map(|(&at, &bits)| (at, value(bits)));
+        let expect = buckets_of(inside, interval_ms, function);
+        assert_eq!(
+            found.get(key),
+            Some(&expect),
+            "seed {seed}, {function:?} of {interval_ms} ms of {key} in {range:?}"
+        );
+    }
+    statistics.rollup_rows
+}
+
+/// Returns how many days were compacted and how many rows were read.
+async fn run(seed: u64, faults: bool) -> (u64, u64) {
+    let (mut compacted, mut rows) = (0, 0);
+    let clock = Arc::new(ManualClock::new(START));
     let mut random = Random(seed);
     let mut model = Model::new();
     let memory = Arc::new(MemoryKv::new());
     let kv = || ProbeKv::new(Arc::clone(&memory) as Arc<dyn Kv>);
-    let options = StoreOptions { shards: 1 + (seed % 3) as u16, ..StoreOptions::default() };
+    let day = RollupInterval::new(Duration::from_secs(86_400)).unwrap();
+    let rollup_intervals =
+        if seed.is_multiple_of(4) { vec![day, RollupInterval::HOUR] } else { vec![RollupInterval::HOUR] };
+    let options = StoreOptions { shards: 1 + (seed % 3) as u16, rollup_intervals, ..StoreOptions::default() };
+    let open = async |kv: &Arc<ProbeKv>| {
+        let clock = Arc::clone(&clock) as Arc<dyn Clock>;
+        Store::open(Arc::clone(kv) as Arc<dyn Kv>, clock, options.clone()).await.unwrap()
+    };
     let mut probe = kv();
-    let mut store = open_with(Arc::clone(&probe) as Arc<dyn Kv>, options.clone()).await.unwrap();
+    let mut store = open(&probe).await;
     if faults {
         memory.set_faults(FaultPlan { seed, unknown_per_mille: 100, conflict_per_mille: 100, ..FaultPlan::default() });
     }
     for _ in 0..80 {
-        match random.below(15) {
-            14 => {
+        match random.below(19) {
+            18 => {
                 if random.below(3) == 0 {
                     probe.die_after(random.below(3) as i64);
                     let _may_fail = store.purge().await.is_ok();
+                    probe.die_after(0);
                     drop(store);
                     probe = kv();
                     memory.set_faults(FaultPlan::default());
-                    store = open_with(Arc::clone(&probe) as Arc<dyn Kv>, options.clone()).await.unwrap();
+                    store = open(&probe).await;
                 } else {
                     let purged = store.purge().await;
                     assert!(faults || purged.is_ok(), "seed {seed}: {purged:?}");
                 }
             }
-            12 | 13 => delete_until_done(&store, &mut random, &mut model).await,
+            16 | 17 => delete_until_done(&store, &mut random, &mut model).await,
             0..=6 => write_until_stored(&store, &random_points(&mut random), &mut model).await,
             7 | 8 => {
                 let sealed = store.seal(SealReason::Requested).await;
@@ -159,13 +207,25 @@ async fn run(seed: u64, faults: bool) {
             }
             10 => {
                 // Dies after some commits of a seal, or of nothing, and starts again.
-                probe.die_after(random.below(4) as i64);
-                let _may_fail = store.seal(SealReason::Requested).await.is_ok();
+                probe.die_after(random.below(6) as i64);
+                let _may_fail = match random.below(2) {
+                    0 => store.seal(SealReason::Requested).await.is_ok(),
+                    _ => store.compact().await.is_ok(),
+                };
+                compacted += store.figures().seals.compactions;
+                // What it had begun in the background ends with it.
+                probe.die_after(0);
                 drop(store);
                 probe = kv();
                 memory.set_faults(FaultPlan::default());
-                store = open_with(Arc::clone(&probe) as Arc<dyn Kv>, options.clone()).await.unwrap();
+                store = open(&probe).await;
             }
+            11 => {
+                let done = store.compact().await;
+                assert!(faults || done.is_ok(), "seed {seed}: {done:?}");
+            }
+            12 => clock.advance(Duration::from_secs(random.below(2) * 43_200)),
+            13 | 14 => rows += check_buckets(&store, &model, &mut random, seed).await,
             _ => check(&store, &model, TimeRange::ALL, seed).await,
         }
     }
@@ -175,22 +235,34 @@ async fn run(seed: u64, faults: bool) {
     assert_eq!(store.figures().head_points, 0, "seed {seed}");
     store.purge().await.unwrap();
     assert_eq!(store.figures().tombstones, 0, "seed {seed}");
+    clock.advance(Duration::from_secs(4 * 86_400));
+    store.compact().await.unwrap();
     check(&store, &model, TimeRange::ALL, seed).await;
+    for _ in 0..4 {
+        rows += check_buckets(&store, &model, &mut random, seed).await;
+    }
+    compacted += store.figures().seals.compactions;
     store.close().await;
+    (compacted, rows)
 }
 
 #[tokio::test]
 async fn any_history_reads_as_a_map_does() {
+    let (mut compacted, mut rows) = (0, 0);
     for seed in 0..200 {
-        run(seed, false).await;
+        let found = run(seed, false).await;
+        (compacted, rows) = (compacted + found.0, rows + found.1);
     }
+    assert!(compacted > 2_000 && rows > 1_500, "{compacted} days were compacted and {rows} rows read");
 }
 
 #[tokio::test]
 async fn any_history_survives_an_engine_that_forgets_outcomes() {
+    let mut rows = 0;
     for seed in 1000..1100 {
-        run(seed, true).await;
+        rows += run(seed, true).await.1;
     }
+    assert!(rows > 600, "{rows} rows were read");
 }
 
 const WEB: support::Tags<'_> = &[("host", "web")];

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     Fence, GroupKey, StoreError, annotations, change_log, documents, index_log, index_rows, keys, metadata, presence,
-    restore_mark, store_version, tag_metadata,
+    replacement, restore_mark, rollup::RollupGroupInfo, store_version, tag_metadata,
 };
 
 /// What the entries are from.
@@ -43,6 +43,8 @@ pub(crate) struct Checker {
     series_used: HashMap<u32, (u32, Bytes)>,
     /// Groups of the window that no directory has named so far.
     groups: BTreeMap<Bytes, Option<GroupFacts>>,
+    /// Groups of rollups that no directory has named so far; a backup has none.
+    rollup_groups: BTreeMap<Bytes, Option<RollupGroupInfo>>,
     /// Groups of a backup that no directory has named: it was broken off in the middle of their window.
     unnamed: Vec<Bytes>,
 }
@@ -60,6 +62,7 @@ impl Checker {
             series: HashMap::new(),
             series_used: HashMap::new(),
             groups: BTreeMap::new(),
+            rollup_groups: BTreeMap::new(),
             unnamed: Vec::new(),
         }
     }
@@ -115,6 +118,9 @@ impl Checker {
     /// Compares what can only be compared when everything was seen.
     pub(crate) fn finish(mut self) -> CheckReport {
         self.end_window();
+        for key in std::mem::take(&mut self.rollup_groups).into_keys() {
+            self.report.add(Finding::orphan(&key, "no directory of rollups names it"));
+        }
         self.report.series = self.series_count();
         self.check_presence();
         self.check_index();
@@ -158,6 +164,9 @@ impl Checker {
             }
             EntryKind::Group => return self.group(key, value),
             EntryKind::Directory => self.directory(key, value)?,
+            EntryKind::RollupGroup => return self.rollup_group(key, value),
+            EntryKind::RollupDirectory => self.rollup_directory(key, value)?,
+            EntryKind::Claim => replacement::check_claim(key, value)?,
             EntryKind::Name => self.name(key, value)?,
             EntryKind::Series => self.series(key, value)?,
             EntryKind::Metadata => metadata::check(key, value)?,
@@ -239,6 +248,32 @@ impl Checker {
             if is_visible {
                 self.report.block_points += u64::from(info.points);
                 self.note_used(page.metric, info.last, key);
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`Self::group`]. Their directories come after all of them.
+    fn rollup_group(&mut self, key: &Bytes, value: &Bytes) -> Result<(), StoreError> {
+        let facts = decoding::rollup_group(key, value);
+        self.rollup_groups.insert(key.clone(), facts.as_ref().ok().map(|(_, info)| *info));
+        let (decoded, info) = facts?;
+        self.note_used(decoded.of.metric, info.last, key);
+        Ok(())
+    }
+
+    fn rollup_directory(&mut self, key: &Bytes, value: &Bytes) -> Result<(), StoreError> {
+        for (group, info) in decoding::rollup_directory(key, value)? {
+            match self.rollup_groups.remove(&group) {
+                None => {
+                    let problem = format!("directory {} names it and it is gone", key.escape_ascii());
+                    self.report.add(Finding::new(FindingKind::Missing, &group, problem));
+                }
+                Some(Some(found)) if found != info => {
+                    let problem = format!("it is not the group that directory {} means", key.escape_ascii());
+                    self.report.add(Finding::new(FindingKind::Contradiction, &group, problem));
+                }
+                Some(_) => {}
             }
         }
         Ok(())

@@ -5,9 +5,12 @@ use tidemark_model::{PointColumns, TimeRange};
 
 use crate::{
     DirectoryKey, GroupKey, StoreError,
-    codec::{self, Deletion, LogEntry},
+    codec::{self, Deletion, LogEntry, RollupColumns, RollupField},
     directory::{self, GroupInfo},
-    group, keys, stored_value, tombstones,
+    group,
+    keys::{self, RollupGroupKey, RollupKey},
+    rollup::{self, Magnitude, RollupGroupInfo, SpanRollups},
+    stored_value, tombstones,
 };
 
 /// What a segment of the log has.
@@ -90,6 +93,35 @@ pub(super) fn group(key: &GroupKey, value: &Bytes) -> Result<GroupFacts, StoreEr
     };
     let bytes = u32::try_from(value.len()).unwrap_or(u32::MAX);
     Ok(GroupFacts { first: first.number, last: last.number, bytes, points })
+}
+
+/// Decodes all blocks of a group of rollups; the key, and what a directory has to say of the group.
+pub(super) fn rollup_group(key: &[u8], value: &Bytes) -> Result<(RollupGroupKey, RollupGroupInfo), StoreError> {
+    let damaged = |reason: String| stored_value::damaged(key, reason);
+    let decoded = RollupGroupKey::decode(key).ok_or_else(|| damaged("it is no key of rollups".to_owned()))?;
+    let entries = rollup::read_directory(&decoded, value)?;
+    let (mut rows, mut columns) = (0_u32, RollupColumns::default());
+    for entry in &entries {
+        let of = |reason: String| damaged(format!("the block of series {}: {reason}", entry.number));
+        let block = value.get(entry.bytes.clone()).ok_or_else(|| of("it is outside its group".to_owned()))?;
+        codec::decode_rollup_block(block, &RollupField::ALL, &mut columns).map_err(|error| of(error.to_string()))?;
+        if columns.len() != entry.rows as usize || Magnitude::of(&columns) != entry.magnitude {
+            return Err(of("it is not what the directory of its group says".to_owned()));
+        }
+        rows = rows.saturating_add(entry.rows);
+    }
+    let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
+        return Err(damaged("it has no blocks".to_owned()));
+    };
+    let bytes = u32::try_from(value.len()).unwrap_or(u32::MAX);
+    Ok((decoded, RollupGroupInfo { first: first.number, last: last.number, bytes, rows }))
+}
+
+/// The groups that a directory of rollups names, by their keys.
+pub(super) fn rollup_directory(key: &[u8], value: &[u8]) -> Result<Vec<(Bytes, RollupGroupInfo)>, StoreError> {
+    let of = RollupKey::decode(key).ok_or_else(|| stored_value::damaged(key, "it is no key of rollups"))?;
+    let rollups = SpanRollups::decode(&of, value)?;
+    Ok(rollups.groups.iter().map(|info| (info.key(of, rollups.version).encode(), *info)).collect())
 }
 
 impl GroupFacts {

@@ -19,6 +19,12 @@ pub enum EntryKind {
     Group,
     /// `D`: a page of a directory.
     Directory,
+    /// `R`: a group of rollups.
+    RollupGroup,
+    /// `Y`: a directory of rollups.
+    RollupDirectory,
+    /// `Q`: who is replacing generations.
+    Claim,
     /// `C`: how many names and series there are.
     Counters,
     /// `U`: a name.
@@ -59,6 +65,9 @@ impl EntryKind {
             Some(b'X') => Self::Tombstone,
             Some(b'B') => Self::Group,
             Some(b'D') => Self::Directory,
+            Some(b'R') => Self::RollupGroup,
+            Some(b'Y') => Self::RollupDirectory,
+            Some(b'Q') => Self::Claim,
             Some(b'C') => Self::Counters,
             Some(b'U') => Self::Name,
             Some(b'N') => Self::Series,
@@ -86,6 +95,9 @@ impl EntryKind {
             Self::Tombstone => "tombstone",
             Self::Group => "group",
             Self::Directory => "directory",
+            Self::RollupGroup => "rollup group",
+            Self::RollupDirectory => "rollup directory",
+            Self::Claim => "claim",
             Self::Counters => "counters",
             Self::Name => "name",
             Self::Series => "series",
@@ -120,6 +132,7 @@ mod tests {
     fn every_kind_of_key_is_told_from_the_others() {
         let identity = crate::codec::LogIdentity { writer: 1, sequence: 2 };
         let tombstone = keys::TombstoneKey { shard: 1, epoch: 2, identity };
+        let rollups = keys::RollupKey { shard: 0, interval_ms: 3_600_000, span: 7, metric: 1 };
         let keys = [
             (keys::fence(7), EntryKind::Fence),
             (keys::log_prefix(7, 1), EntryKind::Log),
@@ -133,6 +146,9 @@ mod tests {
             (keys::presence(1, 0), EntryKind::Presence),
             (keys::collection("rules").into(), EntryKind::Document),
             (keys::index_log(1, 0), EntryKind::IndexLog),
+            (rollups.encode(), EntryKind::RollupDirectory),
+            (rollups.range_of_groups().start, EntryKind::RollupGroup),
+            (keys::claim(0, crate::Bucket::of(crate::Tier::Day, 0), 1), EntryKind::Claim),
             (keys::change_log(3), EntryKind::ChangeLog),
             (keys::change_log_mark(3), EntryKind::ChangeLog),
             (bytes::Bytes::from_static(keys::STORE), EntryKind::Store),

@@ -1,12 +1,13 @@
 //! Bytes that were written once and must be readable for ever. Each file `NAME.bin` has beside it `NAME.points`: a line for
 //! each point with its series (segments only), its timestamp and its value; doubles as their bits in hexadecimal. For a
-//! deletion: metric, range and series.
+//! deletion: metric, range and series. Of a rollup block a line has the number of the interval and the six values of a row.
 
 use std::{fmt::Write, fs, path::PathBuf};
 
 use tidemark_model::{PointColumns, TimeRange, Value, ValueColumn};
 use tidemark_tsdb::codec::{
-    Deletion, SegmentRow, decode_block, decode_deletion, decode_segment, encode_block, encode_deletion, encode_segment,
+    Deletion, RollupColumns, RollupField, SegmentRow, decode_block, decode_deletion, decode_rollup_block,
+    decode_segment, encode_block, encode_deletion, encode_rollup_block, encode_segment,
 };
 
 use crate::{
@@ -45,8 +46,21 @@ fn text_of_deletion(deletion: &Deletion) -> String {
     format!("metric {metric}\nfrom {} to {}\nseries {}\n", range.start, range.end, series.join(" "))
 }
 
+fn text_of_rollups(rows: &RollupColumns) -> String {
+    rows.intervals.iter().enumerate().fold(String::new(), |mut text, (row, interval)| {
+        let values = RollupField::ALL.map(|field| text_of(rows.column(field).get(row).unwrap()));
+        writeln!(text, "{interval} {}", values.join(" ")).unwrap();
+        text
+    })
+}
+
 /// What the bytes of a golden file say, as text.
 fn decoded(name: &str, bytes: &[u8]) -> String {
+    if name.starts_with("rollup") {
+        let mut rows = RollupColumns::default();
+        decode_rollup_block(bytes, &RollupField::ALL, &mut rows).unwrap();
+        return text_of_rollups(&rows);
+    }
     if name.starts_with("segment") {
         let (_, rows) = decode_segment(bytes).unwrap();
         return text_of_rows(&rows.map(Result::unwrap).collect::<Vec<_>>());
@@ -65,14 +79,14 @@ fn golden_files_decode_to_the_points_beside_them() {
     for entry in fs::read_dir(folder()).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-        let is_of_the_codec = ["block_", "segment_", "deletion_"].iter().any(|kind| name.starts_with(kind));
+        let is_of_the_codec = ["block_", "segment_", "deletion_", "rollup_"].iter().any(|kind| name.starts_with(kind));
         if is_of_the_codec && path.extension().is_some_and(|extension| extension == "bin") {
             let expected = fs::read_to_string(path.with_extension("points")).unwrap();
             assert_eq!(decoded(&name, &fs::read(&path).unwrap()), expected, "{name}");
             files += 1;
         }
     }
-    assert!(files >= 15, "only {files} golden files");
+    assert!(files >= 18, "only {files} golden files");
 }
 
 fn block_cases() -> Vec<(&'static str, PointColumns)> {
@@ -121,6 +135,33 @@ fn segment_cases() -> Vec<(&'static str, Vec<SegmentRow>)> {
     ]
 }
 
+fn rollup_cases() -> Vec<(&'static str, RollupColumns)> {
+    let row = |rows: &mut RollupColumns, interval: u32, values: [Value; 6]| {
+        rows.intervals.push(interval);
+        RollupField::ALL.into_iter().zip(values).for_each(|(field, value)| rows.column_mut(field).push(value));
+    };
+    let (mut days, mut gaps, mut odd) = (RollupColumns::default(), RollupColumns::default(), RollupColumns::default());
+    let mut load = SampleSeries::new(Kind::Load, 3);
+    for interval in 0..240 {
+        let value = |int: i64| Value::Int(int * 1000 + i64::from(interval) * 7919 % 100);
+        let (count, least) = (Value::Int(240), i64::from(interval));
+        row(
+            &mut days,
+            interval,
+            [count, value(240 * least), value(least), value(least + 1), value(least), value(least + 1)],
+        );
+        if interval % 7 != 3 && interval > 20 {
+            let of = [load.next(), load.next(), load.next(), load.next(), load.next()];
+            row(&mut gaps, interval, [Value::Int(i64::from(interval)), of[0], of[1], of[2], of[3], of[4]]);
+        }
+    }
+    let extremes = [Value::Int(i64::MIN), Value::Float(-0.0), Value::Float(f64::NAN), Value::Int(i64::MAX)];
+    for (interval, value) in [5, 6, 4_095].into_iter().zip(extremes) {
+        row(&mut odd, interval, [Value::Int(1), Value::Float(f64::INFINITY), value, value, Value::Float(0.1), value]);
+    }
+    vec![("rollup_1_days", days), ("rollup_1_gaps", gaps), ("rollup_1_odd", odd)]
+}
+
 /// For a new version of a format: writes the files that are not there yet and leaves the others alone.
 #[test]
 #[ignore = "writes golden files; run by hand after a format got a new version"]
@@ -142,6 +183,11 @@ fn write_missing_golden_files() {
     let mut bytes = Vec::new();
     encode_deletion(HEADER.writer, HEADER.sequence, &deletion, &mut bytes).unwrap();
     write("deletion_3", bytes, text_of_deletion(&deletion));
+    for (name, rows) in rollup_cases() {
+        let mut bytes = Vec::new();
+        encode_rollup_block(&rows, &mut bytes).unwrap();
+        write(name, bytes, text_of_rollups(&rows));
+    }
     for (name, rows) in segment_cases() {
         let mut bytes = Vec::new();
         encode_segment(&HEADER, rows.iter().copied(), &mut bytes).unwrap();

@@ -1,8 +1,9 @@
-//! Both formats through their public functions: round trips, limits, damage.
+//! All formats through their public functions: round trips, limits, damage.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test helpers fail by panicking")]
 
 mod golden;
+mod rollups;
 mod sample_series;
 mod sizes;
 

@@ -1,5 +1,12 @@
 //! What the tests of the store share.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, reason = "shared by several tests")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "shared by several tests"
+)]
 
 #[cfg(feature = "fdb")]
 pub mod foundationdb;
@@ -15,8 +22,9 @@ use std::{
 
 use tidemark_kv::{BoxFuture, Commit, CommitOutcome, KeyRange, Kv, KvError, KvSnapshot, RangeLimit, RangePage};
 use tidemark_model::{
-    ManualClock, PointBatch, PointBatchBuilder, PointColumns, PointSink, ReadLimits, ReadRequest, SeriesReader,
-    SeriesSelector, TimeRange, Value, WriteOutcome,
+    ManualClock, PointBatch, PointBatchBuilder, PointColumns, PointSink, ReadLimits, ReadRequest, ReadStatistics,
+    RollupBuckets, RollupFunction, RollupRequest, RollupRows, SeriesReader, SeriesSelector, TimeRange, Value,
+    WriteOutcome,
 };
 use tidemark_tsdb::{Sharing, Store, StoreError, StoreOptions};
 use tokio::sync::Notify;
@@ -48,6 +56,91 @@ pub async fn open_with(kv: Arc<dyn Kv>, mut options: StoreOptions) -> Result<Sto
     Store::open(kv, Arc::new(ManualClock::new(START)), options).await
 }
 
+/// Every function that rows have.
+pub const ROLLUP_FUNCTIONS: [RollupFunction; 7] = [
+    RollupFunction::Sum,
+    RollupFunction::Average,
+    RollupFunction::Smallest,
+    RollupFunction::Largest,
+    RollupFunction::Count,
+    RollupFunction::First,
+    RollupFunction::Last,
+];
+
+/// The value that a query makes of the points of a bucket.
+pub fn value_of_bucket(function: RollupFunction, values: &[Value]) -> f64 {
+    let doubles = || values.iter().map(|value| value.as_f64());
+    let sum = || doubles().fold(0.0, |sum, value| sum + value);
+    match function {
+        RollupFunction::Sum => sum(),
+        RollupFunction::Average => sum() / values.len() as f64,
+        RollupFunction::Smallest => {
+            doubles().fold(f64::INFINITY, |least, value| if value < least { value } else { least })
+        }
+        RollupFunction::Largest => {
+            doubles().fold(f64::NEG_INFINITY, |most, value| if value > most { value } else { most })
+        }
+        RollupFunction::Count => values.len() as f64,
+        RollupFunction::First => doubles().next().expect("a point"),
+        RollupFunction::Last => doubles().next_back().expect("a point"),
+    }
+}
+
+/// Bits of the value of each bucket of a series, by the start of the bucket.
+pub type Buckets = BTreeMap<i64, u64>;
+
+/// The buckets of points, by definition.
+pub fn buckets_of(
+    points: impl IntoIterator<Item = (i64, Value)>,
+    interval_ms: i64,
+    function: RollupFunction,
+) -> Buckets {
+    let mut values = BTreeMap::<i64, Vec<Value>>::new();
+    for (at, value) in points {
+        values.entry(at - at.rem_euclid(interval_ms)).or_default().push(value);
+    }
+    values.into_iter().map(|(start, values)| (start, value_of_bucket(function, &values).to_bits())).collect()
+}
+
+/// What a store has of some buckets, from rows where it has them, and what reading it cost.
+pub async fn read_buckets(
+    store: &Store,
+    selector: SeriesSelector,
+    range: TimeRange,
+    interval_ms: i64,
+    function: RollupFunction,
+) -> (BTreeMap<String, Buckets>, ReadStatistics) {
+    let rollup = Some(RollupRequest { function, buckets: RollupBuckets::Every(interval_ms) });
+    let request = ReadRequest { selector, range, limits: ReadLimits::default(), rollup };
+    let set = store.open(request).await.expect("read");
+    let (mut columns, mut rows) = (PointColumns::default(), RollupRows::default());
+    let mut found = BTreeMap::new();
+    for (index, series) in set.series().iter().enumerate() {
+        set.read(index, &mut columns).expect("decode");
+        let points = columns.iter().map(|point| (point.timestamp, point.value));
+        let mut buckets = buckets_of(points, interval_ms, function);
+        assert_eq!(set.read_rollups(index, &mut rows).expect("decode"), !rows.is_empty());
+        let mut folded = BTreeMap::<i64, (Vec<f64>, Vec<f64>)>::new();
+        for (row, at) in rows.starts.iter().enumerate() {
+            let bucket = folded.entry(at - at.rem_euclid(interval_ms)).or_default();
+            bucket.0.push(rows.values[row]);
+            bucket.1.extend(rows.counts.get(row));
+        }
+        for (start, (values, counts)) in folded {
+            let as_values: Vec<Value> = values.iter().copied().map(Value::Float).collect();
+            let sum = |doubles: &[f64]| doubles.iter().fold(0.0, |sum, double| sum + double);
+            let value = match function {
+                RollupFunction::Count => sum(&values),
+                RollupFunction::Average => sum(&values) / sum(&counts),
+                other => value_of_bucket(other, &as_values),
+            };
+            buckets.insert(start, value.to_bits());
+        }
+        found.insert(series.key.to_string(), buckets);
+    }
+    (found, set.statistics())
+}
+
 pub async fn write(store: &Store, points: &[TestPoint<'_>]) {
     match store.write(batch(points)).await {
         WriteOutcome::Done(receipt) => assert_eq!((receipt.stored, receipt.refused.len()), (points.len(), 0)),
@@ -65,7 +158,8 @@ pub async fn read(
     selector: SeriesSelector,
     range: TimeRange,
 ) -> BTreeMap<String, Vec<(i64, u64, bool)>> {
-    let set = store.open(ReadRequest { selector, range, limits: ReadLimits::default() }).await.expect("read");
+    let set =
+        store.open(ReadRequest { selector, range, limits: ReadLimits::default(), rollup: None }).await.expect("read");
     let mut columns = PointColumns::default();
     let mut found = BTreeMap::new();
     for (index, series) in set.series().iter().enumerate() {
