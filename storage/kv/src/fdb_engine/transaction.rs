@@ -6,13 +6,13 @@ use foundationdb::{
     FdbError, FdbResult, Transaction, TransactionCommitError, TransactionCommitted, future::FdbSlice,
     options::MutationType,
 };
-use futures_util::future::try_join_all;
+use futures_util::future::{try_join, try_join_all};
 
 use super::{
     cluster::{Cluster, Failed},
     failure::{self, Fate},
 };
-use crate::{COMMIT_BYTES_MAX, Commit, CommitOutcome, KvError, Operation, Versionstamp};
+use crate::{COMMIT_BYTES_MAX, Commit, CommitOutcome, Expectation, KvError, Operation, Versionstamp};
 
 /// How often a commit is tried. The client library waits in between: at most 10 ms at first, twice as long each time, at
 /// most 1 s, each wait drawn by chance below that.
@@ -85,10 +85,10 @@ async fn attempt(cluster: &Cluster, commit: &Commit, transaction: Transaction) -
 async fn read(cluster: &Cluster, commit: &Commit, transaction: &Transaction) -> Result<i64, Failed> {
     let prefix = &cluster.options.key_prefix;
     let reading = async {
-        let version = transaction.get_read_version().await?;
-        let values =
-            commit.expectations.iter().map(|expectation| transaction.get(&prefix.key(&expectation.key), false));
-        let values = try_join_all(values).await?;
+        let get = |expectation: &Expectation| transaction.get(&prefix.key(&expectation.key), false);
+        // The client library sends the reads as soon as it has the version.
+        let (version, values) = (transaction.get_read_version(), commit.expectations.iter().map(get));
+        let (version, values) = try_join(version, try_join_all(values)).await?;
         let changed = commit.expectations.iter().zip(values);
         let mut changed = changed.filter(|(expectation, value)| value.as_deref() != expectation.value.as_deref());
         match changed.next() {
