@@ -122,6 +122,8 @@ mod tests {
     #[test]
     fn each_path_needs_the_least_role_that_does() {
         let check = |method: Method, path: &str, role: Role| assert_eq!(needed_role(&method, path), role, "{path}");
+        check(Method::POST, "/api/tidemark/v1/backup", Role::Admin);
+        check(Method::GET, "/api/tidemark/v1/export", Role::Read);
         check(Method::POST, "/api/put", Role::Write);
         check(Method::POST, "/api/query", Role::Read);
         check(Method::DELETE, "/api/query", Role::Operate);

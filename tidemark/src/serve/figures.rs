@@ -53,6 +53,11 @@ impl FigureSource for OfStore {
                 Figure::gauge("store.log_bytes", "Bytes of log that a restart would replay.", store.log_bytes as f64),
                 Figure::gauge("store.block_points", "Points in sealed blocks.", store.block_points as f64),
                 Figure::gauge("store.block_bytes", "Bytes of sealed blocks.", store.block_bytes as f64),
+                Figure::gauge(
+                    "store.tombstones",
+                    "Deletions whose points are hidden and not gone from the disk yet.",
+                    store.tombstones as f64,
+                ),
                 Figure::counter("store.points_written", "Points made durable since the start.", store.flushes.points),
                 Figure::counter("store.commits", "Commits of the log since the start.", store.flushes.commits),
                 Figure::counter("store.commits_refused", "Commits that the engine refused.", store.flushes.refused),
