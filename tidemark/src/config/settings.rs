@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 
 use anyhow::bail;
 use serde::{Deserialize, Serialize};
+use tidemark_tsdb::RollupInterval;
 
 use super::{Bytes, Span, StoreUrl, masked};
 
@@ -31,6 +32,7 @@ pub(crate) struct Settings {
     pub(crate) log: LogSettings,
     pub(crate) opentsdb: OpentsdbSettings,
     pub(crate) limits: LimitSettings,
+    pub(crate) rollups: RollupSettings,
     pub(crate) queue: QueueSettings,
     pub(crate) direct: DirectSettings,
     pub(crate) auth: AuthSettings,
@@ -102,6 +104,15 @@ pub(crate) struct OpentsdbSettings {
     pub(crate) timezone: String,
 }
 
+/// What is computed ahead of queries over days that are past.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RollupSettings {
+    /// Intervals for which each series gets a count, sum, minimum, maximum, first and last value: whole minutes that
+    /// divide a day, at most 8. None: every query reads points. Queries use them where the answer is the same.
+    pub(crate) intervals: Vec<Span>,
+}
+
 /// Limits; every error about one names it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -144,6 +155,8 @@ pub(crate) struct LimitSettings {
     pub(crate) head_points: u64,
     /// Points that wait for a flush.
     pub(crate) queued_points: usize,
+    /// Bytes of blocks that one merge or compaction may hold; it takes twice as much memory.
+    pub(crate) merge_bytes: Bytes,
     /// Queries that are evaluated at once.
     pub(crate) queries: usize,
     /// How long a query may wait for its turn.
@@ -309,6 +322,7 @@ impl Default for Settings {
             log: LogSettings::default(),
             opentsdb: OpentsdbSettings::default(),
             limits: LimitSettings::default(),
+            rollups: RollupSettings::default(),
             queue: QueueSettings::default(),
             direct: DirectSettings::default(),
             auth: AuthSettings::default(),
@@ -363,6 +377,7 @@ impl Default for LimitSettings {
             future: seconds(366 * 24 * 3_600),
             head_points: 25_000_000,
             queued_points: 2_000_000,
+            merge_bytes: Bytes(64 << 20),
             queries: 16,
             query_wait: seconds(10),
             query_time: seconds(60),
@@ -374,6 +389,12 @@ impl Default for LimitSettings {
             query_group_points: 50_000_000,
             results: 1_000_000,
         }
+    }
+}
+
+impl Default for RollupSettings {
+    fn default() -> Self {
+        Self { intervals: vec![Span(RollupInterval::HOUR.length())] }
     }
 }
 

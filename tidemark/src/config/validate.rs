@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, fmt, time::Duration};
 
 use tidemark_egress::Url;
 use tidemark_model::check_name;
+use tidemark_tsdb::RollupInterval;
 use tracing_subscriber::EnvFilter;
 
 use super::{Bytes, CollectTarget, Settings, Span, masked};
@@ -20,6 +21,8 @@ const CENTURY: Duration = Duration::from_secs(36_525 * 24 * 3_600);
 const TEBIBYTE: u64 = 1 << 40;
 /// Longest name of a target: the name of its schedule has at most 128 characters, some of which are ours.
 const TARGET_NAME_MAX: usize = 100;
+/// Most intervals of rollups: each is another pass over a day and another copy of its extremes.
+const ROLLUP_INTERVALS_MAX: usize = 8;
 /// Words for how much is logged.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
@@ -52,8 +55,22 @@ impl Settings {
                 problems.add(name, reason);
             }
         }
+        self.check_rollups(&mut problems);
         self.check_targets(&mut problems);
         problems.0
+    }
+
+    fn check_rollups(&self, problems: &mut Problems) {
+        let intervals = &self.rollups.intervals;
+        if intervals.len() > ROLLUP_INTERVALS_MAX {
+            let found = intervals.len();
+            problems.add("rollups.intervals", format!("{found} are too many, at most {ROLLUP_INTERVALS_MAX}"));
+        }
+        for interval in intervals {
+            if let Err(error) = RollupInterval::new(interval.0) {
+                problems.add("rollups.intervals", error.to_string());
+            }
+        }
     }
 
     fn check_counts(&self, problems: &mut Problems) {
@@ -93,6 +110,7 @@ impl Settings {
             ("limits.body_bytes_decoded", limits.body_bytes_decoded, 1),
             ("limits.body_bytes_in_flight", limits.body_bytes_in_flight, 1),
             ("limits.query_bytes", limits.query_bytes, 1),
+            ("limits.merge_bytes", limits.merge_bytes, 1 << 20),
             ("queue.bytes_max", self.queue.bytes_max, 1),
             ("direct.bytes_max", self.direct.bytes_max, 1),
             ("agent.spool", self.agent.spool, 1 << 20),
@@ -218,6 +236,12 @@ mod tests {
             &["setting limits.queries: 9223372036854775807 is out of range: 1 to 10000"],
         );
         check("[limits]\nfuture = \"5m\"", &["setting limits.future: 5m is out of range: 1h to 36525d"]);
+        check("[limits]\nmerge_bytes = \"1KiB\"", &["setting limits.merge_bytes: 1KiB is out of range: 1MiB to 1TiB"]);
+        check("[rollups]\nintervals = []", &[]);
+        check("[rollups]\nintervals = [\"5m\", \"1d\"]", &[]);
+        let not_7h = "setting rollups.intervals: an interval of rollups must be whole minutes that divide a day, such as \
+                      5m, 1h or 1d, got 25200s";
+        check("[rollups]\nintervals = [\"7h\"]", &[not_7h]);
         check("[queue]\nlease = \"0s\"", &["setting queue.lease: 0ms is out of range: 1s to 1h"]);
         check("[limits]\nbody_bytes = \"0B\"", &["setting limits.body_bytes: 0B is out of range: 1B to 1TiB"]);
         let target = "[[collect]]\nname = \"web\"\nurl = \"http://h/\"\nevery = \"0s\"";

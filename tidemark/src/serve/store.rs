@@ -5,11 +5,11 @@ use std::sync::Arc;
 use anyhow::Context;
 use tidemark_kv::{Kv, RedbKv, RedbOptions};
 use tidemark_model::{Clock, DocumentError, DocumentStore, ExpectedVersion};
-use tidemark_tsdb::{Sharing, Store, StoreOptions};
+use tidemark_tsdb::{RollupInterval, Sharing, Store, StoreOptions};
 use uuid::Uuid;
 
 use super::{DataFolder, cluster};
-use crate::config::{LimitSettings, Settings, StoreUrl};
+use crate::config::{Settings, StoreUrl};
 
 /// The embedded store in the data folder.
 pub(crate) const FILE: &str = "store.redb";
@@ -25,7 +25,7 @@ pub(crate) async fn open(
     folder: Option<&DataFolder>,
     clock: &Arc<dyn Clock>,
 ) -> anyhow::Result<(Store, Arc<dyn Kv>)> {
-    let options = store_options(&settings.limits);
+    let options = store_options(settings);
     let context = || format!("open the store {}", shown(settings, folder));
     let (engine, options) = match &settings.store {
         StoreUrl::Embedded => (open_file(folder).await.with_context(context)?, options),
@@ -73,7 +73,8 @@ async fn shared_id(store: &Store) -> anyhow::Result<String> {
     Ok(String::from_utf8(known.bytes)?)
 }
 
-fn store_options(limits: &LimitSettings) -> StoreOptions {
+fn store_options(settings: &Settings) -> StoreOptions {
+    let Settings { limits, rollups, .. } = settings;
     StoreOptions {
         series_max: limits.series,
         series_per_metric_max: limits.series_per_metric,
@@ -81,6 +82,12 @@ fn store_options(limits: &LimitSettings) -> StoreOptions {
         future_max: limits.future.0,
         head_points_max: limits.head_points,
         queued_points_max: limits.queued_points,
+        rollup_intervals: rollups
+            .intervals
+            .iter()
+            .filter_map(|interval| RollupInterval::new(interval.0).ok())
+            .collect(),
+        merge_bytes_max: limits.merge_bytes.0,
         ..StoreOptions::default()
     }
 }
