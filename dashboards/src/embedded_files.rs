@@ -34,6 +34,7 @@ templates![
     "fragments/nav.html",
     "fragments/queues.html",
     "fragments/schedules.html",
+    "fragments/storage_cardinality.html",
     "fragments/storage_figures.html",
     "fragments/storage_space.html",
     "fragments/storage_work.html",

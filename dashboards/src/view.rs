@@ -25,7 +25,9 @@ pub use incident::{
 pub use message::MessagePage;
 pub use overview::{Attention, IngestHealth, OverviewPage, RecentEvent, RecentEvents};
 pub use status::Status;
-pub use storage::{FigureRow, LatencyRow, StorageFigures, StoragePage, StorageSpace, StorageWork};
+pub use storage::{
+    CardinalityRow, FigureRow, LatencyRow, StorageCardinality, StorageFigures, StoragePage, StorageSpace, StorageWork,
+};
 pub use tasks::{
     JobRow, JobTable, QueueRow, QueueTable, ScheduleRow, ScheduleTable, TasksPage, WorkerRow, WorkerTable,
 };

@@ -1,6 +1,9 @@
 //! The store about itself, from the figures that it tells.
 
-use tidemark_dashboards::{FigureRow, LatencyRow, StorageFigures, StoragePage, StorageSpace, StorageWork};
+use tidemark_dashboards::{
+    CardinalityRow, FigureRow, LatencyRow, StorageCardinality, StorageFigures, StoragePage, StorageSpace, StorageWork,
+};
+use tidemark_model::MetricCardinality;
 
 use super::{AskError, Console};
 use crate::figures::{Figure, gather};
@@ -10,6 +13,8 @@ const STORE: &str = "store.";
 /// The figure that counts commits by how long they took, and its label with the bound in seconds.
 const COMMITS_WITHIN: &str = "store.commits_within";
 const BOUND: &str = "seconds";
+/// Metrics whose series are shown.
+const METRICS_SHOWN: usize = 15;
 
 impl Console {
     /// The page `/system/storage`.
@@ -22,7 +27,21 @@ impl Console {
             recent_points_per_second: recent,
             ..work(&figures)
         };
-        Ok(StoragePage { space: space(&figures), work, figures: table(&figures) })
+        let cardinality = self.storage_cardinality().await?;
+        Ok(StoragePage { space: space(&figures), work, cardinality, figures: table(&figures) })
+    }
+}
+
+impl Console {
+    async fn storage_cardinality(&self) -> Result<StorageCardinality, AskError> {
+        let report = self.seams.catalog.cardinality(METRICS_SHOWN).await.map_err(|error| AskError::Read(error.0))?;
+        let row = |of: MetricCardinality| CardinalityRow {
+            metric: of.metric,
+            series: of.series,
+            new_series: of.new_series,
+            fastest_tag_key: of.fastest_tag_key.unwrap_or_default(),
+        };
+        Ok(StorageCardinality { minutes: report.minutes, rows: report.metrics.into_iter().map(row).collect() })
     }
 }
 

@@ -144,7 +144,7 @@ impl Console {
             }
             Topic::Storage => {
                 let page = self.storage_page().await?;
-                self.html(&[&page.space, &page.work, &page.figures])
+                self.html(&[&page.space, &page.work, &page.cardinality, &page.figures])
             }
             Topic::Nav => self.html(&[&self.problem_count().await]),
         }

@@ -631,6 +631,15 @@ pub(crate) fn storage() -> StoragePage {
                 latency(5_000.0, None, 1_055, 1.2),
             ],
         },
+        cardinality: StorageCardinality {
+            minutes: 10,
+            rows: vec![CardinalityRow {
+                metric: "app.requests".to_owned(),
+                series: 8_120,
+                new_series: 312,
+                fastest_tag_key: "session".to_owned(),
+            }],
+        },
         figures: StorageFigures {
             rows: vec![
                 figure("store.block_bytes", "", 1_510_000_000.0, "Bytes of sealed blocks."),

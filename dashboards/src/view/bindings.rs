@@ -5,8 +5,8 @@ use minijinja::value::{Serde, Value};
 use super::{
     Attention, ExplorePage, HostFacts, HostIncidents, HostPage, HostTable, HostVolumes, HostsPage, IncidentDetail,
     IncidentList, IncidentPage, IncidentTimeline, IncidentsPage, IngestHealth, JobTable, MessagePage, OverviewPage,
-    QueueTable, RecentEvents, ScheduleTable, StorageFigures, StoragePage, StorageSpace, StorageWork, TasksPage,
-    WorkerTable,
+    QueueTable, RecentEvents, ScheduleTable, StorageCardinality, StorageFigures, StoragePage, StorageSpace,
+    StorageWork, TasksPage, WorkerTable,
 };
 use crate::{
     page_context::ProblemCount,
@@ -53,7 +53,7 @@ pages! {
     IncidentsPage: "incidents.html" [list];
     IncidentPage: "incident.html" [detail, timeline];
     TasksPage: "tasks.html" [queues, jobs, workers, schedules];
-    StoragePage: "storage.html" [space, work, figures];
+    StoragePage: "storage.html" [space, work, cardinality, figures];
     MessagePage: "message.html" [];
 }
 
@@ -75,5 +75,6 @@ fragments! {
     ScheduleTable: "schedules" "fragments/schedules.html";
     StorageSpace: "storage-space" "fragments/storage_space.html";
     StorageWork: "storage-work" "fragments/storage_work.html";
+    StorageCardinality: "storage-cardinality" "fragments/storage_cardinality.html";
     StorageFigures: "storage-figures" "fragments/storage_figures.html";
 }

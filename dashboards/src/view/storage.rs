@@ -9,6 +9,8 @@ pub struct StoragePage {
     pub space: StorageSpace,
     /// What it does.
     pub work: StorageWork,
+    /// Which metrics have the most series.
+    pub cardinality: StorageCardinality,
     /// Every figure about it.
     pub figures: StorageFigures,
 }
@@ -74,6 +76,28 @@ pub struct LatencyRow {
     pub commits: u64,
     /// Their share of all, in percent.
     pub percent: f64,
+}
+
+/// The fragment `storage-cardinality`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct StorageCardinality {
+    /// Minutes that "new" is about.
+    pub minutes: u64,
+    /// The metrics with the most series, the largest first.
+    pub rows: Vec<CardinalityRow>,
+}
+
+/// The series of one metric.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct CardinalityRow {
+    /// The metric.
+    pub metric: String,
+    /// Its series.
+    pub series: u64,
+    /// Those that are new.
+    pub new_series: u64,
+    /// The tag key with the most new values; empty when there are none.
+    pub fastest_tag_key: String,
 }
 
 /// The fragment `storage-figures`.
