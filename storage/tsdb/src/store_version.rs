@@ -7,8 +7,10 @@ use crate::{ByteReader, StoreError, keys, put_varint, stored_value};
 
 const FORMAT: u8 = 1;
 const WRITERS_FORMAT: u8 = 1;
-/// Version of the key space and of all formats in it together. A program refuses a store above its own.
-const STORE_VERSION: u64 = 1;
+/// Version of the key space and of all formats in it together. A program refuses a store above its own, and takes one
+/// below it over: 2 came with buckets of days, rollups, deletions and what several processes tell each other, which a
+/// program of version 1 would not find.
+const STORE_VERSION: u64 = 2;
 /// How often opening starts again because another process opens the same store.
 const ATTEMPTS_MAX: usize = 16;
 
@@ -16,7 +18,22 @@ const ATTEMPTS_MAX: usize = 16;
 pub(crate) async fn check_or_create(kv: &dyn Kv, shards: u16) -> Result<(), StoreError> {
     for _ in 0..ATTEMPTS_MAX {
         if let Some(value) = kv.snapshot().await?.get(keys::STORE).await? {
-            return check(&value, shards);
+            check(&value, shards)?;
+            let newest = encode(STORE_VERSION, shards);
+            if value == newest {
+                return Ok(());
+            }
+            // IMPORTANT: before anything is written that an older program would misread.
+            let mut upgrade = Commit::new();
+            upgrade.expect(keys::STORE, Some(value)).put(keys::STORE, newest);
+            match kv.commit(upgrade).await {
+                CommitOutcome::Done(_) => {
+                    tracing::info!(version = STORE_VERSION, "took an older store over; older programs will refuse it");
+                    return Ok(());
+                }
+                CommitOutcome::Refused(KvError::Conflict { .. }) | CommitOutcome::Unknown(_) => continue,
+                CommitOutcome::Refused(error) => return Err(error.into()),
+            }
         }
         if kv.snapshot().await?.get(keys::RESTORE).await?.is_some() {
             return Err(StoreError::RestoreUnfinished);
@@ -94,6 +111,18 @@ pub(crate) fn read_writer(value: &[u8]) -> Result<u64, StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn an_older_store_is_taken_over() {
+        let kv = tidemark_kv::MemoryKv::new();
+        let mut commit = Commit::new();
+        commit.put(keys::STORE, encode(1, 3));
+        assert!(matches!(kv.commit(commit).await, CommitOutcome::Done(_)));
+        assert_eq!(check_or_create(&kv, 2).await, Err(StoreError::ShardCount { stored: 3, asked: 2 }));
+        assert_eq!(check_or_create(&kv, 3).await, Ok(()));
+        let value = kv.snapshot().await.unwrap().get(keys::STORE).await.unwrap();
+        assert_eq!(value, Some(encode(STORE_VERSION, 3)));
+    }
 
     #[test]
     fn a_newer_store_is_refused_in_words() {

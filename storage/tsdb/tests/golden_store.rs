@@ -8,12 +8,17 @@ use std::{fmt::Write, fs, path::PathBuf, sync::Arc};
 
 use support::{START, open, read_metric, write};
 use tidemark_kv::{Kv, RedbKv, RedbOptions};
-use tidemark_model::{DocumentStore, ExpectedVersion, MetadataStore, MetricMetadata, RateKind, TimeRange, Value};
+use tidemark_model::{
+    DeleteOutcome, DeleteRequest, DocumentStore, ExpectedVersion, MetadataStore, MetricMetadata, PointDeleter,
+    RateKind, SeriesSelector, TimeRange, Value,
+};
 use tidemark_tsdb::{SealReason, Store};
 
 const HOUR: i64 = 3_600_000;
+/// Stores of all versions, the newest last.
+const STORES: [&str; 2] = ["store_1", NEWEST];
 /// The newest version of the store's formats.
-const NEWEST: &str = "store_1";
+const NEWEST: &str = "store_2";
 /// Most bytes that an unpacked golden store may have.
 const STORE_BYTES_MAX: usize = 64 << 20;
 
@@ -55,6 +60,24 @@ async fn fill(store: &Store) {
     }
 }
 
+/// What version 2 added: a day with its rollups, points that were deleted from it and from the log, a new one after that.
+async fn fill_newest(store: &Store) {
+    let tags = [("host", "web01"), ("mode", "user")];
+    for step in 0..288_i64 {
+        let value = Value::Int(step * 7 % 100);
+        write(store, &[("os.cpu", &tags, START - 72 * HOUR + step * 300_000, value)]).await;
+    }
+    store.seal(SealReason::Requested).await.unwrap();
+    store.compact().await.unwrap();
+    assert!(store.figures().rollup_rows > 0, "no rows were made");
+    let selector = SeriesSelector::metric("os.cpu");
+    for range in [TimeRange::new(START - 26 * HOUR, START - 26 * HOUR + 61_000), TimeRange::new(START, START + HOUR)] {
+        let request = DeleteRequest { selector: selector.clone(), range, series_max: 10 };
+        assert!(matches!(PointDeleter::delete(store, &request).await, DeleteOutcome::Done(_)));
+    }
+    write(store, &[("os.cpu", &tags, START + 1, Value::Int(7))]).await;
+}
+
 fn load(busy: i64) -> Value {
     if busy % 50 == 0 { Value::Int(busy) } else { Value::Float(busy as f64 / 8.0) }
 }
@@ -78,7 +101,7 @@ async fn answers(store: &Store) -> String {
 
 #[tokio::test]
 async fn stores_of_every_version_open_and_answer_the_same() {
-    for name in [NEWEST] {
+    for name in STORES {
         let packed = fs::read(golden(&format!("{name}.redb.zst"))).unwrap();
         assert!(packed.len() < 100_000, "{name} has {} bytes", packed.len());
         let folder = tempfile::tempdir().unwrap();
@@ -110,6 +133,7 @@ async fn write_the_newest_golden_store() {
     let engine = Arc::new(RedbKv::open(&path, RedbOptions::default()).unwrap());
     let store = open(Arc::clone(&engine) as Arc<dyn Kv>).await.unwrap();
     fill(&store).await;
+    fill_newest(&store).await;
     let text = answers(&store).await;
     store.close().await;
     drop(store);
