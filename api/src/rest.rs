@@ -37,6 +37,7 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
                 .route("/jobs/{id}/{action}", web::post().to(jobs::steer_job))
                 .route("/workers", web::get().to(jobs::workers))
                 .route("/schedules", web::get().to(jobs::schedules))
+                .route("/schedules/{name}/run", web::post().to(jobs::run_schedule))
                 .route("/backup", web::post().to(backup::take))
                 .route("/export", web::get().to(export::get))
                 .route("/incidents", web::get().to(incidents::list))

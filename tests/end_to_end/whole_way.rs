@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tidemark_tests::{Client, Node, NodeOptions, RedisServer, wait_for};
+use tidemark_tests::{Client, Ledger, Node, NodeOptions, RedisServer, wait_for};
 
 #[test]
 fn everything_works_on_the_embedded_broker() {
@@ -95,4 +95,22 @@ fn pages_show_it(client: &Client) {
 fn query(client: &Client, start: i64, end: i64, metric: &str) -> Value {
     let body = json!({"start": start, "end": end, "queries": [{"aggregator": "sum", "metric": metric}]});
     client.post("/api/query", &body).json()
+}
+
+#[test]
+fn a_schedule_runs_when_somebody_asks_for_it() {
+    let node = Node::start(&NodeOptions::without_agent());
+    let client = node.client();
+    assert_eq!(client.post("/api/put", &Ledger::body(0, 0, 10)).status, 204);
+    wait_for("the schedule is written", Duration::from_secs(30), || {
+        let answer = client.post("/api/tidemark/v1/schedules/seal/run", &json!({}));
+        (answer.status == 202).then_some(())
+    });
+    wait_for("the points are in blocks", Duration::from_secs(30), || {
+        let metrics = client.get("/metrics").text();
+        let points = metrics.lines().find_map(|line| line.strip_prefix("tidemark_store_block_points "))?;
+        // Those about the process itself are there, too.
+        (points.parse::<f64>().unwrap() >= 10.0).then_some(())
+    });
+    assert_eq!(client.post("/api/tidemark/v1/schedules/nothing/run", &json!({})).status, 404);
 }

@@ -11,6 +11,8 @@ use tidemark_queue::{
     BrokerError, Cancelled, JobFilter, JobId, JobKind, JobState, JobView, Page, QueueName, QueueStats, Timing,
 };
 
+use tidemark_scheduler::{ScheduleError, run_now};
+
 use super::guard::guard;
 use crate::{console::Console, error::ApiError};
 
@@ -178,6 +180,22 @@ pub(super) async fn schedules(console: Data<Console>) -> Result<HttpResponse, Ap
         })
         .collect();
     Ok(HttpResponse::Ok().json(json!({ "schedules": schedules })))
+}
+
+/// Enqueues the job of a schedule now: the answer is the job, which can be followed under `/jobs/{id}`.
+pub(super) async fn run_schedule(
+    request: HttpRequest,
+    console: Data<Console>,
+    path: web::Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    guard(&request, &console)?;
+    let seams = &console.seams;
+    match run_now(seams.broker.as_ref(), &path, seams.clock.now_ms()).await {
+        Ok(id) => Ok(HttpResponse::Accepted().json(json!({ "job": id.to_string() }))),
+        Err(ScheduleError::Broker(error)) => Err(broker_failed(error)),
+        Err(error @ ScheduleError::Missing(_)) => Err(ApiError::new(StatusCode::NOT_FOUND, error.to_string())),
+        Err(error) => Err(ApiError::bad_request(error.to_string())),
+    }
 }
 
 fn job_json(job: &JobView) -> Value {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 /// A path of the API: method, path, what it does, its parameters in path and query.
 type Operation = (&'static str, &'static str, &'static str, &'static [&'static str], &'static [&'static str]);
 
-const OPERATIONS: [Operation; 18] = [
+const OPERATIONS: [Operation; 19] = [
     ("get", "/cardinality", "Metrics, tag keys and tags with the most series, and what grew lately.", &[], &["top"]),
     ("get", "/queues", "Queues with the jobs in each state, the age of the oldest and rates.", &[], &[]),
     ("post", "/queues/{name}/pause", "Lets workers get nothing from a queue.", &["name"], &[]),
@@ -17,6 +17,7 @@ const OPERATIONS: [Operation; 18] = [
     ("post", "/jobs/{id}/cancel", "Calls a job off.", &["id"], &[]),
     ("get", "/workers", "Workers that were heard of lately.", &[], &[]),
     ("get", "/schedules", "When jobs come.", &[], &[]),
+    ("post", "/schedules/{name}/run", "Enqueues the job of a schedule now, beside its slots.", &["name"], &[]),
     ("get", "/incidents", "Incidents, the newest first.", &[], &["state", "rule", "before", "limit"]),
     ("get", "/incidents/{id}", "One incident with its events and actions.", &["id"], &[]),
     (
