@@ -13,7 +13,7 @@ pub(crate) use layers::{Sources, load};
 pub(crate) use masked::masked;
 pub(crate) use quantities::{Bytes, Span};
 pub(crate) use settings::{
-    AgentSettings, AuthSettings, BrokerUrl, CONCURRENCY_MAX, CollectTarget, LimitSettings, LogFormat, Role, Settings,
-    WorkerSettings,
+    AgentSettings, AuthSettings, BrokerUrl, CONCURRENCY_MAX, CollectTarget, LimitSettings, LogFormat,
+    RetentionRuleSettings, RetentionSettings, Role, Settings, WorkerSettings,
 };
 pub(crate) use store_url::{FdbStore, StoreUrl};

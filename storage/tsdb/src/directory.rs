@@ -17,7 +17,7 @@ use crate::{
 
 const FORMAT: u8 = 1;
 /// Groups of one page; a page has at most 60 KB.
-const PAGE_GROUPS: usize = 2_000;
+pub(crate) const PAGE_GROUPS: usize = 2_000;
 
 /// What the directory says of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -199,6 +199,12 @@ impl Index {
         slots.filter_map(|&slot| Some(self.series(slot)?.target.local)).collect()
     }
 
+    /// The numbers that all series of a metric have in their shard.
+    pub(crate) fn locals_of_metric(&self, metric: u32) -> Vec<u32> {
+        let slots = self.metric(metric).map(|entry| entry.by_number.as_slice()).unwrap_or_default();
+        slots.iter().filter_map(|&slot| Some(self.series(slot)?.target.local)).collect()
+    }
+
     /// The series with this canonical text.
     pub(crate) fn target(&self, text: &str) -> Option<Target> {
         let hash = self.hasher.hash_one(text.as_bytes());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{RollupInterval, Sharing};
+use crate::{Retention, RollupInterval, Sharing};
 
 /// Limits and sizes of a store. Each limit is named in the refusal that it causes.
 #[derive(Clone, Debug)]
@@ -31,6 +31,8 @@ pub struct StoreOptions {
     /// Deletions of a shard that wait until the blocks are rewritten without what they hide (`limits.tombstones`):
     /// further ones are told to try again later. Readers of a metric look at all of its own.
     pub tombstones_max: usize,
+    /// How long points are kept (`retention`).
+    pub retention: Retention,
     /// Points that wait for a shard's flush (`limits.queued_points`): writes beyond it are told to try again later.
     pub queued_points_max: usize,
     /// Intervals of which count, sum, minimum, maximum, first and last value are computed ahead when a day is compacted
@@ -53,6 +55,7 @@ impl Default for StoreOptions {
             seal_points: 5_000_000,
             head_points_max: 25_000_000,
             tombstones_max: 10_000,
+            retention: Retention::default(),
             queued_points_max: 2_000_000,
             rollup_intervals: vec![RollupInterval::HOUR],
             merge_bytes_max: 64 << 20,

@@ -23,14 +23,15 @@ use hashbrown::HashMap;
 
 use parking_lot::{Mutex, RwLock};
 use tidemark_kv::{CommitOutcome, Kv, KvError};
-use tidemark_model::Clock;
+use tidemark_model::{Clock, NameKind};
 use tokio::sync::oneshot;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    Bucket, Fence, Head, Index, Shard, StoreError, Tombstones, change_log,
+    Bucket, Fence, Head, Index, Retention, Shard, StoreError, Tombstones, change_log,
     commits::Commits,
     compaction::{CompactionRules, Wanted, compact_day, wanted_days},
+    expiry::{ExpiryReport, clear_bucket, expired},
     fence::{SealToken, Sealing},
     figures::Counters,
     follower::{Follower, read_fence},
@@ -105,6 +106,7 @@ pub(crate) struct Sealer {
     pub(crate) compaction: CompactionRules,
     /// Whether days without rows were looked for since the store was opened, perhaps with other intervals than before.
     pub(crate) looked_for_rows: AtomicBool,
+    pub(crate) retention: Retention,
 }
 
 impl Sealer {
@@ -257,6 +259,55 @@ impl Sealer {
         if let Err(error) = self.purge().await {
             tracing::warn!(%error, "deleted points were not taken from the disk");
         }
+        match self.expire().await {
+            Ok(ExpiryReport { buckets: 0, .. }) => {}
+            Ok(ExpiryReport { buckets, points, bytes }) => {
+                tracing::info!(buckets, points, bytes, "took points from the disk that are older than their retention");
+            }
+            Err(error) => tracing::warn!(%error, "points that are older than their retention are still there"),
+        }
+    }
+
+    /// Takes buckets away that are older than the retention of their metric.
+    pub(crate) async fn expire(&self) -> Result<ExpiryReport, StoreError> {
+        let mut report = ExpiryReport::default();
+        if self.retention.keeps_everything() {
+            return Ok(report);
+        }
+        let _turn = self.merge_turn.lock().await;
+        for shard in self.shards.iter() {
+            self.follower.catch_up(shard).await?;
+            let metrics: BTreeSet<u32> =
+                shard.state.read().catalogue.metrics_and_buckets().map(|(metric, _)| metric).collect();
+            for metric in metrics {
+                self.expire_metric(shard, metric, &mut report).await?;
+            }
+        }
+        Ok(report)
+    }
+
+    async fn expire_metric(&self, shard: &Shard, metric: u32, report: &mut ExpiryReport) -> Result<(), StoreError> {
+        let horizon = {
+            let index = self.index.read();
+            let name = index.names(NameKind::Metric).name(metric);
+            name.and_then(|name| self.retention.horizon(name, self.clock.now_ms()))
+        };
+        let Some(horizon) = horizon else { return Ok(()) };
+        let buckets = expired(&shard.state.read().catalogue, metric, horizon);
+        if buckets.is_empty() {
+            return Ok(());
+        }
+        let locals = self.index.read().locals_of_metric(metric);
+        for bucket in buckets {
+            if self.closing.is_cancelled() || self.dropped.is_cancelled() {
+                return Ok(());
+            }
+            let cleared = clear_bucket(&self.kv, shard, metric, bucket, &locals).await?;
+            report.buckets += cleared.buckets;
+            report.points += cleared.points;
+            report.bytes += cleared.bytes;
+        }
+        Ok(())
     }
 
     /// Takes deleted points from the disk. What fails is left for the next time.

@@ -18,7 +18,7 @@ use tokio_util::{
 };
 
 use crate::{
-    BlockCatalogue, Fence, Index, PurgeReport, Shard, StoreError, StoreOptions, Tombstones, change_log,
+    BlockCatalogue, ExpiryReport, Fence, Index, PurgeReport, Shard, StoreError, StoreOptions, Tombstones, change_log,
     compaction::CompactionRules,
     creation::SeriesCreator,
     figures::{Counters, StoreFigures},
@@ -165,6 +165,7 @@ impl Store {
                 bytes_max: options.merge_bytes_max,
             },
             looked_for_rows: AtomicBool::new(false),
+            retention: options.retention.clone(),
         });
         tracker.spawn(seal_when_wanted(Arc::clone(&sealer), seal_wanted, closing.clone(), dropped.clone(), resume));
         let creator = SeriesCreator::new(Arc::clone(&kv), Arc::clone(&clock), Arc::clone(&index), &options);
@@ -233,6 +234,21 @@ impl Store {
         let sealer = Arc::clone(&self.inner.sealer);
         let compacting = self.inner.tracker.spawn(async move { sealer.compact().await });
         compacting.await.map_err(|error| KvError::Unavailable(format!("the compaction ended early: {error}")))?
+    }
+
+    /// Takes points from the disk that are older than the retention of their metric, without waiting for the next seal
+    /// to do so: buckets as a whole, so that points may stay for the length of a bucket longer. Points in memory stay
+    /// until they are sealed.
+    ///
+    /// # Errors
+    /// What the engine refused; the next time goes on.
+    ///
+    /// # Cancel safety
+    /// Dropping the future does not end it.
+    pub async fn expire(&self) -> Result<ExpiryReport, StoreError> {
+        let sealer = Arc::clone(&self.inner.sealer);
+        let expiring = self.inner.tracker.spawn(async move { sealer.expire().await });
+        expiring.await.map_err(|error| KvError::Unavailable(format!("the expiry ended early: {error}")))?
     }
 
     /// The state of the store now.

@@ -33,6 +33,7 @@ pub(crate) struct Settings {
     pub(crate) opentsdb: OpentsdbSettings,
     pub(crate) limits: LimitSettings,
     pub(crate) rollups: RollupSettings,
+    pub(crate) retention: RetentionSettings,
     pub(crate) queue: QueueSettings,
     pub(crate) direct: DirectSettings,
     pub(crate) auth: AuthSettings,
@@ -113,6 +114,29 @@ pub(crate) struct RollupSettings {
     pub(crate) intervals: Vec<Span>,
 }
 
+/// How long points are kept: until they are older than this, and for the length of a bucket at most longer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RetentionSettings {
+    /// For metrics that no rule matches; for ever when it is not set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) keep: Option<Span>,
+    /// The first rule that matches the name of a metric decides.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) rules: Vec<RetentionRuleSettings>,
+}
+
+/// How long points of some metrics are kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RetentionRuleSettings {
+    /// Names of metrics: `*` stands for any characters.
+    pub(crate) metric: String,
+    /// For ever when it is not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) keep: Option<Span>,
+}
+
 /// Limits; every error about one names it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -153,6 +177,8 @@ pub(crate) struct LimitSettings {
     pub(crate) future: Span,
     /// Points that are held in memory until they are sealed.
     pub(crate) head_points: u64,
+    /// Deletions that wait until the blocks are rewritten without what they hide.
+    pub(crate) tombstones: usize,
     /// Points that wait for a flush.
     pub(crate) queued_points: usize,
     /// Bytes of blocks that one merge or compaction may hold; it takes twice as much memory.
@@ -323,6 +349,7 @@ impl Default for Settings {
             opentsdb: OpentsdbSettings::default(),
             limits: LimitSettings::default(),
             rollups: RollupSettings::default(),
+            retention: RetentionSettings::default(),
             queue: QueueSettings::default(),
             direct: DirectSettings::default(),
             auth: AuthSettings::default(),
@@ -376,6 +403,7 @@ impl Default for LimitSettings {
             new_series_per_minute: 100_000,
             future: seconds(366 * 24 * 3_600),
             head_points: 25_000_000,
+            tombstones: 10_000,
             queued_points: 2_000_000,
             merge_bytes: Bytes(64 << 20),
             queries: 16,

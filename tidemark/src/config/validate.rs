@@ -7,7 +7,7 @@ use tidemark_model::check_name;
 use tidemark_tsdb::RollupInterval;
 use tracing_subscriber::EnvFilter;
 
-use super::{Bytes, CollectTarget, Settings, Span, masked};
+use super::{Bytes, CollectTarget, RetentionRuleSettings, Settings, Span, masked};
 
 /// Most of anything that is counted.
 const COUNT_MAX: u64 = 1_000_000_000_000;
@@ -57,6 +57,7 @@ impl Settings {
         }
         self.check_rollups(&mut problems);
         self.check_targets(&mut problems);
+        self.check_retention(&mut problems);
         problems.0
     }
 
@@ -82,6 +83,7 @@ impl Settings {
             ("limits.series", count(limits.series), COUNT_MAX),
             ("limits.series_per_metric", count(limits.series_per_metric), COUNT_MAX),
             ("limits.head_points", limits.head_points, COUNT_MAX),
+            ("limits.tombstones", count(limits.tombstones), TASKS_MAX),
             ("limits.queued_points", count(limits.queued_points), COUNT_MAX),
             ("limits.queries", count(limits.queries), 10_000),
             ("limits.query_parts", count(limits.query_parts), 10_000),
@@ -142,6 +144,20 @@ impl Settings {
         ];
         for (name, span, least, most) in checks {
             problems.span(name, span, least, most);
+        }
+    }
+
+    fn check_retention(&self, problems: &mut Problems) {
+        if let Some(keep) = self.retention.keep {
+            problems.span("retention.keep", keep, HOUR, CENTURY);
+        }
+        for RetentionRuleSettings { metric, keep } in &self.retention.rules {
+            if metric.is_empty() {
+                problems.add("retention.rules", "a rule names no metric; `*` stands for all");
+            }
+            if let Some(keep) = *keep {
+                problems.span(&format!("retention rule `{metric}`: keep"), keep, HOUR, CENTURY);
+            }
         }
     }
 
@@ -242,6 +258,11 @@ mod tests {
         let not_7h = "setting rollups.intervals: an interval of rollups must be whole minutes that divide a day, such as \
                       5m, 1h or 1d, got 25200s";
         check("[rollups]\nintervals = [\"7h\"]", &[not_7h]);
+        check("[retention]\nkeep = \"1s\"", &["setting retention.keep: 1s is out of range: 1h to 36525d"]);
+        check(
+            "[[retention.rules]]\nmetric = \"cpu.*\"\nkeep = \"1m\"",
+            &["setting retention rule `cpu.*`: keep: 1m is out of range: 1h to 36525d"],
+        );
         check("[queue]\nlease = \"0s\"", &["setting queue.lease: 0ms is out of range: 1s to 1h"]);
         check("[limits]\nbody_bytes = \"0B\"", &["setting limits.body_bytes: 0B is out of range: 1B to 1TiB"]);
         let target = "[[collect]]\nname = \"web\"\nurl = \"http://h/\"\nevery = \"0s\"";

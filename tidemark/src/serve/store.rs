@@ -5,11 +5,11 @@ use std::sync::Arc;
 use anyhow::Context;
 use tidemark_kv::{Kv, RedbKv, RedbOptions};
 use tidemark_model::{Clock, DocumentError, DocumentStore, ExpectedVersion};
-use tidemark_tsdb::{RollupInterval, Sharing, Store, StoreOptions};
+use tidemark_tsdb::{Retention, RetentionRule, RollupInterval, Sharing, Store, StoreOptions};
 use uuid::Uuid;
 
 use super::{DataFolder, cluster};
-use crate::config::{Settings, StoreUrl};
+use crate::config::{RetentionRuleSettings, RetentionSettings, Settings, StoreUrl};
 
 /// The embedded store in the data folder.
 pub(crate) const FILE: &str = "store.redb";
@@ -73,14 +73,24 @@ async fn shared_id(store: &Store) -> anyhow::Result<String> {
     Ok(String::from_utf8(known.bytes)?)
 }
 
+fn retention_of(settings: &RetentionSettings) -> Retention {
+    let rules = settings.rules.iter().map(|RetentionRuleSettings { metric, keep }| RetentionRule {
+        metric: metric.clone(),
+        keep: keep.map(|span| span.0),
+    });
+    Retention { rules: rules.collect(), default: settings.keep.map(|span| span.0) }
+}
+
 fn store_options(settings: &Settings) -> StoreOptions {
-    let Settings { limits, rollups, .. } = settings;
+    let Settings { limits, rollups, retention, .. } = settings;
     StoreOptions {
         series_max: limits.series,
         series_per_metric_max: limits.series_per_metric,
         new_series_per_minute_max: limits.new_series_per_minute,
         future_max: limits.future.0,
         head_points_max: limits.head_points,
+        tombstones_max: limits.tombstones,
+        retention: retention_of(retention),
         queued_points_max: limits.queued_points,
         rollup_intervals: rollups
             .intervals

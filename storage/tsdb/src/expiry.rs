@@ -1,0 +1,126 @@
+//! What is older than its retention goes, whole buckets at a time.
+//!
+//! A bucket that ends before the horizon of its metric leaves memory first, so that no reader looks for it, and then the
+//! disk: the pages of its directories from the last to the first, each with its groups in one commit. Whatever is left
+//! after a death in between is a directory that makes sense, and goes the next time.
+
+use std::sync::Arc;
+
+use tidemark_kv::{Commit, CommitOutcome, Kv, KvError};
+use tidemark_model::TimeRange;
+
+use crate::{
+    BlockCatalogue, Bucket, Shard, StoreError,
+    change_log::DirectoryId,
+    directory::{self, GenerationGroups},
+    follower::read_fence,
+};
+
+/// How often a commit is repeated when its outcome is unknown.
+const ATTEMPTS_MAX: usize = 8;
+
+/// What was taken from the disk because it was older than its retention.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ExpiryReport {
+    /// Buckets of metrics.
+    pub buckets: u64,
+    /// Points in their blocks.
+    pub points: u64,
+    /// Bytes of their groups.
+    pub bytes: u64,
+}
+
+/// Takes a bucket of a metric away. `locals` are the numbers that series of the metric have in the shard.
+///
+/// # Errors
+/// What the engine refused. The bucket may still be there, and the next time it goes.
+pub(crate) async fn clear_bucket(
+    kv: &Arc<dyn Kv>,
+    shard: &Shard,
+    metric: u32,
+    bucket: Bucket,
+    locals: &[u32],
+) -> Result<ExpiryReport, StoreError> {
+    let id = DirectoryId { metric, bucket };
+    let mut generations = shard.state.read().catalogue.generations(metric, bucket).to_vec();
+    shard.changed(|state| {
+        // A seal may have added one meanwhile.
+        generations = state.catalogue.generations(metric, bucket).to_vec();
+        state.catalogue.set(id, Vec::new());
+        state.sealed_last.forget(locals, bucket.range());
+        state.deletions += 1;
+    });
+    let mut report = ExpiryReport { buckets: 1, ..ExpiryReport::default() };
+    for generation in &generations {
+        if let Err(error) = clear_generation(kv.as_ref(), shard, id, generation).await {
+            load_again(kv.as_ref(), shard, id).await?;
+            return Err(error);
+        }
+        let (_, points, bytes) = generation.totals();
+        report.points += points;
+        report.bytes += bytes;
+    }
+    Ok(report)
+}
+
+async fn clear_generation(
+    kv: &dyn Kv,
+    shard: &Shard,
+    id: DirectoryId,
+    generation: &GenerationGroups,
+) -> Result<(), StoreError> {
+    let DirectoryId { metric, bucket } = id;
+    let pages: Vec<_> =
+        directory::pages(shard.number, bucket, metric, generation.generation, &generation.groups).collect();
+    let groups = generation.groups.chunks(directory::PAGE_GROUPS);
+    for ((key, value), groups) in pages.into_iter().zip(groups).rev() {
+        let mut commit = Commit::new();
+        commit.expect(key.clone(), Some(value)).delete(key.clone());
+        for group in groups {
+            commit.delete(group.key(shard.number, bucket, metric, generation.generation).encode());
+        }
+        shard.note_changes(&mut commit, [id]);
+        clear_page(kv, commit, &key).await?;
+    }
+    Ok(())
+}
+
+async fn clear_page(kv: &dyn Kv, commit: Commit, page: &[u8]) -> Result<(), StoreError> {
+    let mut unknown = None;
+    for _ in 0..ATTEMPTS_MAX {
+        match kv.commit(commit.clone()).await {
+            CommitOutcome::Done(_) => return Ok(()),
+            // It was done before, when the outcome was unknown.
+            CommitOutcome::Refused(KvError::Conflict { .. })
+                if unknown.is_some() && kv.snapshot().await?.get(page).await?.is_none() =>
+            {
+                return Ok(());
+            }
+            CommitOutcome::Refused(error) => return Err(error.into()),
+            CommitOutcome::Unknown(error) => unknown = Some(error),
+        }
+    }
+    Err(unknown.unwrap_or(KvError::Closed).into())
+}
+
+/// After a failure: what is still on the disk is there for readers again.
+async fn load_again(kv: &dyn Kv, shard: &Shard, id: DirectoryId) -> Result<(), StoreError> {
+    let snapshot = kv.snapshot().await?;
+    let fence = read_fence(snapshot.as_ref(), shard.number).await?;
+    let generations = BlockCatalogue::load_one(snapshot.as_ref(), shard.number, &fence, id).await?;
+    shard.changed(|state| {
+        for GenerationGroups { generation, groups } in generations {
+            let known = state.catalogue.generations(id.metric, id.bucket);
+            if known.iter().all(|known| known.generation != generation) {
+                state.catalogue.add(id.metric, id.bucket, generation, groups.to_vec());
+            }
+        }
+    });
+    Ok(())
+}
+
+/// The buckets of a metric that end at or before a timestamp.
+pub(crate) fn expired(catalogue: &BlockCatalogue, metric: u32, horizon: i64) -> Vec<Bucket> {
+    let before = TimeRange::new(i64::MIN, horizon);
+    catalogue.overlapping(metric, before).map(|(bucket, _)| bucket).filter(|bucket| bucket.end() <= horizon).collect()
+}

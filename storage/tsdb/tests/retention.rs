@@ -1,0 +1,105 @@
+//! What is older than its retention goes, and nothing else.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics is a test that fails")]
+
+mod support;
+
+use std::{sync::Arc, time::Duration};
+
+use support::{ProbeKv, START, TestPoint, open_with, read_metric, write};
+use tidemark_kv::{FaultPlan, KeyRange, Kv, MemoryKv, RangeLimit};
+use tidemark_model::{SeriesCatalog, SeriesSelector, TimeRange, Value};
+use tidemark_tsdb::{Retention, RetentionRule, SealReason, Store, StoreOptions};
+
+const HOUR: i64 = 3_600_000;
+const DAY: i64 = 24 * HOUR;
+
+/// Debug metrics for a day, audit metrics for ever, the rest for ten days. The clock stands at [`START`].
+fn options() -> StoreOptions {
+    let rule = |metric: &str, days: Option<u64>| RetentionRule {
+        metric: metric.to_owned(),
+        keep: days.map(|days| Duration::from_secs(days * 86_400)),
+    };
+    let retention = Retention {
+        rules: vec![rule("debug.*", Some(1)), rule("audit.*", None)],
+        default: Some(Duration::from_secs(10 * 86_400)),
+    };
+    StoreOptions { retention, ..StoreOptions::default() }
+}
+
+async fn fill(store: &Store) {
+    for metric in ["debug.x", "audit.x", "cpu"] {
+        let points: Vec<TestPoint<'_>> = (0..240)
+            .map(|step| {
+                (metric, &[("host", "a")] as support::Tags<'_>, START - 20 * DAY + step * 2 * HOUR, Value::Int(step))
+            })
+            .collect();
+        write(store, &points).await;
+    }
+}
+
+async fn first_of(store: &Store, metric: &str) -> i64 {
+    read_metric(store, metric, TimeRange::ALL).await[&format!("{metric}{{host=a}}")].first().map_or(0, |point| point.0)
+}
+
+async fn check_kept(store: &Store) {
+    assert_eq!(first_of(store, "audit.x").await, START - 20 * DAY);
+    assert_eq!(first_of(store, "debug.x").await, START - DAY);
+    assert_eq!(first_of(store, "cpu").await, START - 10 * DAY);
+}
+
+#[tokio::test]
+async fn each_metric_is_kept_as_long_as_its_rule_says() {
+    let memory = Arc::new(MemoryKv::new());
+    let store = open_with(Arc::clone(&memory) as Arc<dyn Kv>, options()).await.unwrap();
+    fill(&store).await;
+    store.seal(SealReason::Requested).await.unwrap();
+    check_kept(&store).await;
+    assert_eq!(store.expire().await.unwrap().buckets, 0, "a seal does it");
+    let entries = async |prefix: &[u8]| {
+        let page = memory.snapshot().await.unwrap().range(KeyRange::prefix(prefix), RangeLimit::PAGE).await.unwrap();
+        page.entries.len()
+    };
+    // Days that are over are one bucket, the last one is twelve for each metric.
+    let buckets = 19 + 9 + 3 * 12;
+    assert_eq!((entries(b"D").await, entries(b"B").await), (buckets, buckets));
+    assert_eq!(store.figures().block_points, 240 + 120 + 12);
+    drop(store);
+    let store = open_with(memory, options()).await.unwrap();
+    check_kept(&store).await;
+    store.close().await;
+}
+
+#[tokio::test]
+async fn the_newest_point_of_a_series_goes_with_its_bucket() {
+    let store = open_with(Arc::new(MemoryKv::new()), options()).await.unwrap();
+    write(&store, &[("debug.x", &[("host", "a")], START - 3 * DAY, Value::Int(1))]).await;
+    let last = async || store.last(&SeriesSelector::metric("debug.x"), 0).await.unwrap().len();
+    assert_eq!(last().await, 1);
+    store.seal(SealReason::Requested).await.unwrap();
+    assert_eq!(last().await, 0);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn an_expiry_that_dies_or_is_not_told_goes_on() {
+    for commits in 0..12 {
+        let memory = Arc::new(MemoryKv::new());
+        let keeping = open_with(Arc::clone(&memory) as Arc<dyn Kv>, StoreOptions::default()).await.unwrap();
+        fill(&keeping).await;
+        keeping.seal(SealReason::Requested).await.unwrap();
+        keeping.close().await;
+        let probe = ProbeKv::new(Arc::clone(&memory) as Arc<dyn Kv>);
+        let store = open_with(Arc::clone(&probe) as Arc<dyn Kv>, options()).await.unwrap();
+        memory.set_faults(FaultPlan { seed: 7 + commits, unknown_per_mille: 300, ..FaultPlan::default() });
+        probe.die_after(commits as i64 * 2);
+        assert!(store.expire().await.is_err());
+        assert_eq!(first_of(&store, "audit.x").await, START - 20 * DAY);
+        assert!(store.expire().await.is_err(), "what failed is found again");
+        drop(store);
+        memory.set_faults(FaultPlan::default());
+        let store = open_with(memory, options()).await.unwrap();
+        store.expire().await.unwrap();
+        check_kept(&store).await;
+        store.close().await;
+    }
+}
