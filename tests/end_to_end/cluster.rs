@@ -29,7 +29,7 @@ impl Cluster {
             assert!(told.is_ok());
             return None;
         };
-        let library = std::env::var("TEST_FDB_LIBRARY").map(|path| format!("&library={path}")).unwrap_or_default();
+        let library = std::env::var("TIDEMARK_FDB_LIBRARY").map(|path| format!("&library={path}")).unwrap_or_default();
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos();
         let store = format!("fdb:{file}?shards=4&prefix=tidemark-test-{test}-{now}/{library}");
         Some(Self { redis: RedisServer::start(), store, binary: binary.into() })
