@@ -144,7 +144,8 @@ impl Sealer {
     pub(crate) fn is_wanted(&self) -> bool {
         self.shards.iter().any(|shard| {
             let state = shard.state.read();
-            state.open.points() >= self.seal_points || state.sealing.is_some()
+            let points = state.open.points().max(shard.written.load(Ordering::Relaxed));
+            points >= self.seal_points || state.sealing.is_some()
         })
     }
 

@@ -32,6 +32,8 @@ pub(crate) struct Shard {
     pub(crate) queued_points: AtomicUsize,
     /// Points in the heads.
     pub(crate) head_points: AtomicU64,
+    /// Points that this process wrote into the open epoch of a shared store, whose head it may not have read.
+    pub(crate) written: AtomicU64,
     /// How other processes are followed.
     pub(crate) rounds: Rounds,
 }
@@ -132,7 +134,19 @@ impl Shard {
         let head_points = AtomicU64::new(state.head_points());
         let (state, rounds) = (RwLock::new(state), Rounds::new(position));
         let queued_points = AtomicUsize::new(0);
-        (Arc::new(Self { number, sharing, state, queue, queued_points, head_points, rounds }), receiver)
+        (
+            Arc::new(Self {
+                number,
+                sharing,
+                state,
+                queue,
+                queued_points,
+                head_points,
+                written: AtomicU64::new(0),
+                rounds,
+            }),
+            receiver,
+        )
     }
 
     /// Notes in a commit which directories it changes, for the other processes of a shared store.

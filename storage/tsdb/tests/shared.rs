@@ -298,3 +298,21 @@ async fn a_seal_of_a_living_process_is_left_alone_and_that_of_a_dead_one_is_take
     assert_eq!(second.seal(SealReason::Requested).await.unwrap().points, 2);
     assert_eq!(read_metric(&second, "cpu", TimeRange::ALL).await["cpu{host=web}"].len(), 2);
 }
+
+#[tokio::test]
+async fn a_process_that_only_writes_seals_when_it_has_written_enough() {
+    let (memory, clock) = (Arc::new(MemoryKv::new()), Arc::new(ManualClock::new(START)));
+    let options = StoreOptions { seal_points: 5_000, ..options(1) };
+    let store = Store::open(memory, Arc::clone(&clock) as _, options).await.unwrap();
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    let mut next = 0;
+    while store.figures().seals.epochs < 3 {
+        let points: Vec<TestPoint<'_>> =
+            (next..next + 500).map(|step| ("cpu", WEB, START + step * 1000, Value::Int(step))).collect();
+        write(&store, &points).await;
+        next += 500;
+        assert!(tokio::time::Instant::now() < deadline, "not sealed in time");
+    }
+    assert_eq!(read_metric(&store, "cpu", TimeRange::ALL).await["cpu{host=web}"].len(), next as usize);
+    store.close().await;
+}

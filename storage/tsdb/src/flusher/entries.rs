@@ -1,5 +1,7 @@
 //! What one commit puts into the log, and what follows from it in memory.
 
+use std::sync::atomic::Ordering;
+
 use tidemark_kv::Commit;
 
 use super::{Flusher, segments::Segments};
@@ -59,11 +61,10 @@ impl Flusher {
         }
     }
 
-    fn note_written(&mut self, points: u64, epoch: u64) {
-        if self.known_fence().open == epoch {
-            self.written += points;
-        }
-        if self.written >= self.seal_points {
+    fn note_written(&self, points: u64, epoch: u64) {
+        let added = if self.known_fence().open == epoch { points } else { 0 };
+        let written = self.shard.written.fetch_add(added, Ordering::Relaxed) + added;
+        if written >= self.seal_points {
             self.seal_wanted.notify_one();
         }
     }

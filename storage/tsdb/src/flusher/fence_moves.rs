@@ -1,5 +1,7 @@
 //! Moves of the fence, between two flushes.
 
+use std::sync::atomic::Ordering;
+
 use tidemark_kv::{Commit, CommitOutcome, KeyRange, KvError, RangeLimit};
 
 use super::{ATTEMPTS_MAX, Flusher};
@@ -99,7 +101,7 @@ impl Flusher {
 
     fn know(&mut self, fence: Fence) -> Fence {
         if fence.open != self.fence.open {
-            self.written = 0;
+            self.shard.written.store(0, Ordering::Relaxed);
         }
         self.fence = fence;
         fence

@@ -65,8 +65,6 @@ pub(crate) struct Flusher {
     unresolved: Option<Unresolved>,
     /// The fence of a shared store as far as this flusher knows it; readers follow it by themselves.
     fence: Fence,
-    /// Points that this process wrote into the open epoch of a shared store.
-    written: u64,
 }
 
 struct Waiting {
@@ -109,7 +107,6 @@ impl Flusher {
             group_commit: GroupCommit::default(),
             unresolved: None,
             fence,
-            written: 0,
         }
     }
 
