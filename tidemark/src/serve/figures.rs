@@ -77,6 +77,9 @@ impl FigureSource for OfStore {
                     store.seals.duration.as_secs_f64(),
                 ),
                 Figure::counter("store.merges", "Metrics in buckets whose blocks were merged.", store.seals.merges),
+                Figure::counter("store.compactions", "Days of metrics that were compacted.", store.seals.compactions),
+                Figure::gauge("store.rollup_rows", "Rows of rollups.", store.rollup_rows as f64),
+                Figure::gauge("store.rollup_bytes", "Bytes of rollups.", store.rollup_bytes as f64),
                 Figure::counter("store.seals", "Epochs sealed since the start.", store.seals.epochs),
                 Figure::counter(
                     "store.seals_failed",
