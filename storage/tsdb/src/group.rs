@@ -84,8 +84,13 @@ impl GroupBuilder {
 
     /// Whether the block would make the group too large. An empty group takes any block.
     pub(crate) fn is_full_for(&self, block: &NewBlock<'_>) -> bool {
-        let bytes = GroupKey::BYTES + ENVELOPE_BYTES + self.directory.len() + self.blocks.len();
-        self.count > 0 && bytes + ENTRY_BYTES_MAX + block.bytes.len() > group_bytes(self.bucket.tier)
+        self.room().is_some_and(|room| block.bytes.len() > room)
+    }
+
+    /// Bytes that a further block may have; `None` for an empty group, which takes any block.
+    pub(crate) fn room(&self) -> Option<usize> {
+        let bytes = GroupKey::BYTES + ENVELOPE_BYTES + self.directory.len() + self.blocks.len() + ENTRY_BYTES_MAX;
+        (self.count > 0).then(|| group_bytes(self.bucket.tier).saturating_sub(bytes))
     }
 
     /// Adds a block of the same series as the one before, or of a later one.

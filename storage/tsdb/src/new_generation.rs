@@ -23,6 +23,11 @@ const fn block_points_max(tier: Tier) -> usize {
     }
 }
 
+/// A block is cut after whole runs of the codec, to fill a group up.
+const RUN_POINTS: usize = 64;
+/// Fewer points than this are not worth a block of their own.
+const SPLIT_POINTS_MIN: usize = 2 * RUN_POINTS;
+
 /// Everything that a seal or a merge writes.
 #[derive(Debug)]
 pub(crate) struct NewGeneration {
@@ -102,11 +107,32 @@ impl GenerationBuilder {
     pub(crate) fn add(&mut self, id: SeriesId, columns: &PointColumns) -> Result<(), CodecError> {
         let (metric, number) = (metric_of(id), number_of(id));
         let mut start = 0;
-        while let Some(part) = self.next_part(&columns.timestamps, start) {
-            self.add_block(metric, number, columns, start, part)?;
-            start += part;
+        while let Some(whole) = self.next_part(&columns.timestamps, start) {
+            self.scratch.encode(columns, start, whole)?;
+            let points = self.fitting(metric, columns, start, whole);
+            if points < whole {
+                self.scratch.encode(columns, start, points)?;
+            }
+            self.add_block(metric, number, columns, start, points);
+            start += points;
         }
         Ok(())
+    }
+
+    /// How many of the points of a block that was encoded go into the group that is being filled, when the rest of a page
+    /// would be lost without them: all, if the block fits or little would be gained.
+    fn fitting(&self, metric: u32, columns: &PointColumns, start: usize, points: usize) -> usize {
+        let first = columns.timestamps.get(start).copied().unwrap_or_default();
+        let groups = self.buckets.get(&Bucket::of(self.tier, first)).filter(|groups| groups.metric == metric);
+        let (Some(room), bytes) = (groups.and_then(|groups| groups.filling.room()), self.scratch.block.len()) else {
+            return points;
+        };
+        if self.tier != Tier::Day || bytes <= room {
+            return points;
+        }
+        // A shorter block may take more bytes a point.
+        let fewer = points * room / bytes * 7 / 8 / RUN_POINTS * RUN_POINTS;
+        if fewer >= SPLIT_POINTS_MIN { fewer } else { points }
     }
 
     /// How many of the points from `start` on make the next block.
@@ -118,35 +144,19 @@ impl GenerationBuilder {
         Some(inside.div_ceil(inside.div_ceil(block_points_max(self.tier))))
     }
 
-    fn add_block(
-        &mut self,
-        metric: u32,
-        number: u32,
-        columns: &PointColumns,
-        start: usize,
-        points: usize,
-    ) -> Result<(), CodecError> {
-        let Scratch { part, block } = &mut self.scratch;
-        let whole = points == columns.len();
-        if !whole {
-            copy_part(columns, start, points, part);
-        }
-        let part = if whole { columns } else { part };
-        block.clear();
-        codec::encode_block(&part.timestamps, &part.values, block)?;
-        if let (Some(first), Some(last)) = (part.get(0), part.get(points - 1)) {
+    fn add_block(&mut self, metric: u32, number: u32, columns: &PointColumns, start: usize, points: usize) {
+        if let (Some(first), Some(last)) = (columns.get(start), columns.get(start + points - 1)) {
             let block = NewBlock {
                 number,
                 points: u32::try_from(points).unwrap_or(u32::MAX),
                 min: first.timestamp,
                 max: last.timestamp,
                 last: last.value,
-                bytes: block,
+                bytes: &self.scratch.block,
             };
             let bucket = Bucket::of(self.tier, first.timestamp);
             self.buckets.entry(bucket).or_insert_with(|| BucketGroups::new(bucket)).add(metric, &block);
         }
-        Ok(())
     }
 
     /// All groups and their directory.
@@ -157,6 +167,19 @@ impl GenerationBuilder {
             new.add_bucket(self.shard, bucket, self.generation, groups.done);
         }
         new
+    }
+}
+
+impl Scratch {
+    /// Encodes `points` points from `start` on as a block.
+    fn encode(&mut self, columns: &PointColumns, start: usize, points: usize) -> Result<(), CodecError> {
+        let whole = points == columns.len();
+        if !whole {
+            copy_part(columns, start, points, &mut self.part);
+        }
+        let part = if whole { columns } else { &self.part };
+        self.block.clear();
+        codec::encode_block(&part.timestamps, &part.values, &mut self.block)
     }
 }
 
