@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use support::{
     ProbeKv, ROLLUP_FUNCTIONS, Random, START, TestPoint, batch, bits_of, buckets_of, open, open_with, read,
-    read_buckets, read_metric, write,
+    read_buckets, read_metric, seeds::seeds, write,
 };
 use tidemark_kv::{FaultPlan, Kv, MemoryKv};
 use tidemark_model::{
@@ -249,20 +249,25 @@ async fn run(seed: u64, faults: bool) -> (u64, u64) {
 #[tokio::test]
 async fn any_history_reads_as_a_map_does() {
     let (mut compacted, mut rows) = (0, 0);
-    for seed in 0..200 {
+    let seeds = seeds(0, 200);
+    let count = seeds.len();
+    for seed in seeds {
         let found = run(seed, false).await;
         (compacted, rows) = (compacted + found.0, rows + found.1);
     }
-    assert!(compacted > 2_000 && rows > 1_500, "{compacted} days were compacted and {rows} rows read");
+    let is_enough = count < 100 || compacted > 10 * count && 2 * rows > 15 * count;
+    assert!(is_enough, "{compacted} days were compacted and {rows} rows read with {count} seeds");
 }
 
 #[tokio::test]
 async fn any_history_survives_an_engine_that_forgets_outcomes() {
     let mut rows = 0;
-    for seed in 1000..1100 {
+    let seeds = seeds(1000, 100);
+    let count = seeds.len();
+    for seed in seeds {
         rows += run(seed, true).await.1;
     }
-    assert!(rows > 600, "{rows} rows were read");
+    assert!(count < 100 || rows > 6 * count, "{rows} rows were read with {count} seeds");
 }
 
 const WEB: support::Tags<'_> = &[("host", "web")];
@@ -345,7 +350,7 @@ async fn a_zombie_sealer_writes_nothing_and_loses_nothing() {
 
 #[tokio::test]
 async fn an_old_value_that_is_retried_does_not_overtake_a_newer_one() {
-    for seed in 0..50 {
+    for seed in seeds(0, 50) {
         let memory = Arc::new(MemoryKv::new());
         let store = open(Arc::clone(&memory) as Arc<dyn Kv>).await.unwrap();
         write(&store, &[("cpu", WEB, START, Value::Int(0))]).await;

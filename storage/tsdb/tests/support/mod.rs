@@ -10,6 +10,7 @@
 
 #[cfg(feature = "fdb")]
 pub mod foundationdb;
+pub mod seeds;
 
 use std::{
     collections::BTreeMap,
