@@ -115,6 +115,11 @@ impl Checker {
         self.report.totals()
     }
 
+    /// What is wrong so far, without a comparison with entries that were not seen.
+    pub(super) fn into_findings(self) -> Vec<Finding> {
+        self.report.findings
+    }
+
     /// Compares what can only be compared when everything was seen.
     pub(crate) fn finish(mut self) -> CheckReport {
         self.end_window();

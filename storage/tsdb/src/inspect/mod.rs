@@ -12,12 +12,14 @@
 mod block_windows;
 mod checker;
 mod decoding;
+mod entry_check;
 mod entry_kind;
 mod finding;
 mod repair;
 mod report;
 mod store_check;
 
+pub use entry_check::check_entry;
 pub use entry_kind::EntryKind;
 pub use finding::{Finding, FindingKind};
 pub use repair::remove_orphans;
