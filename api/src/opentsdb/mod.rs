@@ -10,7 +10,7 @@ mod metadata;
 mod query_annotations;
 mod query_answer;
 mod query_handler;
-mod query_request;
+pub(crate) mod query_request;
 mod routes;
 pub(crate) mod statistics;
 mod suggest;

@@ -2,6 +2,7 @@
 
 mod bench;
 mod command;
+mod nightly;
 mod test_run;
 mod tidy;
 mod tools;
@@ -29,6 +30,8 @@ enum Task {
     Tidy,
     /// Measure ingest and queries of a release build, beside VictoriaMetrics where it is installed.
     Bench(bench::Options),
+    /// Run random histories of the store with many seeds, and the fuzz targets.
+    Nightly(nightly::Options),
 }
 
 fn main() -> ExitCode {
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
         Task::Test(options) => test_run::run(&root, &options),
         Task::Tidy => tidy::run(&root),
         Task::Bench(options) => bench::run(&root, &options),
+        Task::Nightly(options) => nightly::run(&root, &options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

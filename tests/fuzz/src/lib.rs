@@ -1,0 +1,14 @@
+//! What the fuzz targets share.
+
+mod entries;
+mod value_column;
+
+pub use entries::{checksummed, golden_entries, parse_entry};
+pub use value_column::AnyValue;
+pub use value_column::column_of;
+
+/// A runtime on the fuzzer's own thread; its blocking threads stay from one input to the next.
+#[must_use]
+pub fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().max_blocking_threads(2).enable_time().build().expect("a runtime")
+}
