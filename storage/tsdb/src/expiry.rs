@@ -2,7 +2,8 @@
 //!
 //! A bucket that ends before the horizon of its metric leaves memory first, so that no reader looks for it, and then the
 //! disk: the pages of its directories from the last to the first, each with its groups in one commit. Whatever is left
-//! after a death in between is a directory that makes sense, and goes the next time.
+//! after a death in between is a directory that makes sense, and goes the next time. Rollups go when all days of their
+//! span have gone: without the points of a day its rows answer nothing.
 
 use std::sync::Arc;
 
@@ -10,10 +11,11 @@ use tidemark_kv::{Commit, CommitOutcome, Kv, KvError};
 use tidemark_model::TimeRange;
 
 use crate::{
-    BlockCatalogue, Bucket, Shard, StoreError,
+    BlockCatalogue, Bucket, Shard, StoreError, Tier,
     change_log::DirectoryId,
     directory::{self, GenerationGroups},
     follower::read_fence,
+    keys::RollupKey,
 };
 
 /// How often a commit is repeated when its outcome is unknown.
@@ -101,6 +103,24 @@ async fn clear_page(kv: &dyn Kv, commit: Commit, page: &[u8]) -> Result<(), Stor
         }
     }
     Err(unknown.unwrap_or(KvError::Closed).into())
+}
+
+/// Takes the rollups of a span away, of which no day is kept any more. Who writes rows of it meanwhile expects their
+/// directory as it was, and fails.
+///
+/// # Errors
+/// What the engine refused. The rows may still be there, and the next time they go.
+pub(crate) async fn clear_rollups(kv: &Arc<dyn Kv>, shard: &Shard, of: &RollupKey) -> Result<(), StoreError> {
+    let key = of.encode();
+    if let Some(value) = kv.snapshot().await?.get(&key).await? {
+        let mut commit = Commit::new();
+        commit.expect(key.clone(), Some(value)).delete(key.clone()).delete_range(of.range_of_groups());
+        let day = Bucket { tier: Tier::Day, number: 0 };
+        shard.note_changes(&mut commit, [DirectoryId { metric: of.metric, bucket: day }]);
+        clear_page(kv.as_ref(), commit, &key).await?;
+    }
+    shard.changed(|state| state.catalogue.rollups.remove(of));
+    Ok(())
 }
 
 /// After a failure: what is still on the disk is there for readers again.

@@ -31,7 +31,7 @@ use crate::{
     Bucket, Fence, Head, Index, Retention, Shard, StoreError, Tombstones, change_log,
     commits::Commits,
     compaction::{CompactionRules, Wanted, compact_day, wanted_days},
-    expiry::{ExpiryReport, clear_bucket, expired},
+    expiry::{ExpiryReport, clear_bucket, clear_rollups, expired},
     fence::{SealToken, Sealing},
     figures::Counters,
     follower::{Follower, read_fence},
@@ -294,7 +294,13 @@ impl Sealer {
             name.and_then(|name| self.retention.horizon(name, self.clock.now_ms()))
         };
         let Some(horizon) = horizon else { return Ok(()) };
-        let buckets = expired(&shard.state.read().catalogue, metric, horizon);
+        let (buckets, rollups) = {
+            let catalogue = &shard.state.read().catalogue;
+            (expired(catalogue, metric, horizon), catalogue.rollups.expired(shard.number, metric, horizon))
+        };
+        for span in &rollups {
+            clear_rollups(&self.kv, shard, span).await?;
+        }
         if buckets.is_empty() {
             return Ok(());
         }

@@ -63,6 +63,9 @@ async fn each_metric_is_kept_as_long_as_its_rule_says() {
     let buckets = 19 + 9 + 3 * 12;
     assert_eq!((entries(b"D").await, entries(b"B").await), (buckets, buckets));
     assert_eq!(store.figures().block_points, 240 + 120 + 12);
+    // Spans are ten days: two or three of what is kept for ever, one or two of ten days, none of one day.
+    let spans = entries(b"Y").await;
+    assert!((3..=5).contains(&spans), "{spans}");
     drop(store);
     let store = open_with(memory, options()).await.unwrap();
     check_kept(&store).await;

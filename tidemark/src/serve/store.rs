@@ -18,6 +18,8 @@ const SHARDS_IN_A_CLUSTER: u16 = 8;
 /// Where a store that several processes use keeps its id.
 const ID_COLLECTION: &str = "store";
 const ID: &str = "id";
+/// Free bytes below which a file is not compacted.
+const FREE_BYTES_MIN: u64 = 256 << 20;
 
 /// Opens the engine and the store on it; replays its log.
 pub(crate) async fn open(
@@ -27,17 +29,23 @@ pub(crate) async fn open(
 ) -> anyhow::Result<(Store, Arc<dyn Kv>)> {
     let options = store_options(settings);
     let context = || format!("open the store {}", shown(settings, folder));
-    let (engine, options) = match &settings.store {
-        StoreUrl::Embedded => (open_file(folder).await.with_context(context)?, options),
+    let (engine, file, options) = match &settings.store {
+        StoreUrl::Embedded => {
+            let file = Arc::new(open_file(folder).await.with_context(context)?);
+            (Arc::clone(&file) as Arc<dyn Kv>, Some(file), options)
+        }
         StoreUrl::Fdb(store) => {
             let engine = cluster::open(store).with_context(context)?;
             let stored = Store::stored_shards(engine.as_ref()).await.with_context(context)?;
             let shards = stored.or(store.shards).unwrap_or(SHARDS_IN_A_CLUSTER);
-            (engine, StoreOptions { shards, sharing: Sharing::Shared, ..options })
+            (engine, None, StoreOptions { shards, sharing: Sharing::Shared, ..options })
         }
     };
-    let store = Store::open(Arc::clone(&engine), Arc::clone(clock), options).await;
-    Ok((store.with_context(context)?, engine))
+    let store = Store::open(Arc::clone(&engine), Arc::clone(clock), options).await.with_context(context)?;
+    if let Some(file) = file {
+        compact_if_worth_it(&store, &file).await;
+    }
+    Ok((store, engine))
 }
 
 fn shown(settings: &Settings, folder: Option<&DataFolder>) -> String {
@@ -47,10 +55,32 @@ fn shown(settings: &Settings, folder: Option<&DataFolder>) -> String {
     }
 }
 
-async fn open_file(folder: Option<&DataFolder>) -> anyhow::Result<Arc<dyn Kv>> {
+/// Gives the space of deleted and expired points back, at the only moment when nobody reads or writes: a compaction takes
+/// both from everybody, and the free pages of a file are used again before it grows.
+async fn compact_if_worth_it(store: &Store, file: &RedbKv) {
+    let figures = store.figures();
+    let used = figures.block_bytes + figures.rollup_bytes + figures.log_bytes;
+    let Some(bytes) = figures.disk_bytes.filter(|&bytes| is_mostly_free(bytes, used)) else { return };
+    tracing::info!(bytes, used, "more than half of the file of the store is free; compacting it");
+    match file.compact().await {
+        Ok(_) => tracing::info!(before = bytes, after = file.disk_bytes(), "compacted the file of the store"),
+        // The file is as good as before.
+        Err(error) => tracing::warn!(%error, "the file of the store was not compacted"),
+    }
+}
+
+/// Whether less than half of a file is used, and so much is free that it matters. What is used is what its blocks and its
+/// log have, and a quarter more for everything else and for pages that are not full.
+fn is_mostly_free(bytes: u64, used: u64) -> bool {
+    let used = used.saturating_add(used / 4);
+    let free = bytes.saturating_sub(used);
+    free >= FREE_BYTES_MIN && free > bytes / 2
+}
+
+async fn open_file(folder: Option<&DataFolder>) -> anyhow::Result<RedbKv> {
     let path = folder.context("an embedded store needs a data folder")?.file(FILE);
     let kv = tokio::task::spawn_blocking(move || RedbKv::open(&path, RedbOptions::default())).await?;
-    Ok(Arc::new(kv?))
+    Ok(kv?)
 }
 
 /// The id of the store, for those who keep something for it elsewhere: in the data folder of an embedded store, in the
@@ -99,5 +129,19 @@ fn store_options(settings: &Settings) -> StoreOptions {
             .collect(),
         merge_bytes_max: limits.merge_bytes.0,
         ..StoreOptions::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_compacted_when_more_than_half_of_it_is_free_and_that_is_much() {
+        const GIBIBYTE: u64 = 1 << 30;
+        assert!(is_mostly_free(4 * GIBIBYTE, GIBIBYTE));
+        assert!(!is_mostly_free(4 * GIBIBYTE, 2 * GIBIBYTE));
+        assert!(!is_mostly_free(200 << 20, 0));
+        assert!(!is_mostly_free(GIBIBYTE, u64::MAX));
     }
 }

@@ -6,10 +6,11 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 use hashbrown::HashMap;
 use tidemark_kv::{KeyRange, KvSnapshot};
+use tidemark_model::TimestampMs;
 
 use super::RollupInterval;
 use crate::{
-    ByteReader, Generation, Scan, StoreError,
+    Bucket, ByteReader, Generation, Scan, StoreError, Tier,
     keys::{RollupGroupKey, RollupKey},
     put_varint, stored_value,
 };
@@ -180,6 +181,26 @@ impl RollupCatalogue {
     /// The rollups of a span.
     pub(crate) fn span(&self, interval: RollupInterval, metric: u32, span: u32) -> Option<&Arc<SpanRollups>> {
         self.by_metric.get(&metric)?.get(&(interval.key(), span))
+    }
+
+    /// The spans of a metric whose days all end at or before a timestamp.
+    pub(crate) fn expired(&self, shard: u16, metric: u32, horizon: TimestampMs) -> Vec<RollupKey> {
+        let spans = self.by_metric.get(&metric).into_iter().flat_map(BTreeMap::iter);
+        let before = |rollups: &SpanRollups| {
+            rollups.days.keys().all(|&number| Bucket { tier: Tier::Day, number }.end() <= horizon)
+        };
+        let expired = spans.filter(|(_, rollups)| before(rollups));
+        expired.map(|(&(interval_ms, span), _)| RollupKey { shard, interval_ms, span, metric }).collect()
+    }
+
+    /// Forgets the rollups of a span.
+    pub(crate) fn remove(&mut self, of: &RollupKey) {
+        if let Some(rollups) = self.by_metric.get_mut(&of.metric) {
+            rollups.remove(&(of.interval_ms, of.span));
+            if rollups.is_empty() {
+                self.by_metric.remove(&of.metric);
+            }
+        }
     }
 
     /// Rows and bytes of all groups.
