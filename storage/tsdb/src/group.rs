@@ -10,10 +10,9 @@ use tidemark_model::{TimestampMs, Value};
 
 use crate::{
     Bucket, ByteReader, GroupKey, StoreError, Tier,
+    packed::{self, Packed, PackedBlocks},
     point_stream::value_of,
-    put_varint,
-    stored_value::{self, ENVELOPE_BYTES},
-    unzigzag, zigzag,
+    put_varint, stored_value, unzigzag, zigzag,
 };
 
 const FORMAT: u8 = 1;
@@ -38,12 +37,8 @@ pub(crate) struct BlockEntry {
 #[derive(Debug)]
 pub(crate) struct GroupBuilder {
     bucket: Bucket,
-    directory: Vec<u8>,
-    blocks: Vec<u8>,
-    count: u32,
+    packed: PackedBlocks,
     points: u32,
-    first: u32,
-    last: u32,
 }
 
 /// A finished group.
@@ -79,7 +74,7 @@ const fn group_bytes(tier: Tier) -> usize {
 impl GroupBuilder {
     /// An empty group of a bucket.
     pub(crate) fn new(bucket: Bucket) -> Self {
-        Self { bucket, directory: Vec::new(), blocks: Vec::new(), count: 0, points: 0, first: 0, last: 0 }
+        Self { bucket, packed: PackedBlocks::default(), points: 0 }
     }
 
     /// Whether the block would make the group too large. An empty group takes any block.
@@ -89,45 +84,29 @@ impl GroupBuilder {
 
     /// Bytes that a further block may have; `None` for an empty group, which takes any block.
     pub(crate) fn room(&self) -> Option<usize> {
-        let bytes = GroupKey::BYTES + ENVELOPE_BYTES + self.directory.len() + self.blocks.len() + ENTRY_BYTES_MAX;
-        (self.count > 0).then(|| group_bytes(self.bucket.tier).saturating_sub(bytes))
+        let bytes = GroupKey::BYTES + self.packed.bytes() + ENTRY_BYTES_MAX;
+        (!self.packed.is_empty()).then(|| group_bytes(self.bucket.tier).saturating_sub(bytes))
     }
 
     /// Adds a block of the same series as the one before, or of a later one.
     pub(crate) fn push(&mut self, block: &NewBlock<'_>) {
-        if self.count == 0 {
-            self.first = block.number;
-            self.last = block.number;
-        }
-        put_varint(&mut self.directory, u64::from(block.number - self.last));
-        put_varint(&mut self.directory, block.bytes.len() as u64);
-        put_varint(&mut self.directory, u64::from(block.points) << 1 | u64::from(!block.last.is_int()));
-        put_varint(&mut self.directory, (block.min - self.bucket.start()).cast_unsigned());
-        put_varint(&mut self.directory, (block.max - block.min).cast_unsigned());
-        match block.last {
-            Value::Int(int) => put_varint(&mut self.directory, zigzag(int)),
-            Value::Float(float) => self.directory.extend_from_slice(&float.to_bits().to_le_bytes()),
-        }
-        self.blocks.extend_from_slice(block.bytes);
-        self.last = block.number;
+        let bucket_start = self.bucket.start();
+        self.packed.push(block.number, block.bytes, |directory| {
+            put_varint(directory, u64::from(block.points) << 1 | u64::from(!block.last.is_int()));
+            put_varint(directory, (block.min - bucket_start).cast_unsigned());
+            put_varint(directory, (block.max - block.min).cast_unsigned());
+            match block.last {
+                Value::Int(int) => put_varint(directory, zigzag(int)),
+                Value::Float(float) => directory.extend_from_slice(&float.to_bits().to_le_bytes()),
+            }
+        });
         self.points = self.points.saturating_add(block.points);
-        self.count += 1;
     }
 
     /// The group, and an empty builder in its place; `None` when nothing was added.
     pub(crate) fn take(&mut self) -> Option<Group> {
-        if self.count == 0 {
-            return None;
-        }
-        let mut value = Vec::with_capacity(ENVELOPE_BYTES + 5 + self.directory.len() + self.blocks.len());
-        value.push(FORMAT);
-        put_varint(&mut value, u64::from(self.count));
-        value.extend_from_slice(&self.directory);
-        value.extend_from_slice(&self.blocks);
-        let group =
-            Group { value: stored_value::finish(value), first: self.first, last: self.last, points: self.points };
-        *self = Self::new(self.bucket);
-        Some(group)
+        let Packed { value, first, last } = self.packed.take(FORMAT)?;
+        Some(Group { value, first, last, points: std::mem::take(&mut self.points) })
     }
 }
 
@@ -139,14 +118,7 @@ pub(crate) fn read_directory(key: &GroupKey, value: &[u8]) -> Result<Vec<BlockEn
 }
 
 fn read_entries(key: &GroupKey, body: &[u8]) -> Option<Vec<BlockEntry>> {
-    let mut reader = ByteReader::new(body);
-    let count = usize::try_from(reader.varint()?).ok().filter(|&count| count <= body.len())?;
-    let mut entries = Vec::with_capacity(count);
-    let mut number = key.first;
-    let mut offset = 0_usize;
-    for _ in 0..count {
-        number = number.checked_add(reader.varint_u32()?)?;
-        let length = usize::try_from(reader.varint()?).ok()?;
+    let entry = |number, bytes, reader: &mut ByteReader<'_>| {
         let points_and_type = reader.varint()?;
         let min = key.bucket.start().checked_add_unsigned(reader.varint()?)?;
         let max = min.checked_add_unsigned(reader.varint()?)?;
@@ -155,18 +127,9 @@ fn read_entries(key: &GroupKey, body: &[u8]) -> Option<Vec<BlockEntry>> {
             _ => value_of(u64::from_le_bytes(*reader.bytes(8)?.first_chunk()?), true),
         };
         let points = u32::try_from(points_and_type >> 1).ok()?;
-        let end = offset.checked_add(length)?;
-        entries.push(BlockEntry { number, points, min, max, last, bytes: offset..end });
-        offset = end;
-    }
-    if reader.rest().len() != offset {
-        return None;
-    }
-    let start = 1 + body.len() - offset;
-    for entry in &mut entries {
-        entry.bytes = entry.bytes.start + start..entry.bytes.end + start;
-    }
-    Some(entries)
+        Some(BlockEntry { number, points, min, max, last, bytes })
+    };
+    packed::read_entries(key.first, body, entry, |entry| &mut entry.bytes)
 }
 
 #[cfg(test)]

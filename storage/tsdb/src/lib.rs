@@ -48,6 +48,7 @@ mod merger;
 mod metadata;
 mod new_generation;
 mod options;
+mod packed;
 mod point_stream;
 mod presence;
 mod purge;

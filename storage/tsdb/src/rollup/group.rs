@@ -8,8 +8,8 @@ use super::Magnitude;
 use crate::{
     ByteReader, StoreError,
     keys::RollupGroupKey,
-    put_varint,
-    stored_value::{self, ENVELOPE_BYTES},
+    packed::{self, Packed, PackedBlocks},
+    put_varint, stored_value,
 };
 
 const FORMAT: u8 = 1;
@@ -32,12 +32,8 @@ pub(crate) struct RollupEntry {
 /// A group that is being filled with blocks, in order of series.
 #[derive(Debug, Default)]
 pub(super) struct RollupGroupBuilder {
-    directory: Vec<u8>,
-    blocks: Vec<u8>,
-    count: u32,
+    packed: PackedBlocks,
     rows: u32,
-    first: u32,
-    last: u32,
 }
 
 /// A finished group.
@@ -52,37 +48,22 @@ pub(super) struct RollupGroup {
 impl RollupGroupBuilder {
     /// Whether a block would make the group too large. An empty group takes any block.
     pub(super) fn is_full_for(&self, block: &[u8]) -> bool {
-        let bytes = RollupGroupKey::BYTES + ENVELOPE_BYTES + self.directory.len() + self.blocks.len();
-        self.count > 0 && bytes + ENTRY_BYTES_MAX + block.len() > GROUP_BYTES
+        let bytes = RollupGroupKey::BYTES + self.packed.bytes();
+        !self.packed.is_empty() && bytes + ENTRY_BYTES_MAX + block.len() > GROUP_BYTES
     }
 
     pub(super) fn push(&mut self, number: u32, rows: u32, magnitude: Magnitude, block: &[u8]) {
-        if self.count == 0 {
-            self.first = number;
-            self.last = number;
-        }
-        put_varint(&mut self.directory, u64::from(number - self.last));
-        put_varint(&mut self.directory, block.len() as u64);
-        put_varint(&mut self.directory, u64::from(rows));
-        self.directory.push(magnitude.byte());
-        self.blocks.extend_from_slice(block);
-        self.last = number;
+        self.packed.push(number, block, |directory| {
+            put_varint(directory, u64::from(rows));
+            directory.push(magnitude.byte());
+        });
         self.rows = self.rows.saturating_add(rows);
-        self.count += 1;
     }
 
     /// The group, and an empty builder in its place; `None` when nothing was added.
     pub(super) fn take(&mut self) -> Option<RollupGroup> {
-        let Self { directory, blocks, count, rows, first, last } = std::mem::take(self);
-        if count == 0 {
-            return None;
-        }
-        let mut value = Vec::with_capacity(ENVELOPE_BYTES + 5 + directory.len() + blocks.len());
-        value.push(FORMAT);
-        put_varint(&mut value, u64::from(count));
-        value.extend_from_slice(&directory);
-        value.extend_from_slice(&blocks);
-        Some(RollupGroup { value: stored_value::finish(value), first, last, rows })
+        let Packed { value, first, last } = self.packed.take(FORMAT)?;
+        Some(RollupGroup { value, first, last, rows: std::mem::take(&mut self.rows) })
     }
 }
 
@@ -94,26 +75,11 @@ pub(crate) fn read_directory(key: &RollupGroupKey, value: &[u8]) -> Result<Vec<R
 }
 
 fn read_entries(first: u32, body: &[u8]) -> Option<Vec<RollupEntry>> {
-    let mut reader = ByteReader::new(body);
-    let count = usize::try_from(reader.varint()?).ok().filter(|&count| count <= body.len())?;
-    let mut entries = Vec::with_capacity(count);
-    let (mut number, mut offset) = (first, 0_usize);
-    for _ in 0..count {
-        number = number.checked_add(reader.varint_u32()?)?;
-        let end = offset.checked_add(usize::try_from(reader.varint()?).ok()?)?;
+    let entry = |number, bytes, reader: &mut ByteReader<'_>| {
         let rows = reader.varint_u32()?;
-        let magnitude = Magnitude::of_byte(reader.byte()?)?;
-        entries.push(RollupEntry { number, rows, magnitude, bytes: offset..end });
-        offset = end;
-    }
-    if reader.rest().len() != offset {
-        return None;
-    }
-    let start = 1 + body.len() - offset;
-    for entry in &mut entries {
-        entry.bytes = entry.bytes.start + start..entry.bytes.end + start;
-    }
-    Some(entries)
+        Some(RollupEntry { number, rows, magnitude: Magnitude::of_byte(reader.byte()?)?, bytes })
+    };
+    packed::read_entries(first, body, entry, |entry| &mut entry.bytes)
 }
 
 #[cfg(test)]
