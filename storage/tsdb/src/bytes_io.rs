@@ -77,9 +77,19 @@ impl<'a> ByteReader<'a> {
         std::str::from_utf8(self.bytes(length)?).ok()
     }
 
-    /// An unsigned number of `BYTES` bytes, the highest first.
-    pub(crate) fn big_endian<const BYTES: usize>(&mut self) -> Option<u64> {
-        Some(self.bytes(BYTES)?.iter().fold(0, |number, &byte| number << 8 | u64::from(byte)))
+    /// A number of two bytes, the highest first, as the next two.
+    pub(crate) fn u16_be(&mut self) -> Option<u16> {
+        Some(u16::from_be_bytes(*self.bytes(2)?.first_chunk()?))
+    }
+
+    /// A number of four bytes.
+    pub(crate) fn u32_be(&mut self) -> Option<u32> {
+        Some(u32::from_be_bytes(*self.bytes(4)?.first_chunk()?))
+    }
+
+    /// A number of eight bytes.
+    pub(crate) fn u64_be(&mut self) -> Option<u64> {
+        Some(u64::from_be_bytes(*self.bytes(8)?.first_chunk()?))
     }
 }
 

@@ -182,8 +182,8 @@ pub(crate) fn unknown(collection: &str, id: &str, error: &KvError) -> DocumentEr
 /// Reads an entry and says what is wrong with it.
 pub(crate) fn check(key: &[u8], value: &[u8]) -> Result<(), StoreError> {
     let mut reader = ByteReader::new(key.get(1..).unwrap_or_default());
-    let bytes = reader.big_endian::<2>().and_then(|bytes| usize::try_from(bytes).ok());
-    let collection = bytes.and_then(|bytes| std::str::from_utf8(reader.bytes(bytes)?).ok());
+    let bytes = reader.u16_be();
+    let collection = bytes.and_then(|bytes| std::str::from_utf8(reader.bytes(usize::from(bytes))?).ok());
     let id = std::str::from_utf8(reader.rest()).ok();
     match collection.zip(id) {
         Some((_, id)) => decode(key, id.to_owned(), value).map(drop),

@@ -47,7 +47,7 @@ pub(crate) fn note(commit: &mut Commit, before: u64, created: &Created<'_>) {
         part += 1;
     };
     for (kind, name, id) in created.names {
-        body.push(kind_byte(*kind));
+        body.push(keys::kind_byte(*kind));
         put_varint(&mut body, u64::from(*id));
         put_text(&mut body, name);
         count += 1;
@@ -114,21 +114,13 @@ fn add(index: &mut Index, key: &Bytes, item: &Item<'_>) -> Result<(), StoreError
 
 const SERIES: u8 = b's';
 
-fn kind_byte(kind: NameKind) -> u8 {
-    match kind {
-        NameKind::Metric => b'm',
-        NameKind::TagKey => b'k',
-        NameKind::TagValue => b'v',
-    }
-}
-
 fn read_items(body: &[u8]) -> Option<Vec<Item<'_>>> {
     let mut reader = ByteReader::new(body);
     let count = reader.varint()?;
     let mut items = Vec::new();
     for _ in 0..count {
         let kind = reader.byte()?;
-        items.push(match NAME_KINDS.into_iter().find(|known| kind_byte(*known) == kind) {
+        items.push(match NAME_KINDS.into_iter().find(|known| keys::kind_byte(*known) == kind) {
             Some(kind) => {
                 let id = reader.varint_u32()?;
                 Item::Name(kind, reader.text()?, id)

@@ -42,36 +42,43 @@ const CHANGE_LOG: u8 = b'K';
 const CHANGE_LOG_MARK: u8 = b'k';
 const TOMBSTONE: u8 = b'X';
 
-pub(crate) fn fence(shard: u16) -> Bytes {
-    let mut key = BytesMut::with_capacity(3);
-    key.put_u8(FENCE);
+/// The start of a key of one shard, with room for `more` bytes.
+fn of_shard(kind: u8, shard: u16, more: usize) -> BytesMut {
+    let mut key = BytesMut::with_capacity(3 + more);
+    key.put_u8(kind);
     key.put_u16(shard);
-    key.freeze()
+    key
+}
+
+/// The start of a key of one metric in one bucket, with room for `more` bytes.
+fn of_bucket(kind: u8, shard: u16, bucket: Bucket, metric: u32, more: usize) -> BytesMut {
+    let mut key = BytesMut::with_capacity(12 + more);
+    key.put_slice(&[kind, bucket.tier.byte()]);
+    key.put_u16(shard);
+    key.put_u32(bucket.number);
+    key.put_u32(metric);
+    key
+}
+
+pub(crate) fn fence(shard: u16) -> Bytes {
+    of_shard(FENCE, shard, 0).freeze()
 }
 
 /// Before the versionstamp of a segment.
 pub(crate) fn log_prefix(shard: u16, epoch: u64) -> Bytes {
-    let mut key = BytesMut::with_capacity(11);
-    key.put_u8(LOG);
-    key.put_u16(shard);
+    let mut key = of_shard(LOG, shard, 8);
     key.put_u64(epoch);
     key.freeze()
 }
 
 /// Before the versionstamp of a note of changed directories.
 pub(crate) fn change_log(shard: u16) -> Bytes {
-    let mut key = BytesMut::with_capacity(3);
-    key.put_u8(CHANGE_LOG);
-    key.put_u16(shard);
-    key.freeze()
+    of_shard(CHANGE_LOG, shard, 0).freeze()
 }
 
 /// Up to which key the notes of a shard were cleared.
 pub(crate) fn change_log_mark(shard: u16) -> Bytes {
-    let mut key = BytesMut::with_capacity(3);
-    key.put_u8(CHANGE_LOG_MARK);
-    key.put_u16(shard);
-    key.freeze()
+    of_shard(CHANGE_LOG_MARK, shard, 0).freeze()
 }
 
 /// What was created when there were `before` names and series.
@@ -105,12 +112,7 @@ impl GroupKey {
     pub(crate) const BYTES: usize = 1 + 1 + 2 + 4 + 4 + 4 + 2 + 8;
 
     pub(crate) fn encode(&self) -> Bytes {
-        let mut key = BytesMut::with_capacity(Self::BYTES);
-        key.put_u8(BLOCKS);
-        key.put_u8(self.bucket.tier.byte());
-        key.put_u16(self.shard);
-        key.put_u32(self.bucket.number);
-        key.put_u32(self.metric);
+        let mut key = of_bucket(BLOCKS, self.shard, self.bucket, self.metric, 14);
         key.put_u32(self.first);
         key.put_u16(self.part);
         key.put_u64(self.generation.0);
@@ -121,12 +123,12 @@ impl GroupKey {
         let mut reader = ByteReader::new(key.strip_prefix(&[BLOCKS])?);
         let tier = Tier::of_byte(reader.byte()?)?;
         let decoded = Self {
-            shard: u16::try_from(reader.big_endian::<2>()?).ok()?,
-            bucket: Bucket { tier, number: u32::try_from(reader.big_endian::<4>()?).ok()? },
-            metric: u32::try_from(reader.big_endian::<4>()?).ok()?,
-            first: u32::try_from(reader.big_endian::<4>()?).ok()?,
-            part: u16::try_from(reader.big_endian::<2>()?).ok()?,
-            generation: Generation(reader.big_endian::<8>()?),
+            shard: reader.u16_be()?,
+            bucket: Bucket { tier, number: reader.u32_be()? },
+            metric: reader.u32_be()?,
+            first: reader.u32_be()?,
+            part: reader.u16_be()?,
+            generation: Generation(reader.u64_be()?),
         };
         reader.is_empty().then_some(decoded)
     }
@@ -134,12 +136,7 @@ impl GroupKey {
 
 /// The groups of one metric in one bucket, those of all generations.
 pub(crate) fn groups_of_bucket(shard: u16, bucket: Bucket, metric: u32) -> KeyRange {
-    let mut prefix = BytesMut::with_capacity(12);
-    prefix.put_slice(&[BLOCKS, bucket.tier.byte()]);
-    prefix.put_u16(shard);
-    prefix.put_u32(bucket.number);
-    prefix.put_u32(metric);
-    KeyRange::prefix(&prefix)
+    KeyRange::prefix(&of_bucket(BLOCKS, shard, bucket, metric, 0))
 }
 
 /// Where a page of the directory of one metric, bucket and generation is.
@@ -154,12 +151,7 @@ pub(crate) struct DirectoryKey {
 
 impl DirectoryKey {
     pub(crate) fn encode(&self) -> Bytes {
-        let mut key = BytesMut::with_capacity(22);
-        key.put_u8(DIRECTORY);
-        key.put_u8(self.bucket.tier.byte());
-        key.put_u16(self.shard);
-        key.put_u32(self.bucket.number);
-        key.put_u32(self.metric);
+        let mut key = of_bucket(DIRECTORY, self.shard, self.bucket, self.metric, 10);
         key.put_u64(self.generation.0);
         key.put_u16(self.page);
         key.freeze()
@@ -169,23 +161,18 @@ impl DirectoryKey {
         let mut reader = ByteReader::new(key.strip_prefix(&[DIRECTORY])?);
         let tier = Tier::of_byte(reader.byte()?)?;
         let decoded = Self {
-            shard: u16::try_from(reader.big_endian::<2>()?).ok()?,
-            bucket: Bucket { tier, number: u32::try_from(reader.big_endian::<4>()?).ok()? },
-            metric: u32::try_from(reader.big_endian::<4>()?).ok()?,
-            generation: Generation(reader.big_endian::<8>()?),
-            page: u16::try_from(reader.big_endian::<2>()?).ok()?,
+            shard: reader.u16_be()?,
+            bucket: Bucket { tier, number: reader.u32_be()? },
+            metric: reader.u32_be()?,
+            generation: Generation(reader.u64_be()?),
+            page: reader.u16_be()?,
         };
         reader.is_empty().then_some(decoded)
     }
 
     /// The directories of one metric in one bucket.
     pub(crate) fn range_of_bucket(shard: u16, bucket: Bucket, metric: u32) -> KeyRange {
-        let mut prefix = BytesMut::with_capacity(12);
-        prefix.put_slice(&[DIRECTORY, bucket.tier.byte()]);
-        prefix.put_u16(shard);
-        prefix.put_u32(bucket.number);
-        prefix.put_u32(metric);
-        KeyRange::prefix(&prefix)
+        KeyRange::prefix(&of_bucket(DIRECTORY, shard, bucket, metric, 0))
     }
 
     /// The directories of a tier of a shard.
@@ -206,9 +193,7 @@ pub(crate) struct TombstoneKey {
 
 impl TombstoneKey {
     pub(crate) fn encode(&self) -> Bytes {
-        let mut key = BytesMut::with_capacity(27);
-        key.put_u8(TOMBSTONE);
-        key.put_u16(self.shard);
+        let mut key = of_shard(TOMBSTONE, self.shard, 24);
         key.put_u64(self.epoch);
         key.put_u64(self.identity.writer);
         key.put_u64(self.identity.sequence);
@@ -217,16 +202,15 @@ impl TombstoneKey {
 
     pub(crate) fn decode(key: &[u8]) -> Option<Self> {
         let mut reader = ByteReader::new(key.strip_prefix(&[TOMBSTONE])?);
-        let shard = u16::try_from(reader.big_endian::<2>()?).ok()?;
-        let epoch = reader.big_endian::<8>()?;
-        let identity = LogIdentity { writer: reader.big_endian::<8>()?, sequence: reader.big_endian::<8>()? };
+        let shard = reader.u16_be()?;
+        let epoch = reader.u64_be()?;
+        let identity = LogIdentity { writer: reader.u64_be()?, sequence: reader.u64_be()? };
         reader.is_empty().then_some(Self { shard, epoch, identity })
     }
 
     /// The tombstones of a shard, in order of their epochs.
     pub(crate) fn range_of_shard(shard: u16) -> KeyRange {
-        let [high, low] = shard.to_be_bytes();
-        KeyRange::prefix(&[TOMBSTONE, high, low])
+        KeyRange::prefix(&of_shard(TOMBSTONE, shard, 0))
     }
 }
 
@@ -251,18 +235,14 @@ impl RollupKey {
     }
 
     fn before_interval(shard: u16, metric: u32) -> BytesMut {
-        let mut key = BytesMut::with_capacity(Self::BYTES);
-        key.put_u8(ROLLUP_DIRECTORY);
-        key.put_u16(shard);
+        let mut key = of_shard(ROLLUP_DIRECTORY, shard, Self::BYTES - 3);
         key.put_u32(metric);
         key
     }
 
     /// Before the first series of a group. By span, so that what is written together is together.
     fn before_groups(&self) -> BytesMut {
-        let mut key = BytesMut::with_capacity(RollupGroupKey::BYTES);
-        key.put_u8(ROLLUPS);
-        key.put_u16(self.shard);
+        let mut key = of_shard(ROLLUPS, self.shard, RollupGroupKey::BYTES - 3);
         key.put_u32(self.interval_ms);
         key.put_u32(self.span);
         key.put_u32(self.metric);
@@ -272,18 +252,17 @@ impl RollupKey {
     pub(crate) fn decode(key: &[u8]) -> Option<Self> {
         let mut reader = ByteReader::new(key.strip_prefix(&[ROLLUP_DIRECTORY])?);
         let decoded = Self {
-            shard: u16::try_from(reader.big_endian::<2>()?).ok()?,
-            metric: u32::try_from(reader.big_endian::<4>()?).ok()?,
-            interval_ms: u32::try_from(reader.big_endian::<4>()?).ok()?,
-            span: u32::try_from(reader.big_endian::<4>()?).ok()?,
+            shard: reader.u16_be()?,
+            metric: reader.u32_be()?,
+            interval_ms: reader.u32_be()?,
+            span: reader.u32_be()?,
         };
         reader.is_empty().then_some(decoded)
     }
 
     /// The directories of a shard.
     pub(crate) fn range_of_shard(shard: u16) -> KeyRange {
-        let [high, low] = shard.to_be_bytes();
-        KeyRange::prefix(&[ROLLUP_DIRECTORY, high, low])
+        KeyRange::prefix(&of_shard(ROLLUP_DIRECTORY, shard, 0))
     }
 
     /// The directories of a metric.
@@ -312,13 +291,13 @@ impl RollupGroupKey {
 
     pub(crate) fn decode(key: &[u8]) -> Option<Self> {
         let mut reader = ByteReader::new(key.strip_prefix(&[ROLLUPS])?);
-        let shard = u16::try_from(reader.big_endian::<2>()?).ok()?;
-        let interval_ms = u32::try_from(reader.big_endian::<4>()?).ok()?;
-        let span = u32::try_from(reader.big_endian::<4>()?).ok()?;
-        let metric = u32::try_from(reader.big_endian::<4>()?).ok()?;
-        let first = u32::try_from(reader.big_endian::<4>()?).ok()?;
+        let shard = reader.u16_be()?;
+        let interval_ms = reader.u32_be()?;
+        let span = reader.u32_be()?;
+        let metric = reader.u32_be()?;
+        let first = reader.u32_be()?;
         let of = RollupKey { shard, interval_ms, span, metric };
-        let decoded = Self { of, first, version: reader.big_endian::<8>()? };
+        let decoded = Self { of, first, version: reader.u64_be()? };
         reader.is_empty().then_some(decoded)
     }
 
@@ -332,15 +311,11 @@ impl RollupGroupKey {
 
 /// Who is about to replace the generations of a metric in a bucket.
 pub(crate) fn claim(shard: u16, bucket: Bucket, metric: u32) -> Bytes {
-    let mut key = BytesMut::with_capacity(12);
-    key.put_slice(&[CLAIM, bucket.tier.byte()]);
-    key.put_u16(shard);
-    key.put_u32(bucket.number);
-    key.put_u32(metric);
-    key.freeze()
+    of_bucket(CLAIM, shard, bucket, metric, 0).freeze()
 }
 
-fn kind_byte(kind: NameKind) -> u8 {
+/// How a kind of name is written, in keys and in the index log.
+pub(crate) fn kind_byte(kind: NameKind) -> u8 {
     match kind {
         NameKind::Metric => b'm',
         NameKind::TagKey => b'k',
@@ -380,8 +355,8 @@ pub(crate) fn all_series() -> KeyRange {
 /// Metric and number in a key of [`all_series`].
 pub(crate) fn series_of(key: &[u8]) -> Option<(u32, u32)> {
     let mut reader = ByteReader::new(key.strip_prefix(&[SERIES])?);
-    let metric = u32::try_from(reader.big_endian::<4>()?).ok()?;
-    let number = u32::try_from(reader.big_endian::<4>()?).ok()?;
+    let metric = reader.u32_be()?;
+    let number = reader.u32_be()?;
     reader.is_empty().then_some((metric, number))
 }
 
@@ -438,8 +413,8 @@ pub(crate) fn all_presence() -> KeyRange {
 /// Metric and row in a key of [`all_presence`].
 pub(crate) fn presence_row(key: &[u8]) -> Option<(u32, u32)> {
     let mut reader = ByteReader::new(key.strip_prefix(&[PRESENCE])?);
-    let metric = u32::try_from(reader.big_endian::<4>()?).ok()?;
-    let row = u32::try_from(reader.big_endian::<4>()?).ok()?;
+    let metric = reader.u32_be()?;
+    let row = reader.u32_be()?;
     reader.is_empty().then_some((metric, row))
 }
 
@@ -524,8 +499,7 @@ pub(crate) fn all_names() -> KeyRange {
 
 /// The log of all epochs of a shard from `epoch` on.
 pub(crate) fn log_from(shard: u16, epoch: u64) -> KeyRange {
-    let [high, low] = shard.to_be_bytes();
-    KeyRange { start: log_prefix(shard, epoch), ..KeyRange::prefix(&[LOG, high, low]) }
+    KeyRange { start: log_prefix(shard, epoch), ..KeyRange::prefix(&of_shard(LOG, shard, 0)) }
 }
 
 /// The log of all shards.
@@ -536,8 +510,8 @@ pub(crate) fn all_logs() -> KeyRange {
 /// Shard and epoch of an entry of the log, which has a versionstamp behind them.
 pub(crate) fn log_position(key: &[u8]) -> Option<(u16, u64)> {
     let mut reader = ByteReader::new(key.strip_prefix(&[LOG])?);
-    let shard = u16::try_from(reader.big_endian::<2>()?).ok()?;
-    let epoch = reader.big_endian::<8>()?;
+    let shard = reader.u16_be()?;
+    let epoch = reader.u64_be()?;
     (!reader.is_empty()).then_some((shard, epoch))
 }
 
