@@ -7,18 +7,17 @@
 
 use roaring::RoaringBitmap;
 use tidemark_model::TimeRange;
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
     CodecError, SEGMENT_BYTES_MAX,
     byte_reader::{ByteReader, write_signed_varint, write_varint},
+    log_entry::{close_entry, open_entry},
 };
 
 /// The format byte. Segments have 1 and 2.
 pub(super) const DELETION: u8 = 3;
 /// Most series of one deletion, so that few bytes cannot ask for much memory.
 pub const DELETION_SERIES_MAX: u64 = 1 << 20;
-const CHECKSUM_BYTES: usize = 8;
 /// Most bytes of the runs; the rest of a segment's bytes is more than what is around them.
 const RUNS_BYTES_MAX: usize = SEGMENT_BYTES_MAX - 100;
 /// Most bytes of one run.
@@ -115,14 +114,7 @@ pub fn encode_deletion(writer: u64, sequence: u64, deletion: &Deletion, out: &mu
         write_varint(u64::from(last - first), out);
         next = u64::from(last) + 1;
     }
-    let checksum = xxh3_64(out.get(start..).unwrap_or_default());
-    out.extend_from_slice(&checksum.to_le_bytes());
-    let bytes = out.len() - start;
-    if bytes > SEGMENT_BYTES_MAX {
-        out.truncate(start);
-        return Err(CodecError::TooManyBytes { bytes, limit: SEGMENT_BYTES_MAX });
-    }
-    Ok(())
+    close_entry(start, out)
 }
 
 /// Checks a deletion and gives its writer, its sequence and what is gone.
@@ -130,15 +122,7 @@ pub fn encode_deletion(writer: u64, sequence: u64, deletion: &Deletion, out: &mu
 /// # Errors
 /// Says what is wrong with the bytes.
 pub fn decode_deletion(bytes: &[u8]) -> Result<(u64, u64, Deletion), CodecError> {
-    let (body, checksum) = bytes.split_last_chunk::<CHECKSUM_BYTES>().ok_or(CodecError::Truncated)?;
-    let mut reader = ByteReader::new(body);
-    match reader.u8()? {
-        DELETION => {}
-        format => return Err(CodecError::UnknownFormat(format)),
-    }
-    if xxh3_64(body).to_le_bytes() != *checksum {
-        return Err(CodecError::Checksum);
-    }
+    let (_, mut reader) = open_entry(bytes, &[DELETION])?;
     let (writer, sequence) = (reader.u64()?, reader.varint()?);
     let metric = u32::try_from(reader.varint()?).map_err(|_| CodecError::Damaged("the metric is out of range"))?;
     let start = reader.signed_varint()?;
@@ -175,6 +159,7 @@ fn read_series(reader: &mut ByteReader<'_>) -> Result<RoaringBitmap, CodecError>
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use xxhash_rust::xxh3::xxh3_64;
 
     use super::*;
 

@@ -1,7 +1,9 @@
 //! What the log consists of: segments and deletions, told apart by their first byte.
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use super::{
-    CodecError, Deletion, SegmentHeader, SegmentRows,
+    CodecError, Deletion, SEGMENT_BYTES_MAX, SegmentHeader, SegmentRows,
     byte_reader::ByteReader,
     decode_deletion, decode_segment,
     deletion::DELETION,
@@ -35,6 +37,38 @@ impl LogEntry<'_> {
             Self::Deletion(identity, _) => *identity,
         }
     }
+}
+
+/// Bytes of the checksum behind every entry.
+pub(super) const CHECKSUM_BYTES: usize = 8;
+
+/// Appends the checksum to the entry that begins at `start`.
+///
+/// # Errors
+/// [`CodecError::TooManyBytes`]; `out` is then as it was before the entry.
+pub(super) fn close_entry(start: usize, out: &mut Vec<u8>) -> Result<(), CodecError> {
+    let checksum = xxh3_64(out.get(start..).unwrap_or_default());
+    out.extend_from_slice(&checksum.to_le_bytes());
+    let bytes = out.len() - start;
+    if bytes > SEGMENT_BYTES_MAX {
+        out.truncate(start);
+        return Err(CodecError::TooManyBytes { bytes, limit: SEGMENT_BYTES_MAX });
+    }
+    Ok(())
+}
+
+/// Checks format and checksum of an entry; its format, and what follows.
+pub(super) fn open_entry<'a>(bytes: &'a [u8], formats: &[u8]) -> Result<(u8, ByteReader<'a>), CodecError> {
+    let (body, checksum) = bytes.split_last_chunk::<CHECKSUM_BYTES>().ok_or(CodecError::Truncated)?;
+    let mut reader = ByteReader::new(body);
+    let format = reader.u8()?;
+    if !formats.contains(&format) {
+        return Err(CodecError::UnknownFormat(format));
+    }
+    if xxh3_64(body).to_le_bytes() != *checksum {
+        return Err(CodecError::Checksum);
+    }
+    Ok((format, reader))
 }
 
 /// Checks an entry of the log and takes it apart.

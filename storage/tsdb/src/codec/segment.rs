@@ -3,11 +3,11 @@
 use std::{borrow::Cow, cell::RefCell};
 
 use tidemark_model::TimestampMs;
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
     CodecError,
     byte_reader::{ByteReader, VARINT_BYTES_MAX, write_signed_varint, write_varint},
+    log_entry::{CHECKSUM_BYTES, close_entry, open_entry},
     segment_row::{ROW_BYTES_MAX, ROW_BYTES_MIN, RowContext},
 };
 
@@ -26,7 +26,6 @@ const COMPRESSED_ROWS_MIN: u32 = 250;
 /// Most bytes of rows before compression.
 const ROWS_BYTES_MAX: usize = 1 << 20;
 const COMPRESSION_LEVEL: i32 = 1;
-const CHECKSUM_BYTES: usize = 8;
 /// Most bytes around the rows.
 const ENVELOPE_BYTES_MAX: usize = 1 + 8 + 5 * VARINT_BYTES_MAX + CHECKSUM_BYTES;
 
@@ -70,15 +69,7 @@ pub fn encode_segment(
 /// Says what is wrong with the bytes. Rows are read as they are asked for, so each may say so, too; after an error
 /// there are no more rows.
 pub fn decode_segment(bytes: &[u8]) -> Result<(SegmentHeader, SegmentRows<'_>), CodecError> {
-    let (body, checksum) = bytes.split_last_chunk::<CHECKSUM_BYTES>().ok_or(CodecError::Truncated)?;
-    let mut reader = ByteReader::new(body);
-    let format = reader.u8()?;
-    if format != PLAIN && format != COMPRESSED {
-        return Err(CodecError::UnknownFormat(format));
-    }
-    if xxh3_64(body).to_le_bytes() != *checksum {
-        return Err(CodecError::Checksum);
-    }
+    let (format, mut reader) = open_entry(bytes, &[PLAIN, COMPRESSED])?;
     let header = read_header(&mut reader)?;
     let rows =
         if format == PLAIN { Cow::Borrowed(reader.take(reader.remaining())?) } else { decompress(&mut reader)?.into() };
@@ -234,14 +225,7 @@ impl Encoder {
         } else {
             out.extend_from_slice(&self.rows);
         }
-        let checksum = xxh3_64(out.get(start..).unwrap_or_default());
-        out.extend_from_slice(&checksum.to_le_bytes());
-        let bytes = out.len() - start;
-        if bytes > SEGMENT_BYTES_MAX {
-            out.truncate(start);
-            return Err(CodecError::TooManyBytes { bytes, limit: SEGMENT_BYTES_MAX });
-        }
-        Ok(())
+        close_entry(start, out)
     }
 
     fn write_header(&self, out: &mut Vec<u8>) {
