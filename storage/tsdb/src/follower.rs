@@ -119,12 +119,12 @@ impl Follower {
     async fn round(&self, shard: &Shard, position: &mut Position) -> Result<(), StoreError> {
         let snapshot = self.kv.snapshot().await?;
         let snapshot = snapshot.as_ref();
-        // IMPORTANT: of the same snapshot as the log, whose series it has to know.
-        index_rows::catch_up(snapshot, &self.index).await?;
-        let fence_read = read_fence(snapshot, shard.number);
-        let changes_read = change_log::read(snapshot, shard.number, &position.changes);
-        let (fence, changes) = tokio::join!(fence_read, changes_read);
-        let (fence, (changes, next)) = (fence?, changes?);
+        // IMPORTANT: the index of the same snapshot as the log, whose series it has to know, and before it.
+        let ((), fence, (changes, next)) = tokio::try_join!(
+            index_rows::catch_up(snapshot, &self.index),
+            read_fence(snapshot, shard.number),
+            change_log::read(snapshot, shard.number, &position.changes),
+        )?;
         let known = shard.state.read().fence;
         // Whether nothing is missing in the head of the epoch that was open when we looked last.
         let is_complete = fence.sealed < known.open;

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use parking_lot::RwLockWriteGuard;
 use tidemark_kv::Commit;
 
 use super::{Flusher, segments::Segments};
@@ -9,6 +10,7 @@ use crate::{
     codec::{Deletion, LogIdentity},
     head::Row,
     keys::{self, TombstoneKey},
+    shard::ShardState,
     tombstones::Tombstone,
 };
 
@@ -56,7 +58,7 @@ impl Flusher {
                     let identity = LogIdentity { writer: self.writer, sequence };
                     self.apply_deletion(Tombstone { epoch, identity, deletion: deletion.clone() }).await;
                 }
-                self.note_log(segments, epoch);
+                self.note_log(self.shard.state.write(), segments, epoch);
             }
         }
     }
@@ -81,8 +83,7 @@ impl Flusher {
     }
 
     /// Counts what is in the log of the open epoch.
-    fn note_log(&self, segments: &Segments, epoch: u64) {
-        let mut state = self.shard.state.write();
+    fn note_log(&self, mut state: RwLockWriteGuard<'_, ShardState>, segments: &Segments, epoch: u64) {
         if state.fence.open == epoch {
             state.open.segments += segments.values.len() as u64;
             state.open.log_bytes += segments.bytes();
@@ -100,8 +101,7 @@ impl Flusher {
         if state.fence.open == epoch {
             rows.iter().for_each(|row| state.open.push(row));
         }
-        drop(state);
-        self.note_log(segments, epoch);
+        self.note_log(state, segments, epoch);
     }
 }
 
