@@ -124,10 +124,7 @@ impl SeriesCreator {
 
     async fn reload(&self) -> Result<(), StoreError> {
         let snapshot = self.kv.snapshot().await?;
-        if self.sharing.is_shared() {
-            return index_rows::catch_up(snapshot.as_ref(), &self.index).await;
-        }
-        index_rows::load(snapshot.as_ref(), |change| change(&mut self.index.write())).await
+        index_rows::catch_up(snapshot.as_ref(), &self.index).await
     }
 
     /// In a shared store everything is written twice: as a row and into the index log.

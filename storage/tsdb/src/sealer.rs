@@ -20,7 +20,6 @@ use std::{
 };
 
 use hashbrown::HashMap;
-
 use parking_lot::{Mutex, RwLock};
 use tidemark_kv::{CommitOutcome, Kv, KvError};
 use tidemark_model::{Clock, NameKind};
@@ -35,7 +34,7 @@ use crate::{
     fence::{SealToken, Sealing},
     figures::Counters,
     follower::{Follower, read_fence},
-    keys,
+    index_rows, keys,
     merger::merge_bucket,
     new_generation::NewGeneration,
     purge::{PurgeReport, purge_shard},
@@ -110,8 +109,8 @@ pub(crate) struct Sealer {
 }
 
 impl Sealer {
-    /// Seals the open epoch of every shard that has points, or of one, finishing a seal under way first. [`Sealer::merge`] has to
-    /// follow.
+    /// Seals the open epoch of every shard that has points, or of one, finishing a seal under way first.
+    /// [`Sealer::follow_up`] has to follow.
     pub(crate) async fn seal(&self, only: Option<u16>, reason: SealReason) -> Result<SealReport, StoreError> {
         let _turn = self.turn.lock().await;
         let (mut report, mut under_way) = (SealReport::default(), None);
@@ -278,8 +277,7 @@ impl Sealer {
         let _turn = self.merge_turn.lock().await;
         for shard in self.shards.iter() {
             self.follower.catch_up(shard).await?;
-            let metrics: BTreeSet<u32> =
-                shard.state.read().catalogue.metrics_and_buckets().map(|(metric, _)| metric).collect();
+            let metrics: Vec<u32> = shard.state.read().catalogue.metrics().collect();
             for metric in metrics {
                 self.expire_metric(shard, metric, &mut report).await?;
             }
@@ -306,7 +304,7 @@ impl Sealer {
         }
         let locals = self.index.read().locals_of_metric(metric);
         for bucket in buckets {
-            if self.closing.is_cancelled() || self.dropped.is_cancelled() {
+            if self.is_ending() {
                 return Ok(());
             }
             let cleared = clear_bucket(&self.kv, shard, metric, bucket, &locals).await?;
@@ -434,7 +432,7 @@ impl Sealer {
         let head = match replay(snapshot.as_ref(), shard.number, epoch, &self.index).await {
             Err(StoreError::Corrupt { .. }) => {
                 // Series that the other process created meanwhile.
-                crate::index_rows::load(snapshot.as_ref(), |change| change(&mut self.index.write())).await?;
+                index_rows::catch_up(snapshot.as_ref(), &self.index).await?;
                 replay(snapshot.as_ref(), shard.number, epoch, &self.index).await?
             }
             other => other?,

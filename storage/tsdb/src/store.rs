@@ -195,14 +195,12 @@ impl Store {
 
     async fn seal_some(&self, only: Option<u16>, reason: SealReason) -> Result<SealReport, StoreError> {
         let sealer = Arc::clone(&self.inner.sealer);
-        // A task, because what is in memory has to follow what was committed.
-        let sealing = self.inner.tracker.spawn(async move {
+        let sealing = async move {
             let report = sealer.seal(only, reason).await?;
             sealer.follow_up().await;
-            Ok::<_, StoreError>(report)
-        });
-        let report =
-            sealing.await.map_err(|error| KvError::Unavailable(format!("the seal ended early: {error}")))??;
+            Ok(report)
+        };
+        let report = self.in_task("seal", sealing).await?;
         if let Err(error) = self.check_presence().await {
             tracing::warn!(%error, "which series have no points left was not found out; the next seal tries again");
         }
@@ -218,8 +216,7 @@ impl Store {
     /// Dropping the future does not end the purge.
     pub async fn purge(&self) -> Result<PurgeReport, StoreError> {
         let sealer = Arc::clone(&self.inner.sealer);
-        let purging = self.inner.tracker.spawn(async move { sealer.purge().await });
-        purging.await.map_err(|error| KvError::Unavailable(format!("the purge ended early: {error}")))?
+        self.in_task("purge", async move { sealer.purge().await }).await
     }
 
     /// Compacts every day of every metric that ended two hours ago or earlier, whether or not points still come in for it,
@@ -232,8 +229,7 @@ impl Store {
     /// Dropping the future does not end the compaction.
     pub async fn compact(&self) -> Result<CompactionReport, StoreError> {
         let sealer = Arc::clone(&self.inner.sealer);
-        let compacting = self.inner.tracker.spawn(async move { sealer.compact().await });
-        compacting.await.map_err(|error| KvError::Unavailable(format!("the compaction ended early: {error}")))?
+        self.in_task("compaction", async move { sealer.compact().await }).await
     }
 
     /// Takes points from the disk that are older than the retention of their metric, without waiting for the next seal
@@ -247,8 +243,17 @@ impl Store {
     /// Dropping the future does not end it.
     pub async fn expire(&self) -> Result<ExpiryReport, StoreError> {
         let sealer = Arc::clone(&self.inner.sealer);
-        let expiring = self.inner.tracker.spawn(async move { sealer.expire().await });
-        expiring.await.map_err(|error| KvError::Unavailable(format!("the expiry ended early: {error}")))?
+        self.in_task("expiry", async move { sealer.expire().await }).await
+    }
+
+    /// Runs to its end whether or not anybody waits for it, because what is in memory has to follow what was committed.
+    async fn in_task<T: Send + 'static>(
+        &self,
+        what: &str,
+        work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let ended = self.inner.tracker.spawn(work).await;
+        ended.map_err(|error| KvError::Unavailable(format!("the {what} ended early: {error}")))?
     }
 
     /// The state of the store now.

@@ -41,9 +41,7 @@ impl Tombstone {
         let Deletion { series, range, .. } = &self.deletion;
         self.epoch > epoch && range.start <= max && min < range.end && series.contains(number_of(id))
     }
-}
 
-impl Tombstone {
     /// Whether it may hide points in a bucket of its metric, in blocks of a generation.
     pub(crate) fn may_hide_of(&self, bucket: Bucket, generation: Generation) -> bool {
         self.epoch > generation.epoch() && self.deletion.range.overlaps(bucket.range())

@@ -3,7 +3,7 @@
 use tidemark_kv::KeyRange;
 
 use super::{Flusher, entries::Entries, segments::Segments};
-use crate::{Fence, Scan, StoreError, codec, codec::LogIdentity, keys, stored_value};
+use crate::{Scan, StoreError, codec, codec::LogIdentity, follower::read_fence, keys, stored_value};
 
 /// Entries that are in the log or not.
 pub(super) struct Unresolved {
@@ -41,9 +41,7 @@ impl Flusher {
 
     async fn find(&self, unresolved: &Unresolved) -> Result<Resolution, StoreError> {
         let snapshot = self.kv.snapshot().await?;
-        let key = keys::fence(self.shard.number);
-        let value = snapshot.get(&key).await?.ok_or_else(|| stored_value::damaged(&key, "it is gone"))?;
-        if Fence::decode(self.shard.number, &value)?.sealed >= unresolved.epoch {
+        if read_fence(snapshot.as_ref(), self.shard.number).await?.sealed >= unresolved.epoch {
             return Ok(Resolution::Lost);
         }
         let wanted = LogIdentity { writer: self.writer, sequence: unresolved.segments.first_sequence };

@@ -1,13 +1,14 @@
 //! Checks of one entry alone: every byte of it is read.
 
 use bytes::Bytes;
-use tidemark_model::{PointColumns, TimeRange};
+use tidemark_model::{PointColumns, SeriesId, TimeRange};
 
 use crate::{
     DirectoryKey, GroupKey, StoreError,
     codec::{self, Deletion, LogEntry, RollupColumns, RollupField},
     directory::{self, GroupInfo},
     group,
+    index::{metric_of, number_of},
     keys::{self, RollupGroupKey, RollupKey},
     rollup::{self, Magnitude, RollupGroupInfo, SpanRollups},
     stored_value, tombstones,
@@ -41,7 +42,8 @@ pub(super) fn segment(key: &[u8], value: &[u8]) -> Result<SegmentFacts, StoreErr
     for row in rows {
         let (series, ..) = row.map_err(damaged)?;
         facts.points += 1;
-        let (metric, number) = (metric_of(series), number_of(series));
+        let id = SeriesId(series);
+        let (metric, number) = (metric_of(id), number_of(id));
         match facts.series_max.iter_mut().find(|(of, _)| *of == metric) {
             Some((_, max)) => *max = number.max(*max),
             None => facts.series_max.push((metric, number)),
@@ -58,14 +60,6 @@ pub(super) fn tombstone(key: &Bytes, value: &[u8]) -> Result<SegmentFacts, Store
 fn of_deletion(deletion: &Deletion) -> SegmentFacts {
     let series_max = deletion.series.max().map(|number| (deletion.metric, number));
     SegmentFacts { points: 0, series_max: series_max.into_iter().collect() }
-}
-
-fn metric_of(series: u64) -> u32 {
-    u32::try_from(series >> 32).unwrap_or(u32::MAX)
-}
-
-fn number_of(series: u64) -> u32 {
-    u32::try_from(series & u64::from(u32::MAX)).unwrap_or(u32::MAX)
 }
 
 /// Decodes all blocks of a group and compares them with the group's own directory.
