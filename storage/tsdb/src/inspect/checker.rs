@@ -237,18 +237,10 @@ impl Checker {
             self.report.add(Finding::new(FindingKind::Contradiction, key, problem));
         }
         for (group, info) in named {
-            match self.groups.remove(&group) {
-                // A seal that is not finished writes its groups again.
-                None if !is_visible => {}
-                None => {
-                    let problem = format!("directory {} names it and it is gone", key.escape_ascii());
-                    self.report.add(Finding::new(FindingKind::Missing, &group, problem));
-                }
-                Some(Some(facts)) if !facts.is(&info) => {
-                    let problem = format!("it is not the group that directory {} means", key.escape_ascii());
-                    self.report.add(Finding::new(FindingKind::Contradiction, &group, problem));
-                }
-                Some(_) => {}
+            let found = self.groups.remove(&group).map(|facts| facts.is_none_or(|facts| facts.is(&info)));
+            // A seal that is not finished writes its groups again.
+            if found.is_some() || is_visible {
+                self.named(key, &group, found);
             }
             if is_visible {
                 self.report.block_points += u64::from(info.points);
@@ -269,19 +261,24 @@ impl Checker {
 
     fn rollup_directory(&mut self, key: &Bytes, value: &Bytes) -> Result<(), StoreError> {
         for (group, info) in decoding::rollup_directory(key, value)? {
-            match self.rollup_groups.remove(&group) {
-                None => {
-                    let problem = format!("directory {} names it and it is gone", key.escape_ascii());
-                    self.report.add(Finding::new(FindingKind::Missing, &group, problem));
-                }
-                Some(Some(found)) if found != info => {
-                    let problem = format!("it is not the group that directory {} means", key.escape_ascii());
-                    self.report.add(Finding::new(FindingKind::Contradiction, &group, problem));
-                }
-                Some(_) => {}
-            }
+            let found = self.rollup_groups.remove(&group).map(|facts| facts.is_none_or(|facts| facts == info));
+            self.named(key, &group, found);
         }
         Ok(())
+    }
+
+    /// A directory names a group: `None` when that is not there, else whether it is the one that the directory means; one
+    /// that cannot be read has a finding of its own.
+    fn named(&mut self, directory: &[u8], group: &[u8], is_meant: Option<bool>) {
+        let directory = directory.escape_ascii();
+        let (kind, problem) = match is_meant {
+            None => (FindingKind::Missing, format!("directory {directory} names it and it is gone")),
+            Some(false) => {
+                (FindingKind::Contradiction, format!("it is not the group that directory {directory} means"))
+            }
+            Some(true) => return,
+        };
+        self.report.add(Finding::new(kind, group, problem));
     }
 
     fn unnamed_group(&mut self, key: &Bytes) {
