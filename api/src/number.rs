@@ -1,14 +1,6 @@
 //! Numbers and timestamps in the texts that clients send.
 
-use tidemark_model::Value;
-
-/// Timestamps above this are milliseconds, others seconds: the rule of OpenTSDB.
-const SECONDS_MAX: i64 = u32::MAX as i64;
-
-/// Milliseconds of a timestamp that is seconds or milliseconds.
-pub(crate) fn to_millis(timestamp: i64) -> i64 {
-    if timestamp > SECONDS_MAX { timestamp } else { timestamp.saturating_mul(1000) }
-}
+use tidemark_model::{Value, timestamp_ms};
 
 /// Powers of ten that a double holds exactly.
 const POWERS: [f64; 23] = [
@@ -189,7 +181,7 @@ pub(crate) fn long(text: &str) -> Result<i64, NumberError> {
 /// # Errors
 /// Says what is wrong in OpenTSDB's words.
 pub(crate) fn line_timestamp(text: &str) -> Result<i64, NumberError> {
-    let Some((seconds, fraction)) = text.split_once('.') else { return long(text).map(to_millis) };
+    let Some((seconds, fraction)) = text.split_once('.') else { return long(text).map(timestamp_ms) };
     let whole = long(seconds)?;
     let mut millis = 0;
     for position in 0..3 {

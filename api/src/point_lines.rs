@@ -8,7 +8,7 @@ use std::{borrow::Cow, collections::BTreeMap, fmt, str::FromStr};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use tidemark_model::{PointBatchBuilder, SeriesKey, TimestampMs, Value};
+use tidemark_model::{PointBatchBuilder, SeriesKey, TimestampMs, Value, timestamp_ms};
 
 use crate::number;
 
@@ -121,7 +121,7 @@ impl LineFormat {
 
 /// Up to 2^32 a number is seconds to everybody who reads it.
 fn write_timestamp(timestamp: TimestampMs, out: &mut Vec<u8>) {
-    if timestamp == number::to_millis(timestamp) {
+    if timestamp == timestamp_ms(timestamp) {
         out.extend_from_slice(itoa::Buffer::new().format(timestamp).as_bytes());
     } else {
         out.extend_from_slice(format!("{}.{:03}", timestamp / 1000, timestamp % 1000).as_bytes());

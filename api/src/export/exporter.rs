@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tidemark_model::{
     BoxFuture, NameKind, PointColumns, ReadError, ReadLimits, ReadRequest, SeriesCatalog, SeriesReader, SeriesSelector,
-    SeriesSet, TimeRange, Tsuid,
+    SeriesSet, TIMESTAMP_MAX, TimeRange, Tsuid,
 };
 use tidemark_query::{ParseError, Source, SubQuery};
 
@@ -27,7 +27,7 @@ const DAY_MS: i64 = 24 * 3_600_000;
 const POINTS_FEW: u64 = 1_000_000;
 
 /// Every timestamp that a point may have.
-pub const ALL_TIMES: TimeRange = TimeRange { start: 0, end: 10_000_000_000_000 };
+pub const ALL_TIMES: TimeRange = TimeRange { start: 0, end: TIMESTAMP_MAX + 1 };
 
 /// Where lines go.
 pub trait LineSink: Send {

@@ -9,7 +9,8 @@ use actix_web::{
 };
 use serde::{Deserialize, Serialize};
 use tidemark_model::{
-    Annotation, AnnotationChange, AnnotationWrite, AnnotationsOf, TimeRange, TimestampMs, Tsuid, annotation_time_ms,
+    Annotation, AnnotationChange, AnnotationWrite, AnnotationsOf, TIMESTAMP_MAX, TimeRange, TimestampMs, Tsuid,
+    timestamp_ms,
 };
 use tidemark_query::{parse_time, parse_time_zone};
 
@@ -18,8 +19,6 @@ use crate::{error::ApiError, http::query_string::QueryString, state::AppState};
 
 /// Annotations that one request may write.
 const BULK_MAX: usize = 10_000;
-/// Largest timestamp: 13 digits of milliseconds.
-const TIME_MAX: i64 = 9_999_999_999_999;
 
 /// What somebody says of an annotation. Fields that are not listed are ignored.
 #[derive(Debug, Default, Deserialize)]
@@ -258,8 +257,10 @@ impl AnnotationBody {
 
     fn into_change(self) -> Result<AnnotationChange, ApiError> {
         let start_time = time("startTime", self.start_time)?.filter(|time| *time > 0).ok_or_else(no_start)?;
-        if annotation_time_ms(start_time) > TIME_MAX {
-            return Err(ApiError::bad_request(format!("startTime {start_time} is not between 1 and {TIME_MAX} ms")));
+        if timestamp_ms(start_time) > TIMESTAMP_MAX {
+            return Err(ApiError::bad_request(format!(
+                "startTime {start_time} is not between 1 and {TIMESTAMP_MAX} ms"
+            )));
         }
         let tsuid = self.tsuid.filter(|tsuid| !tsuid.is_empty());
         let custom = self.custom.map(|custom| custom.into_iter().map(|(name, Text(value))| (name, value)).collect());

@@ -4,7 +4,7 @@
 //! up on backslashes, control bytes, unknown or repeated keys, more than 16 tags, values that are no JSON number,
 //! timestamps that are no positive integer, and on every point that breaks a rule.
 
-use tidemark_model::{PointBatchBuilder, Value};
+use tidemark_model::{PointBatchBuilder, Value, timestamp_ms};
 
 use crate::number;
 
@@ -173,7 +173,7 @@ impl<'a> Cursor<'a> {
         }
         // JSON has no leading zeros, and zero is no timestamp.
         if matches!(self.bytes.get(start), Some(b'1'..=b'9')) && self.at_end_of_number() {
-            Ok(number::to_millis(timestamp))
+            Ok(timestamp_ms(timestamp))
         } else {
             Err(GaveUp)
         }

@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
-use tidemark_model::{PointBatchBuilder, Value};
+use tidemark_model::{PointBatchBuilder, Value, timestamp_ms};
 
 use super::{
     parse::ParsedBody,
@@ -158,7 +158,7 @@ impl SentPoint {
             named.push((key.as_str(), value));
         }
         // The builder sorts its tags; the texts show them as they were sent.
-        builder.push(metric, &mut named.clone(), number::to_millis(self.timestamp), value).map_err(|error| {
+        builder.push(metric, &mut named.clone(), timestamp_ms(self.timestamp), value).map_err(|error| {
             let text = text.trim_start_matches('+');
             refusal_text(&error, metric, self.timestamp, text, &named)
         })

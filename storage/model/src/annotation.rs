@@ -2,10 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{BoxFuture, DocumentError, TimeRange, TimestampMs, Tsuid};
-
-/// Timestamps from this one on are milliseconds, those below it seconds.
-const MILLISECONDS_FROM: i64 = 1 << 32;
+use crate::{BoxFuture, DocumentError, TimeRange, TimestampMs, Tsuid, timestamp_ms};
 
 /// A note about a moment or a span of time, of one series or of everything.
 ///
@@ -67,7 +64,7 @@ impl Annotation {
     /// When it begins, in milliseconds since the epoch.
     #[must_use]
     pub fn start_ms(&self) -> TimestampMs {
-        annotation_time_ms(self.start_time)
+        timestamp_ms(self.start_time)
     }
 }
 
@@ -75,7 +72,7 @@ impl AnnotationChange {
     /// When it begins, in milliseconds since the epoch.
     #[must_use]
     pub fn start_ms(&self) -> TimestampMs {
-        annotation_time_ms(self.start_time)
+        timestamp_ms(self.start_time)
     }
 
     /// The annotation that the change makes of what is there.
@@ -91,12 +88,6 @@ impl AnnotationChange {
             custom: self.custom.clone().unwrap_or(known.custom),
         }
     }
-}
-
-/// Milliseconds since the epoch, from seconds or, from 2^32 on, milliseconds.
-#[must_use]
-pub fn annotation_time_ms(time: i64) -> TimestampMs {
-    if time < MILLISECONDS_FROM { time * 1000 } else { time }
 }
 
 /// Keeps annotations.
@@ -152,11 +143,5 @@ mod tests {
         assert_eq!(merged, Annotation { notes: String::new(), ..known.clone() });
         let replaced = change.apply_to(Some(known), AnnotationWrite::Replace);
         assert_eq!(replaced, Annotation { start_time: 1_356_998_460, ..Annotation::default() });
-    }
-
-    #[test]
-    fn seconds_and_milliseconds_are_told_apart_by_size() {
-        assert_eq!(annotation_time_ms(1_356_998_460), 1_356_998_460_000);
-        assert_eq!(annotation_time_ms(1_356_998_460_000), 1_356_998_460_000);
     }
 }

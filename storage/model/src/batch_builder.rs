@@ -2,10 +2,7 @@
 
 use thiserror::Error;
 
-use crate::{NameError, NameKind, PointBatch, TimestampMs, Value, check_name};
-
-/// Largest timestamp: 13 digits of milliseconds, as OpenTSDB has it.
-const TIMESTAMP_MAX: TimestampMs = 9_999_999_999_999;
+use crate::{NameError, NameKind, PointBatch, TIMESTAMP_MAX, TimestampMs, Value, check_name};
 
 /// Builds a [`PointBatch`] from points whose names nobody has checked yet.
 #[derive(Debug)]

@@ -22,13 +22,12 @@ mod selector;
 mod series_key;
 mod sink;
 mod time_range;
+mod timestamp;
 mod value;
 
 use std::{future::Future, pin::Pin};
 
-pub use annotation::{
-    Annotation, AnnotationChange, AnnotationStore, AnnotationWrite, AnnotationsOf, annotation_time_ms,
-};
+pub use annotation::{Annotation, AnnotationChange, AnnotationStore, AnnotationWrite, AnnotationsOf};
 pub use batch::{BatchError, PointBatch, PointRef};
 pub use batch_builder::{PointBatchBuilder, PointError};
 pub use cardinality::{Cardinality, MetricCardinality, TagCardinality, TagKeyCardinality};
@@ -45,6 +44,7 @@ pub use selector::{SeriesSelector, TagMatch, TagPredicate};
 pub use series_key::{SeriesId, SeriesInfo, SeriesKey, Tags, Tsuid, TsuidError};
 pub use sink::{PointSink, RefusalReason, WriteOutcome, WriteReceipt, WriteRefusal};
 pub use time_range::TimeRange;
+pub use timestamp::{TIMESTAMP_MAX, timestamp_ms};
 pub use value::{Point, TimestampMs, Value};
 
 /// A future that a seam returns: boxed, so that the trait can be an object, and sendable between threads.

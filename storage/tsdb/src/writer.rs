@@ -8,7 +8,7 @@ use std::{
 use hashbrown::HashMap;
 use parking_lot::RwLock;
 use tidemark_model::{
-    BoxFuture, PointBatch, PointSink, RefusalReason, SeriesKey, TimestampMs, WriteOutcome, WriteReceipt, WriteRefusal,
+    BoxFuture, PointBatch, PointSink, RefusalReason, SeriesKey, TIMESTAMP_MAX, WriteOutcome, WriteReceipt, WriteRefusal,
 };
 use tokio::sync::{mpsc::error::TrySendError, oneshot};
 
@@ -18,9 +18,6 @@ use crate::{
     refusal::shutting_down,
     shard::{Flushed, PendingWrite, ShardMessage},
 };
-
-/// Largest timestamp: 13 digits of milliseconds. Buckets are numbered for timestamps from 1 to this one.
-const TIMESTAMP_MAX: TimestampMs = 9_999_999_999_999;
 
 impl PointSink for Store {
     fn write(&self, batch: PointBatch) -> BoxFuture<'_, WriteOutcome> {
@@ -203,7 +200,7 @@ mod tests {
     use std::sync::OnceLock;
 
     use tidemark_kv::{Commit, CommitOutcome, Kv, KvError, KvSnapshot, MemoryKv};
-    use tidemark_model::{ManualClock, NameKind, PointBatchBuilder, Value};
+    use tidemark_model::{ManualClock, NameKind, PointBatchBuilder, TimestampMs, Value};
 
     use super::*;
     use crate::StoreOptions;
