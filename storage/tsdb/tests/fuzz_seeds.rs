@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use support::{ProbeKv, START, all_entries, write};
+use support::{ProbeKv, Random, START, all_entries, write};
 use tidemark_kv::{Kv, MemoryKv};
 use tidemark_model::{
     AnnotationChange, AnnotationStore, AnnotationWrite, DeleteOutcome, DeleteRequest, DocumentStore, ExpectedVersion,
@@ -65,6 +65,39 @@ fn the_seeds_are_sound_entries_of_every_kind() {
     let all: BTreeSet<_> =
         (0..=u8::MAX).map(|byte| EntryKind::of(&[byte])).filter(|kind| is_in_every_store(*kind)).collect();
     assert_eq!(kinds, all, "run `cargo test -p tidemark-tsdb --test fuzz_seeds -- --ignored`");
+}
+
+/// What the fuzz target does without a guide, a little of it in every run.
+#[test]
+fn changed_entries_are_sound_or_have_one_finding_of_their_own() {
+    let seeds: Vec<Vec<u8>> =
+        fs::read_dir(folder()).unwrap().map(|file| fs::read(file.unwrap().path()).unwrap()).collect();
+    let mut random = Random(7);
+    let (mut sound, mut damaged) = (0, 0);
+    for _ in 0..60_000 {
+        let mut seed = seeds[random.below(seeds.len() as u64) as usize].clone();
+        for _ in 0..=random.below(3) {
+            let at = random.below(seed.len() as u64) as usize;
+            match random.below(4) {
+                0 => seed[at] ^= 1 << random.below(8),
+                1 => seed[at] = random.next() as u8,
+                2 => seed.insert(at, random.next() as u8),
+                _ => drop(seed.remove(at)),
+            }
+        }
+        if seed.is_empty() || usize::from(seed[0]) >= seed.len() {
+            continue;
+        }
+        let (key, value) = entry_of(&seed);
+        let findings = check_entry(&key, &value);
+        assert!(findings.len() <= 1, "{findings:?}");
+        assert!(findings.iter().all(|finding| finding.entry == EntryKind::of(&key)), "{findings:?}");
+        match findings.len() {
+            0 => sound += 1,
+            _ => damaged += 1,
+        }
+    }
+    assert!(sound > 1_000 && damaged > 10_000, "{sound} were sound and {damaged} were not");
 }
 
 /// Writes the seeds again, after a format changed.

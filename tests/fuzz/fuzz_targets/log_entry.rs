@@ -53,7 +53,7 @@ fn decode(data: &[u8]) {
             let LogEntry::Deletion(identity, deletion) = entry else { return };
             assert!(!deletion.range.is_empty() && !deletion.series.is_empty());
             assert!(deletion.series.len() <= DELETION_SERIES_MAX);
-            if data.len() > SEGMENT_BYTES_MAX / 2 {
+            if data.len() > SEGMENT_BYTES_MAX / 2 || deletion.series.len() > 10_000 {
                 return;
             }
             let mut bytes = Vec::new();
