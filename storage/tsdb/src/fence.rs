@@ -6,9 +6,11 @@
 
 use bytes::Bytes;
 
-use crate::{ByteReader, StoreError, keys, put_varint, stored_value};
+use crate::{ByteReader, Generation, StoreError, keys, put_varint, stored_value};
 
 const FORMAT: u8 = 1;
+/// The last epoch that a shard can have: that of the greatest generation.
+const EPOCH_LAST: u64 = Generation(u64::MAX).epoch();
 
 /// State of a shard's epochs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,18 +68,29 @@ impl Fence {
         Ok((shard, Self::decode(shard, value)?))
     }
 
-    /// Epochs come in order and without a gap: sealed, perhaps sealing, open.
+    /// Epochs come in order and without a gap: sealed, perhaps sealing, open. Each has generations.
     fn is_sound(&self) -> bool {
         let unsealed = if self.sealing.is_some() { 2 } else { 1 };
-        self.sealed.checked_add(unsealed) == Some(self.open)
+        self.open <= EPOCH_LAST
+            && self.sealed.checked_add(unsealed) == Some(self.open)
             && self.sealing.is_none_or(|sealing| sealing.epoch == self.sealed + 1)
     }
 
-    /// The fence after the sealer of `token` begins or takes over.
-    pub(crate) fn begin(&self, owner: SealToken) -> Self {
+    /// The fence after the sealer of a token begins or takes over.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] names the fence of the shard when no epoch is left, which no history of seals brings
+    /// about.
+    pub(crate) fn begin(&self, shard: u16, owner: SealToken) -> Result<Self, StoreError> {
         match self.sealing {
-            Some(Sealing { epoch, .. }) => Self { sealing: Some(Sealing { epoch, owner }), ..*self },
-            None => Self { open: self.open + 1, sealing: Some(Sealing { epoch: self.open, owner }), ..*self },
+            Some(Sealing { epoch, .. }) => Ok(Self { sealing: Some(Sealing { epoch, owner }), ..*self }),
+            None if self.open < EPOCH_LAST => {
+                Ok(Self { open: self.open + 1, sealing: Some(Sealing { epoch: self.open, owner }), ..*self })
+            }
+            None => {
+                let reason = format!("epoch {EPOCH_LAST} of shard {shard} is open, and there can be none after it");
+                Err(stored_value::damaged(&keys::fence(shard), reason))
+            }
         }
     }
 
@@ -106,9 +119,9 @@ mod tests {
     #[test]
     fn a_fence_goes_through_a_seal_and_survives_its_bytes() {
         let owner = SealToken { writer: 3, attempt: 7 };
-        let begun = Fence::NEW.begin(owner);
+        let begun = Fence::NEW.begin(0, owner).unwrap();
         assert_eq!(begun, Fence { open: 2, sealed: 0, sealing: Some(Sealing { epoch: 1, owner }) });
-        let taken_over = begun.begin(SealToken { writer: 4, attempt: 1 });
+        let taken_over = begun.begin(0, SealToken { writer: 4, attempt: 1 }).unwrap();
         assert_eq!(taken_over.open, 2);
         assert_ne!(taken_over.encode(), begun.encode());
         let published = taken_over.publish();
@@ -126,6 +139,23 @@ mod tests {
                 assert!(fence.sealed < fence.open);
             }
         }
+    }
+
+    #[test]
+    fn an_epoch_after_which_none_can_follow_is_refused_by_name() {
+        let owner = SealToken { writer: 3, attempt: 7 };
+        for open in [u64::MAX, EPOCH_LAST + 1] {
+            let fence = Fence { open, sealed: open - 1, sealing: None };
+            assert!(matches!(Fence::decode(0, &fence.encode()), Err(StoreError::Corrupt { .. })), "{open}");
+        }
+        let last = Fence { open: EPOCH_LAST, sealed: EPOCH_LAST - 1, sealing: None };
+        assert_eq!(Fence::decode(7, &last.encode()), Ok(last));
+        let error = last.begin(7, owner).unwrap_err().to_string();
+        assert!(error.contains("shard 7") && error.contains("S\\x00\\x07"), "{error}");
+        let before = Fence { open: EPOCH_LAST - 1, sealed: EPOCH_LAST - 2, sealing: None };
+        let begun = before.begin(7, owner).unwrap();
+        assert_eq!(Fence::decode(7, &begun.encode()), Ok(begun));
+        assert!(begun.begin(7, owner).is_ok(), "whoever takes over needs no further epoch");
     }
 
     #[test]

@@ -18,7 +18,7 @@ impl Generation {
     }
 
     /// The newest epoch that is in it.
-    pub(crate) fn epoch(self) -> u64 {
+    pub(crate) const fn epoch(self) -> u64 {
         self.0 >> MERGE_BITS
     }
 

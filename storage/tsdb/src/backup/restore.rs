@@ -217,7 +217,8 @@ mod tests {
     #[test]
     fn the_restored_log_lies_above_every_epoch_and_below_the_open_one() {
         let owner = SealToken { writer: 3, attempt: 1 };
-        for fence in [Fence::NEW, Fence::NEW.begin(owner), Fence::NEW.begin(owner).publish()] {
+        let begun = Fence::NEW.begin(0, owner).unwrap();
+        for fence in [Fence::NEW, begun, begun.publish()] {
             for has_log in [true, false] {
                 let after = fence_after(fence, has_log);
                 assert_eq!(Fence::decode(0, &after.encode()), Ok(after));

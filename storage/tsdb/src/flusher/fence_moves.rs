@@ -60,7 +60,7 @@ impl Flusher {
                 {
                     return Err(StoreError::SealUnderWay { shard: self.shard.number, epoch: sealing.epoch });
                 }
-                fence.begin(*token)
+                fence.begin(self.shard.number, *token)?
             }
             FenceChange::Publish(token, catalogue) => {
                 let Some(sealing) = fence.sealing.filter(|sealing| sealing.owner == *token) else {
