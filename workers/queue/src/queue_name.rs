@@ -1,12 +1,27 @@
 //! Where jobs wait.
 
-use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
+use std::{
+    borrow::Borrow,
+    cmp::Ordering,
+    fmt,
+    hash::{Hash, Hasher},
+    str::FromStr,
+    sync::Arc,
+};
 
 use crate::JobKind;
 
 /// The name of a queue: 1 to 64 of the characters `a-z`, `0-9`, `-`, `_` and `.`. Cloning is cheap.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct QueueName(Arc<str>);
+#[derive(Clone)]
+pub struct QueueName(Name);
+
+/// The queues of the kinds have names of the program: a counter of references that all threads change with every job
+/// would cost more than the rest of the receipt.
+#[derive(Clone)]
+enum Name {
+    OfKind(&'static str),
+    Other(Arc<str>),
+}
 
 impl QueueName {
     /// Longest name in bytes.
@@ -15,15 +30,14 @@ impl QueueName {
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        match &self.0 {
+            Name::OfKind(name) => name,
+            Name::Other(name) => name,
+        }
     }
 
-    pub(crate) fn of_kind(kind: JobKind) -> Self {
-        use std::sync::LazyLock;
-        static NAMES: LazyLock<[QueueName; 9]> =
-            LazyLock::new(|| JobKind::ALL.map(|kind| QueueName(kind.name().into())));
-        let place = JobKind::ALL.iter().position(|candidate| *candidate == kind);
-        place.and_then(|place| NAMES.get(place).cloned()).unwrap_or_else(|| Self(kind.name().into()))
+    pub(crate) const fn of_kind(kind: JobKind) -> Self {
+        Self(Name::OfKind(kind.name()))
     }
 }
 
@@ -40,25 +54,54 @@ impl FromStr for QueueName {
         if text.is_empty() || text.len() > Self::BYTES_MAX || !text.bytes().all(legal) {
             return Err(QueueNameError(text.chars().take(80).collect()));
         }
-        Ok(Self(text.into()))
+        // So that a name that was read costs as little as one of the program.
+        let of_kind = JobKind::ALL.into_iter().find(|kind| kind.name() == text);
+        Ok(of_kind.map_or_else(|| Self(Name::Other(text.into())), Self::of_kind))
+    }
+}
+
+impl PartialEq for QueueName {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for QueueName {}
+
+impl PartialOrd for QueueName {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for QueueName {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_str().cmp(other.as_str())
+    }
+}
+
+/// As the text does, which [`Borrow`] promises.
+impl Hash for QueueName {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
     }
 }
 
 impl Borrow<str> for QueueName {
     fn borrow(&self) -> &str {
-        &self.0
+        self.as_str()
     }
 }
 
 impl fmt::Display for QueueName {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.0)
+        out.write_str(self.as_str())
     }
 }
 
 impl fmt::Debug for QueueName {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, out)
+        fmt::Debug::fmt(self.as_str(), out)
     }
 }
 

@@ -10,6 +10,7 @@
 //! down is counted as a rescue when the process comes back.
 
 mod changes;
+mod entries;
 mod entry;
 mod finish;
 mod leases;
@@ -41,6 +42,7 @@ use crate::{
     BrokerError, BrokerOptions, JobId, JobRecord, JobResult, JobState, Pushed, QueueName, Schedule, TickReport,
     UniqueMode, WorkerReport,
 };
+use entries::Entries;
 use leases::Batch;
 use queue_state::QueueState;
 use shelf::Shelf;
@@ -76,7 +78,7 @@ pub(crate) struct JobTable {
     options: BrokerOptions,
     next_sequence: u64,
     next_token: u64,
-    entries: HashMap<u64, Entry>,
+    entries: Entries,
     by_id: HashMap<JobId, u64>,
     queues: BTreeMap<QueueName, QueueState>,
     /// Scheduled and retryable jobs by their time.
@@ -111,7 +113,7 @@ impl JobTable {
             options,
             next_sequence: 1,
             next_token: 1,
-            entries: HashMap::new(),
+            entries: Entries::new(),
             by_id: HashMap::new(),
             queues: BTreeMap::new(),
             due: BTreeSet::new(),
@@ -205,14 +207,13 @@ impl JobTable {
         let queue = self.queue_mut(&record.queue);
         queue.totals.pushed += 1;
         queue.pushed.add(now.monotonic, 1);
-        self.add_entry(now, sequence, Entry::new(record, run_at_ms));
+        self.add_entry(now, sequence, Box::new(Entry::new(record, run_at_ms)));
         Pushed::Queued(id)
     }
 
     /// Puts an entry where its time says: among the ready ones or among those that wait for their time.
-    fn add_entry(&mut self, now: Now, sequence: u64, mut entry: Entry) {
-        let record = entry.record.clone();
-        self.by_id.insert(record.id, sequence);
+    fn add_entry(&mut self, now: Now, sequence: u64, mut entry: Box<Entry>) {
+        self.by_id.insert(entry.record.id, sequence);
         if entry.run_at_ms > now.wall_ms {
             entry.state = if entry.attempts > 0 { JobState::Retryable } else { JobState::Scheduled };
             self.due.insert((entry.run_at_ms, sequence));
@@ -220,10 +221,10 @@ impl JobTable {
             entry.state = JobState::Available;
             self.became_ready = true;
         }
-        if let Some(expires_ms) = record.expires_ms {
+        if let Some(expires_ms) = entry.record.expires_ms {
             self.expiring.insert((expires_ms, sequence));
         }
-        self.queue_mut(&record.queue).enter(&entry, sequence);
+        self.queue_mut(&entry.record.queue).enter(&entry, sequence);
         self.entries.insert(sequence, entry);
     }
 

@@ -20,7 +20,9 @@ impl JobTable {
         let Some(entry) = self.entries.remove(&sequence) else { return };
         self.by_id.remove(&entry.record.id);
         self.leave_batch(entry.token);
-        self.due.remove(&(entry.run_at_ms, sequence));
+        if matches!(entry.state, JobState::Scheduled | JobState::Retryable) {
+            self.due.remove(&(entry.run_at_ms, sequence));
+        }
         if let Some(expires_ms) = entry.record.expires_ms {
             self.expiring.remove(&(expires_ms, sequence));
         }
@@ -42,8 +44,10 @@ impl JobTable {
 
     fn announce(&mut self, now: Now, entry: &Entry, result: JobResult) {
         let id = entry.record.id;
-        for waiter in self.waiters.remove(&id).unwrap_or_default() {
-            self.announcements.push((waiter, result.clone()));
+        if !self.waiters.is_empty() {
+            for waiter in self.waiters.remove(&id).unwrap_or_default() {
+                self.announcements.push((waiter, result.clone()));
+            }
         }
         if let Some(ttl) = entry.record.result_ttl {
             self.results.insert(id, result);
@@ -51,7 +55,7 @@ impl JobTable {
         }
     }
 
-    fn shelve(&mut self, now: Now, entry: Entry, state: JobState, result: Option<Bytes>, error: Option<String>) {
+    fn shelve(&mut self, now: Now, entry: Box<Entry>, state: JobState, result: Option<Bytes>, error: Option<String>) {
         let asked_for = entry.record.result_ttl.is_some() || state != JobState::Completed || entry.attempts > 0;
         if !asked_for && !self.history_allowance.take(now.monotonic) {
             return;

@@ -25,7 +25,7 @@ impl JobTable {
         if let Some(unique) = record.unique.as_ref().filter(|unique| unique.mode == UniqueMode::UntilDone) {
             self.hold_key(record.queue.clone(), unique.key.clone(), record.id, None);
         }
-        let mut entry = Entry::new(record, stored.run_at_ms);
+        let mut entry = Box::new(Entry::new(record, stored.run_at_ms));
         entry.attempts = stored.attempts;
         entry.rescues = stored.rescues;
         entry.error = stored.error;
