@@ -39,7 +39,7 @@ impl JobTable {
         let result = result.filter(|result| result.len() <= RESULT_BYTES_MAX && entry.record.result_ttl.is_some());
         let error = error.map(shorten);
         self.announce(now, &entry, JobResult { state, result: result.clone(), error: error.clone() });
-        self.shelve(now, entry, state, result, error);
+        self.shelve(now, *entry, state, result, error);
     }
 
     fn announce(&mut self, now: Now, entry: &Entry, result: JobResult) {
@@ -55,7 +55,7 @@ impl JobTable {
         }
     }
 
-    fn shelve(&mut self, now: Now, entry: Box<Entry>, state: JobState, result: Option<Bytes>, error: Option<String>) {
+    fn shelve(&mut self, now: Now, entry: Entry, state: JobState, result: Option<Bytes>, error: Option<String>) {
         let asked_for = entry.record.result_ttl.is_some() || state != JobState::Completed || entry.attempts > 0;
         if !asked_for && !self.history_allowance.take(now.monotonic) {
             return;
