@@ -102,7 +102,8 @@ impl Committer {
         let refusal = self.refusal();
         let admitted = |commit: &Commit| refusal.as_ref().is_none_or(|refusal| refusal.admits(commit));
         let commits: Vec<_> = group.iter().map(|waiting| &waiting.commit).filter(|commit| admitted(commit)).collect();
-        let mut written = if commits.is_empty() { Vec::new() } else { self.write(&commits) }.into_iter();
+        let mut written =
+            if commits.is_empty() { Vec::new() } else { self.write(&commits, refusal.is_none()) }.into_iter();
         for Waiting { commit, answer, .. } in group {
             let outcome = match &refusal {
                 Some(refusal) if !refusal.admits(&commit) => CommitOutcome::Refused(refusal.error.clone()),
@@ -126,8 +127,9 @@ impl Committer {
         Some(Refusal { error, admits_deletes: true })
     }
 
-    fn write(&mut self, group: &[&Commit]) -> Vec<CommitOutcome> {
-        let written = || write_group(&self.database, group, self.sequence);
+    /// What deletes while space is low goes past the journal, since only a durable transaction frees pages.
+    fn write(&mut self, group: &[&Commit], journal_allowed: bool) -> Vec<CommitOutcome> {
+        let written = || write_group(&self.database, group, self.sequence, journal_allowed);
         match catch_unwind(AssertUnwindSafe(written)) {
             Ok(GroupOutcome::Durable(answers, sequence)) => {
                 self.sequence = sequence;

@@ -1,20 +1,24 @@
 //! The redb file: opening it, opening it again, closing it, its size.
 
 use std::{
+    collections::hash_map::RandomState,
     fs::{File, OpenOptions},
+    hash::{BuildHasher, Hasher},
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use redb::{Builder, Database, ReadTransaction, ReadableDatabase, ReadableTable, WriteTransaction};
 
 use super::{
-    ENTRIES, LAYOUT, LAYOUT_VERSION, RedbOptions, SEQUENCE, STATE,
+    ENTRIES, JOURNAL, LAYOUT, LAYOUT_VERSION, LAYOUT_WITHOUT_JOURNAL, RedbOptions, SEQUENCE, STATE,
     backend::{Disk, WatchedFile},
     failure::{Failure, open_error},
+    group::replay,
+    journal::Journal,
 };
 use crate::KvError;
 
@@ -24,6 +28,16 @@ pub(super) struct DatabaseFile {
     options: RedbOptions,
     disk: Arc<Disk>,
     handle: RwLock<Handle>,
+    journal: Mutex<Journal>,
+}
+
+/// What makes a transaction durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Durability {
+    /// Its own commit, together with everything before it.
+    InFile,
+    /// The journal, where it has to be before its commit.
+    InJournal,
 }
 
 enum Handle {
@@ -47,10 +61,14 @@ impl DatabaseFile {
     /// Opens or creates the file and its tables.
     pub(super) fn open(path: &Path, options: RedbOptions, disk: Arc<Disk>) -> Result<Self, KvError> {
         let database = open_database(path, options, options.verify_on_open, &disk)?;
-        let file = Self { path: path.into(), options, disk, handle: RwLock::new(Handle::Open(database)) };
-        file.create_tables().map_err(|failure| file.open_failure(failure))?;
-        file.check_layout()?;
-        sync_folder(path).map_err(|error| file.open_failure(Failure::Broken(error.to_string())))?;
+        // Before the journal is there, its id has to be: a crash between the two leaves an id without a journal.
+        let journal_id = prepare(path, &database)?;
+        let RedbOptions { journal_bytes, journal_group_bytes, .. } = options;
+        let journal = Journal::open(path, journal_id, journal_bytes, journal_group_bytes, &disk)?;
+        let handle = RwLock::new(Handle::Open(database));
+        let file = Self { path: path.into(), options, disk, handle, journal: Mutex::new(journal) };
+        file.replay().map_err(|failure| open_failure(path, failure))?;
+        sync_folder(path).map_err(|error| open_failure(path, Failure::Broken(error.to_string())))?;
         Ok(file)
     }
 
@@ -63,15 +81,28 @@ impl DatabaseFile {
         // The lock on the file goes with the old handle.
         *handle = Handle::Closed;
         match open_database(&self.path, self.options, false, &self.disk) {
-            Ok(database) => {
-                *handle = Handle::Open(database);
-                Ok(())
-            }
+            Ok(database) => *handle = Handle::Open(database),
             Err(error) => {
                 *handle = Handle::Failed(error.clone());
-                Err(error)
+                return Err(error);
             }
         }
+        drop(handle);
+        self.replay().map_err(|failure| {
+            let error = open_failure(&self.path, failure);
+            // Nobody may read the store without what was acknowledged.
+            *self.handle.write() = Handle::Failed(error.clone());
+            error
+        })
+    }
+
+    /// The journal; only the committer asks for it.
+    pub(super) fn journal(&self) -> MutexGuard<'_, Journal> {
+        self.journal.lock()
+    }
+
+    fn replay(&self) -> Result<(), Failure> {
+        replay(self, &mut self.journal.lock(), self.stored_sequence()?)
     }
 
     /// Whether the file had to be opened again and could not be.
@@ -83,7 +114,15 @@ impl DatabaseFile {
     pub(super) fn close(&self) {
         let handle = std::mem::replace(&mut *self.handle.write(), Handle::Closed);
         let Handle::Open(database) = handle else { return };
-        if let Err(error) = database.close() {
+        let mut journal = self.journal.lock();
+        let close = || -> Result<(), String> {
+            if journal.is_needed() {
+                save(&database).map_err(|failure| format!("{failure:?}"))?;
+            }
+            database.close().map_err(|error| error.to_string())?;
+            journal.empty().map_err(|error| error.to_string())
+        };
+        if let Err(error) = close() {
             tracing::warn!(%error, path = %self.path.display(), "closed the store with an error; it repairs itself when opened");
         }
     }
@@ -92,10 +131,15 @@ impl DatabaseFile {
         Ok(self.handle.read().database()?.begin_read()?)
     }
 
-    /// Begins a transaction that is durable when its commit returns. Only the committer writes, so this never waits.
-    pub(super) fn begin_write(&self) -> Result<WriteTransaction, Failure> {
+    /// Begins a transaction. Only the committer writes, so this never waits.
+    pub(super) fn begin_write(&self, durability: Durability) -> Result<WriteTransaction, Failure> {
         let mut transaction = self.handle.read().database()?.begin_write()?;
-        transaction.set_quick_repair(true);
+        match durability {
+            Durability::InFile => transaction.set_quick_repair(true),
+            Durability::InJournal => transaction
+                .set_durability(redb::Durability::None)
+                .map_err(|error| Failure::Broken(error.to_string()))?,
+        }
         Ok(transaction)
     }
 
@@ -108,7 +152,11 @@ impl DatabaseFile {
     /// Gives free pages inside the file back to the file system. Fails while a snapshot is open.
     pub(super) fn compact(&self) -> Result<bool, Failure> {
         match &mut *self.handle.write() {
-            Handle::Open(database) => Ok(database.compact()?),
+            Handle::Open(database) => {
+                save(database)?;
+                self.journal.lock().start_over();
+                Ok(database.compact()?)
+            }
             Handle::Failed(error) => Err(Failure::NotOpen(error.clone())),
             Handle::Closed => Err(Failure::Closed),
         }
@@ -125,58 +173,76 @@ impl DatabaseFile {
         Err(KvError::Full(format!("{free} bytes are free for `{path}`, and the store stops writing below {limit}")))
     }
 
-    /// Bytes that the file takes on disk; what it has reserved and not yet written does not count.
+    /// Bytes that the file and its journal take on disk; what is reserved and not yet written does not count.
     pub(super) fn disk_bytes(&self) -> Option<u64> {
-        let metadata = std::fs::metadata(&self.path).ok()?;
-        #[cfg(unix)]
-        let allocated = std::os::unix::fs::MetadataExt::blocks(&metadata).saturating_mul(512);
-        #[cfg(not(unix))]
-        let allocated = u64::MAX;
-        Some(metadata.len().min(allocated))
+        let journal = disk_bytes(&self.path.with_extension("journal")).unwrap_or(0);
+        Some(disk_bytes(&self.path)? + journal)
     }
 
     pub(super) fn path(&self) -> String {
         self.path.display().to_string()
     }
+}
 
-    fn create_tables(&self) -> Result<(), Failure> {
-        if self.begin_read()?.open_table(STATE).is_ok() {
-            return Ok(());
+/// Creates the tables of a new file, makes an older layout ours, and gives the id of the journal.
+fn prepare(path: &Path, database: &Database) -> Result<u64, KvError> {
+    let state = || -> Result<Option<(u64, u64)>, Failure> {
+        let Ok(state) = database.begin_read()?.open_table(STATE) else { return Ok(None) };
+        let field = |name: &str| -> Result<u64, Failure> {
+            Ok(ReadableTable::get(&state, name)?.map_or(0, |value| value.value()))
+        };
+        Ok(Some((field(LAYOUT)?, field(JOURNAL)?)))
+    };
+    let found = state().map_err(|failure| open_failure(path, failure))?;
+    match found {
+        Some((LAYOUT_VERSION, journal)) => Ok(journal),
+        None | Some((LAYOUT_WITHOUT_JOURNAL, _)) => {
+            let journal = new_journal_id();
+            create_tables(database, journal).map_err(|failure| open_failure(path, failure))?;
+            Ok(journal)
         }
-        let transaction = self.begin_write()?;
-        {
-            transaction.open_table(ENTRIES)?;
-            let mut state = transaction.open_table(STATE)?;
-            state.insert(LAYOUT, LAYOUT_VERSION)?;
+        Some((other, _)) => Err(KvError::Corrupt(format!(
+            "the store `{}` has layout {other}; this version reads layout {LAYOUT_VERSION}",
+            path.display()
+        ))),
+    }
+}
+
+/// Tells journals of different stores apart, which is all that it is for: so the seed of a hash map will do.
+fn new_journal_id() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+fn create_tables(database: &Database, journal: u64) -> Result<(), Failure> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_quick_repair(true);
+    {
+        transaction.open_table(ENTRIES)?;
+        let mut state = transaction.open_table(STATE)?;
+        state.insert(LAYOUT, LAYOUT_VERSION)?;
+        state.insert(JOURNAL, journal)?;
+        if state.get(SEQUENCE)?.is_none() {
             state.insert(SEQUENCE, 0)?;
         }
-        Ok(transaction.commit()?)
     }
+    Ok(transaction.commit()?)
+}
 
-    fn check_layout(&self) -> Result<(), KvError> {
-        let layout = || -> Result<u64, Failure> {
-            let state = self.begin_read()?.open_table(STATE)?;
-            Ok(ReadableTable::get(&state, LAYOUT)?.map_or(0, |layout| layout.value()))
-        };
-        match layout() {
-            Ok(LAYOUT_VERSION) => Ok(()),
-            Ok(other) => Err(KvError::Corrupt(format!(
-                "the store `{}` has layout {other}; this version reads layout {LAYOUT_VERSION}",
-                self.path()
-            ))),
-            Err(failure) => Err(self.open_failure(failure)),
-        }
-    }
+/// Makes everything durable in the file.
+fn save(database: &Database) -> Result<(), Failure> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_quick_repair(true);
+    Ok(transaction.commit()?)
+}
 
-    fn open_failure(&self, failure: Failure) -> KvError {
-        let path = self.path();
-        match failure {
-            Failure::Full(text) => KvError::Full(format!("open the store `{path}`: {text}")),
-            Failure::Corrupt(text) => KvError::Corrupt(format!("the store `{path}` is damaged: {text}")),
-            Failure::Broken(text) => KvError::Unavailable(format!("open the store `{path}`: {text}")),
-            Failure::NotOpen(error) => error,
-            Failure::Closed => KvError::Closed,
-        }
+fn open_failure(path: &Path, failure: Failure) -> KvError {
+    let path = path.display();
+    match failure {
+        Failure::Full(text) => KvError::Full(format!("open the store `{path}`: {text}")),
+        Failure::Corrupt(text) => KvError::Corrupt(format!("the store `{path}` is damaged: {text}")),
+        Failure::Broken(text) => KvError::Unavailable(format!("open the store `{path}`: {text}")),
+        Failure::NotOpen(error) => error,
+        Failure::Closed => KvError::Closed,
     }
 }
 
@@ -194,6 +260,15 @@ fn open_database(path: &Path, options: RedbOptions, verify: bool, disk: &Arc<Dis
         Ok(opened) => opened.map_err(|error| open_error(&name, error)),
         Err(_) => Err(KvError::Corrupt(format!("the store `{name}` is damaged: its engine cannot make sense of it"))),
     }
+}
+
+fn disk_bytes(path: &Path) -> Option<u64> {
+    let metadata = std::fs::metadata(path).ok()?;
+    #[cfg(unix)]
+    let allocated = std::os::unix::fs::MetadataExt::blocks(&metadata).saturating_mul(512);
+    #[cfg(not(unix))]
+    let allocated = u64::MAX;
+    Some(metadata.len().min(allocated))
 }
 
 /// Makes the name of a new file durable.

@@ -115,6 +115,12 @@ impl RedbKv {
         }
     }
 
+    /// Where the next frame of the journal goes.
+    #[cfg(test)]
+    pub(super) fn journal_position(&self) -> usize {
+        self.database.journal().position()
+    }
+
     async fn queue(&self, commit: Commit) -> CommitOutcome {
         if let Err(error) = commit.check_limits() {
             return CommitOutcome::Refused(error);

@@ -2,7 +2,12 @@
 
 use redb::{ReadableTable, Table};
 
-use super::{ENTRIES, SEQUENCE, STATE, database::DatabaseFile, failure::Failure};
+use super::{
+    ENTRIES, SEQUENCE, STATE,
+    database::{DatabaseFile, Durability},
+    failure::Failure,
+    journal::Journal,
+};
 use crate::{Commit, Expectation, KeyRange, KvError, Operation, Versionstamp};
 
 type Entries<'transaction> = Table<'transaction, &'static [u8], &'static [u8]>;
@@ -18,9 +23,19 @@ pub(super) enum GroupOutcome {
     Unclear(Failure, Vec<Result<Versionstamp, KvError>>, u64),
 }
 
-/// Applies `commits` in order on top of commit number `sequence`.
-pub(super) fn write_group(database: &DatabaseFile, commits: &[&Commit], sequence: u64) -> GroupOutcome {
-    let transaction = match database.begin_write() {
+/// Applies `commits` in order on top of commit number `sequence`, and makes them durable: small groups in the journal,
+/// where that is allowed.
+pub(super) fn write_group(
+    database: &DatabaseFile,
+    commits: &[&Commit],
+    sequence: u64,
+    journal_allowed: bool,
+) -> GroupOutcome {
+    let mut journal = database.journal();
+    let bytes = commits.iter().map(|commit| commit.bytes()).sum();
+    let durability =
+        if journal_allowed && journal.has_room(bytes) { Durability::InJournal } else { Durability::InFile };
+    let transaction = match database.begin_write(durability) {
         Ok(transaction) => transaction,
         Err(failure) => return GroupOutcome::NotWritten(failure),
     };
@@ -38,10 +53,26 @@ pub(super) fn write_group(database: &DatabaseFile, commits: &[&Commit], sequence
             Ok(()) => GroupOutcome::Durable(answers, last),
             Err(error) => GroupOutcome::NotWritten(error.into()),
         },
-        Ok(answers) => match transaction.commit() {
-            Ok(()) => GroupOutcome::Durable(answers, last),
-            Err(error) => GroupOutcome::Unclear(error.into(), answers, last),
-        },
+        Ok(answers) => {
+            if let Durability::InJournal = durability
+                && let Err(failure) = append(&mut journal, sequence, commits, &answers)
+            {
+                if let Err(error) = transaction.abort() {
+                    tracing::debug!(%error, "abort of a transaction failed after the journal had");
+                }
+                return GroupOutcome::Unclear(failure, answers, last);
+            }
+            // IMPORTANT: readers see the group from here on, so it must be in the journal by now.
+            match transaction.commit() {
+                Ok(()) => {
+                    if let Durability::InFile = durability {
+                        journal.start_over();
+                    }
+                    GroupOutcome::Durable(answers, last)
+                }
+                Err(error) => GroupOutcome::Unclear(error.into(), answers, last),
+            }
+        }
         Err(failure) => {
             // Nothing was published, whether or not redb manages to tidy up.
             if let Err(error) = transaction.abort() {
@@ -50,6 +81,38 @@ pub(super) fn write_group(database: &DatabaseFile, commits: &[&Commit], sequence
             GroupOutcome::NotWritten(failure)
         }
     }
+}
+
+/// Adds the commits that changed something to the journal.
+fn append(
+    journal: &mut Journal,
+    sequence: u64,
+    commits: &[&Commit],
+    answers: &[Result<Versionstamp, KvError>],
+) -> Result<(), Failure> {
+    let applied =
+        commits.iter().zip(answers).filter(|(commit, answer)| answer.is_ok() && !commit.operations.is_empty());
+    journal.append(sequence, applied.map(|(commit, _)| commit.operations.as_slice()))
+}
+
+/// Applies what the journal holds beyond commit number `sequence` of the file. It stays in the journal.
+pub(super) fn replay(database: &DatabaseFile, journal: &mut Journal, sequence: u64) -> Result<(), Failure> {
+    let frames = journal.read(sequence).map_err(Failure::NotOpen)?;
+    if frames.is_empty() {
+        return Ok(());
+    }
+    let transaction = database.begin_write(Durability::InJournal)?;
+    {
+        let mut entries = transaction.open_table(ENTRIES)?;
+        let mut last = sequence;
+        for operations in frames.iter().flat_map(|frame| &frame.commits) {
+            last += 1;
+            apply_operations(&mut entries, operations, last)?;
+        }
+        transaction.open_table(STATE)?.insert(SEQUENCE, last)?;
+        tracing::info!(commits = last - sequence, journal = %journal.path().display(), "read the journal of the store");
+    }
+    Ok(transaction.commit()?)
 }
 
 /// Checks and applies one commit; the inner error is the commit's own, the outer one ends the group.
@@ -67,11 +130,14 @@ fn apply_commit(
         return Ok(Ok(Versionstamp::new(*sequence, 0)));
     }
     *sequence += 1;
-    let mut order = 0;
-    for operation in &commit.operations {
-        apply_operation(entries, operation, *sequence, &mut order)?;
-    }
+    apply_operations(entries, &commit.operations, *sequence)?;
     Ok(Ok(Versionstamp::new(*sequence, 0)))
+}
+
+/// Applies the operations of commit number `sequence`.
+fn apply_operations(entries: &mut Entries<'_>, operations: &[Operation], sequence: u64) -> Result<(), Failure> {
+    let mut order = 0;
+    operations.iter().try_for_each(|operation| apply_operation(entries, operation, sequence, &mut order))
 }
 
 fn is_met(entries: &Entries<'_>, expectation: &Expectation) -> Result<bool, Failure> {

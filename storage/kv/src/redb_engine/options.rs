@@ -11,6 +11,11 @@ pub struct RedbOptions {
     pub queue_commits_max: usize,
     /// Bytes of commits that may wait or be under way; further ones wait outside. 64 MiB.
     pub queue_bytes_max: usize,
+    /// Bytes of the journal, in which small groups become durable, after which a transaction of the engine takes them;
+    /// 4 MiB. Zero does without a journal.
+    pub journal_bytes: usize,
+    /// Bytes of commits up to which a group goes to the journal; 128 KiB.
+    pub journal_group_bytes: usize,
     /// Free bytes on the file system below which commits are refused with [`crate::KvError::Full`], unless they
     /// delete and put at most 4 KiB; 32 MiB.
     pub free_bytes_min: u64,
@@ -25,6 +30,8 @@ impl Default for RedbOptions {
             group_bytes_max: 4 << 20,
             queue_commits_max: 1024,
             queue_bytes_max: 64 << 20,
+            journal_bytes: 4 << 20,
+            journal_group_bytes: 128 << 10,
             free_bytes_min: 32 << 20,
             verify_on_open: false,
         }

@@ -5,8 +5,10 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use super::{RedbKv, RedbOptions, backend::Disk};
-use crate::{Commit, CommitOutcome, KeyRange, Kv, KvError, RangeLimit};
+use bytes::Bytes;
+
+use super::{ENTRIES, LAYOUT, LAYOUT_WITHOUT_JOURNAL, RedbKv, RedbOptions, SEQUENCE, STATE, backend::Disk};
+use crate::{Commit, CommitOutcome, KeyRange, Kv, KvError, MemoryKv, RangeLimit, Versionstamp};
 
 fn open(folder: &Path) -> (RedbKv, Arc<Disk>) {
     let disk = Arc::new(Disk::default());
@@ -252,4 +254,182 @@ async fn a_file_system_that_really_is_full_loses_nothing_and_goes_on_when_there_
         drop(store);
         std::fs::remove_file(&path).unwrap();
     }
+}
+
+/// What a crash leaves behind: the files as they are while the store is open.
+fn crashed(folder: &Path) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for name in ["store.redb", "store.journal"] {
+        std::fs::copy(folder.join(name), copy.path().join(name)).unwrap();
+    }
+    copy
+}
+
+async fn put_small(store: &RedbKv, key: &str) {
+    let mut commit = Commit::new();
+    commit.put(key.to_owned(), vec![7; 100]).put_versionstamped("~log", key.to_owned());
+    assert!(matches!(store.commit(commit).await, CommitOutcome::Done(_)), "{key}");
+}
+
+async fn everything(store: &RedbKv) -> Vec<(Bytes, Bytes)> {
+    let all = RangeLimit { bytes: usize::MAX, entries: usize::MAX, reverse: false };
+    store.snapshot().await.unwrap().range(KeyRange::prefix(b""), all).await.unwrap().entries
+}
+
+/// Commits of every kind and size, from a seed.
+fn some_commit(seed: u64) -> Commit {
+    let draw = |salt: u64| {
+        let mixed = (seed.wrapping_mul(31) + salt).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        (mixed ^ mixed >> 29).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 40
+    };
+    let mut commit = Commit::new();
+    if draw(0) % 7 == 0 {
+        commit.expect("never there", Some("x".into()));
+    }
+    for salt in 0..draw(1) % 4 {
+        let key = vec![b'a' + (draw(10 + salt) % 20) as u8];
+        let bytes = if draw(2) % 5 == 0 { 20_000 } else { 30 };
+        match draw(20 + salt) % 5 {
+            0 | 1 => commit.put(key, vec![salt as u8; bytes]),
+            2 => commit.put_versionstamped(key, vec![salt as u8; bytes]),
+            3 => commit.delete(key),
+            _ => commit.delete_range(KeyRange::new(key.clone(), [&key[..], b"~"].concat())),
+        };
+    }
+    commit
+}
+
+#[tokio::test]
+async fn whatever_was_acknowledged_is_there_after_a_crash_at_any_commit() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = RedbOptions { journal_bytes: 96 << 10, journal_group_bytes: 24 << 10, ..RedbOptions::default() };
+    let open = |folder: &Path| RedbKv::open(&folder.join("store.redb"), options).unwrap();
+    let store = open(folder.path());
+    let plain = MemoryKv::default();
+    let (mut longest, mut started_over) = (0, 0);
+    for seed in 0..150 {
+        let (outcome, expected) = (store.commit(some_commit(seed)).await, plain.commit(some_commit(seed)).await);
+        assert_eq!(matches!(outcome, CommitOutcome::Done(_)), matches!(expected, CommitOutcome::Done(_)), "{seed}");
+        let copy = crashed(folder.path());
+        let position = store.journal_position();
+        started_over += usize::from(position < longest && position == 0);
+        longest = longest.max(position);
+        let expected = everything(&store).await;
+        let again = open(copy.path());
+        assert_eq!(everything(&again).await, expected, "after commit {seed}");
+        // It goes on, crashes once more, and is then closed in order.
+        put_small(&again, "more").await;
+        let expected = everything(&again).await;
+        let twice = crashed(copy.path());
+        drop(again);
+        for folder in [copy.path(), twice.path()] {
+            assert_eq!(everything(&open(folder)).await, expected, "after commit {seed} and one more");
+        }
+        assert_eq!(std::fs::metadata(copy.path().join("store.journal")).unwrap().len(), 0);
+    }
+    assert!(longest > 40_000 && started_over > 2, "{longest} {started_over}");
+    let page = plain.snapshot().await.unwrap().range(KeyRange::prefix(b""), RangeLimit::PAGE).await.unwrap();
+    let values = |entries: Vec<(Bytes, Bytes)>| entries.into_iter().map(|(_, value)| value).collect::<Vec<_>>();
+    assert_eq!(values(everything(&store).await), values(page.entries));
+}
+
+#[tokio::test]
+async fn a_torn_frame_is_forgotten_and_a_damaged_one_before_others_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = open(folder.path());
+    for key in ["a", "b", "c"] {
+        put_small(&store, key).await;
+    }
+    let crash = crashed(folder.path());
+    let journal = crash.path().join("store.journal");
+    let sound = std::fs::read(&journal).unwrap();
+    assert_eq!(sound.len(), 3 * 4096);
+    let write = |flip: usize, keep: usize| {
+        let mut bytes = sound.clone();
+        bytes[flip] ^= 4;
+        std::fs::write(&journal, &bytes[..keep]).unwrap();
+        // A store that was opened has its part of the journal.
+        std::fs::copy(folder.path().join("store.redb"), crash.path().join("store.redb")).unwrap();
+    };
+    for (flip, keep, expect) in [(2 * 4096 + 40, 3 * 4096, ["a", "b"]), (3 * 4096 - 1, 2 * 4096 + 60, ["a", "b"])] {
+        write(flip, keep);
+        let (store, _) = open(crash.path());
+        assert_eq!(keys(&store).await, expect);
+        put_small(&store, "d").await;
+        assert_eq!(keys(&open_copy(crash.path())).await, ["a", "b", "d"]);
+    }
+    for flip in [0, 20, 4096 + 50] {
+        write(flip, 3 * 4096);
+        match RedbKv::open(&crash.path().join("store.redb"), RedbOptions::default()) {
+            Err(KvError::Corrupt(text)) => assert!(text.contains("store.journal` is damaged between"), "{text}"),
+            other => panic!("expected corrupt, got {:?}", other.map(|_| ())),
+        }
+    }
+}
+
+fn open_copy(folder: &Path) -> RedbKv {
+    open(crashed(folder).path()).0
+}
+
+#[tokio::test]
+async fn a_journal_of_another_store_or_of_a_later_one_is_refused() {
+    let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (store, _) = open(one.path());
+    let early = crashed(one.path());
+    put_small(&store, "a").await;
+    // A group that is too large for the journal makes everything durable in the file.
+    assert!(matches!(put(&store, "b").await, CommitOutcome::Done(_)));
+    put_small(&store, "c").await;
+    drop(open(other.path()));
+    let journal = one.path().join("store.journal");
+    for (folder, expect) in [(other.path(), "belongs to another store"), (early.path(), "begins after commit 2")] {
+        std::fs::copy(&journal, folder.join("store.journal")).unwrap();
+        match RedbKv::open(&folder.join("store.redb"), RedbOptions::default()) {
+            Err(KvError::Corrupt(text)) => assert!(text.contains(expect), "{text}"),
+            other => panic!("expected corrupt, got {:?}", other.map(|_| ())),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_journal_that_finds_the_disk_full_refuses_and_one_that_cannot_sync_leaves_the_outcome_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, disk) = open(folder.path());
+    put_small(&store, "a").await;
+    disk.full_beyond.store(4096, Ordering::SeqCst);
+    let mut commit = Commit::new();
+    commit.put("b", "x");
+    assert!(matches!(
+        store.commit(commit.clone()).await,
+        CommitOutcome::Refused(KvError::Full(_)) | CommitOutcome::Unknown(_)
+    ));
+    disk.full_beyond.store(0, Ordering::SeqCst);
+    put_small(&store, "c").await;
+    assert_eq!(keys(&store).await, ["a", "c"]);
+    disk.fail_syncs.store(true, Ordering::SeqCst);
+    assert!(matches!(store.commit(commit).await, CommitOutcome::Unknown(KvError::Unavailable(_))));
+    assert!(store.poisoned().is_some());
+    assert_eq!(keys(&store).await, ["a", "c"], "what is not durable is not shown");
+}
+
+#[tokio::test]
+async fn a_store_of_the_layout_without_a_journal_becomes_one_with_a_journal() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.redb");
+    let database = redb::Database::create(&path).unwrap();
+    let transaction = database.begin_write().unwrap();
+    transaction.open_table(ENTRIES).unwrap().insert(&b"old"[..], &b"value"[..]).unwrap();
+    {
+        let mut state = transaction.open_table(STATE).unwrap();
+        state.insert(LAYOUT, LAYOUT_WITHOUT_JOURNAL).unwrap();
+        state.insert(SEQUENCE, 41).unwrap();
+    }
+    transaction.commit().unwrap();
+    drop(database);
+    let (store, _) = open(folder.path());
+    put_small(&store, "new").await;
+    assert_eq!(keys(&open_copy(folder.path())).await, ["new", "old"]);
+    let mut commit = Commit::new();
+    commit.put_versionstamped("s", "x");
+    assert_eq!(store.commit(commit).await, CommitOutcome::Done(Versionstamp::new(43, 0)));
 }
