@@ -4,8 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tidemark_model::BoxFuture;
-use tidemark_queue::{JobKind, JobRecord, Payload, WorkerId};
+use tidemark_queue::{JobKind, JobRecord, Payload, Progress, WorkerId};
 use tokio_util::sync::CancellationToken;
+
+use crate::pool::NoteWriter;
 
 /// Does the jobs of one kind.
 ///
@@ -32,6 +34,10 @@ pub struct JobContext {
     /// Fires when somebody called the job off, its lease was lost, or the process ends: finish soon, with
     /// [`JobError::Cancelled`] if the work is not done.
     pub cancel: CancellationToken,
+    /// Fires when the job's soft limit is over, and with [`JobContext::cancel`]: come to an end, and save what there is.
+    /// An attempt that finishes within its time limit counts as any other.
+    pub soft_stop: CancellationToken,
+    pub(crate) notes: NoteWriter,
 }
 
 impl JobContext {
@@ -45,6 +51,24 @@ impl JobContext {
             return Err(JobError::Discard(reason));
         }
         P::decode(&self.job.payload).map_err(|error| JobError::Retry(error.to_string(), None))
+    }
+
+    /// Tells people how far the job is: `done` of `total` steps, 0 when it is not known how many there are.
+    ///
+    /// Cheap: what is told is gathered and sent at most once a second, and at the end of the attempt.
+    pub fn progress(&self, done: u64, total: u64) {
+        self.notes.progress(Progress { done, total, message: None });
+    }
+
+    /// As [`JobContext::progress`], and what the job does now.
+    pub fn progress_at(&self, done: u64, total: u64, message: impl Into<String>) {
+        self.notes.progress(Progress { done, total, message: Some(message.into()) });
+    }
+
+    /// Tells people something about the job: one line of at most [`tidemark_queue::LOG_LINE_BYTES_MAX`] bytes. The last
+    /// [`tidemark_queue::LOG_LINES_MAX`] lines are kept with the job. As cheap as [`JobContext::progress`].
+    pub fn log(&self, text: impl Into<String>) {
+        self.notes.log(text.into());
     }
 
     /// What it does.

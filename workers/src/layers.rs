@@ -7,7 +7,7 @@
 //! | [`rate_limit`] | puts a job off when its kind's rate is exceeded, without holding a slot |
 //! | [`spawn`] (if the queue asks for it) | lets attempts run on all cores |
 //! | [`panic_capture`] | a panic is a failed attempt |
-//! | [`time_limit`] | a late or called-off attempt is dropped |
+//! | [`time_limit`] | an attempt is told to come to an end; a late or called-off one is dropped |
 //! | [`dispatch`] | finds the handler |
 //!
 //! An attempt that fails is not an error in tower's sense: every service below `settle` answers `Ok(Attempted)`, so that

@@ -11,6 +11,7 @@
 //!      ^                                                        |
 //!      +--settle-- settler <--------- [ended] <-----------------+
 //!      +--extend-- keeper, every third of a lease
+//!      +--note---- note sender, at most once a second
 //! ```
 //!
 //! Of apalis we use the task, the worker loop with its readiness protocol, and the tower stack. The traps of its stock
@@ -24,6 +25,8 @@ mod fetcher;
 mod held;
 mod in_hand;
 mod keeper;
+mod note_book;
+mod note_sender;
 mod options;
 mod settler;
 
@@ -41,6 +44,7 @@ use tower::limit::ConcurrencyLimitLayer;
 
 pub(crate) use held::HeldJob;
 pub(crate) use in_hand::{Ended, InHand};
+pub(crate) use note_book::NoteWriter;
 pub use options::{PoolOptions, QueueOptions};
 
 use crate::{
@@ -54,6 +58,7 @@ use backend::{BrokerBackend, ReadyQueue};
 use fetcher::Fetcher;
 use in_hand::StopReason;
 use keeper::LeaseKeeper;
+use note_sender::NoteSender;
 use settler::Settler;
 
 /// Runs jobs of some queues until it is told to stop.
@@ -117,7 +122,7 @@ impl WorkerPool {
         handlers: Handlers,
         figures: Arc<WorkFigures>,
     ) -> Self {
-        let in_hand = options.queues.iter().map(|_| Arc::new(InHand::new())).collect();
+        let in_hand = options.queues.iter().map(|_| Arc::new(InHand::new(clock.clone()))).collect();
         let handle = PoolHandle { figures, in_hand };
         let random = Arc::new(JobIdSource::random(clock.clone()));
         Self { options, broker, clock, handlers, handle, random }
@@ -186,6 +191,8 @@ impl WorkerPool {
         tracker.spawn(settler.run(settling.clone()));
         let keeper = LeaseKeeper { broker: self.broker.clone(), in_hand: in_hand.clone() };
         tracker.spawn(keeper.run(settling.clone()));
+        let sender = NoteSender { broker: self.broker.clone(), in_hand: in_hand.clone() };
+        tracker.spawn(sender.run(settling.clone()));
         let worker = WorkerContext::new(&format!("{}/{}", self.options.worker, queue.queue));
         let running = tracker.spawn(self.apalis_worker(queue, &in_hand, &ready, worker.clone(), tracker));
         Lane { in_hand, ready, worker, running }

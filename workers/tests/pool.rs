@@ -259,3 +259,75 @@ async fn a_kind_without_a_handler_is_left_for_a_later_attempt() {
     pool.stop().await;
     let _kept: Arc<_> = broker;
 }
+
+#[tokio::test]
+async fn an_attempt_is_told_of_its_soft_limit_and_may_finish() {
+    let broker = broker(LEASE);
+    let (handler, _) = scripted(|job| {
+        Box::pin(async move {
+            job.soft_stop.cancelled().await;
+            assert!(!job.cancel.is_cancelled(), "there is time left");
+            Ok(JobOutput { result: Some("half of it".into()) })
+        })
+    });
+    let pool = RunningPool::start(options("w", 1), broker.clone(), handler);
+    let limited = NewJob { soft_limit: Some(Duration::from_millis(20)), ..job("long") }.with_result(LEASE);
+    let id = broker.push(vec![limited]).await.unwrap()[0].id();
+    let Completion::Ended(ended) = broker.completion(id, Duration::from_secs(10)).await.unwrap() else {
+        panic!("not ended")
+    };
+    assert_eq!((ended.state, ended.result.as_deref()), (JobState::Completed, Some(&b"half of it"[..])));
+    pool.stop().await;
+}
+
+#[tokio::test]
+async fn an_attempt_that_is_called_off_is_told_to_come_to_an_end_too() {
+    let broker = broker(Duration::from_millis(90));
+    let (handler, attempts) = scripted(|job| {
+        Box::pin(async move {
+            job.soft_stop.cancelled().await;
+            Err(JobError::Cancelled)
+        })
+    });
+    let pool = RunningPool::start(options("w", 2), broker.clone(), handler);
+    let limited = NewJob { soft_limit: Some(LEASE), ..job("with a soft limit") };
+    let pushed = broker.push(vec![limited, job("without")]).await.unwrap();
+    eventually("both run", || async { attempts.lock().len() == 2 }).await;
+    for pushed in pushed {
+        broker.cancel(pushed.id()).await.unwrap();
+        let cancelled = async || state_of(&*broker, pushed.id()).await == Some(JobState::Cancelled);
+        eventually("cancelled", cancelled).await;
+    }
+    pool.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_handler_tells_is_seen_while_it_runs_and_nothing_is_lost_at_its_end() {
+    let broker = broker(LEASE);
+    let release = Arc::new(tokio::sync::Notify::new());
+    let wait = release.clone();
+    let (handler, _) = scripted(move |job| {
+        let wait = wait.clone();
+        Box::pin(async move {
+            job.progress_at(1, 3, "first");
+            job.log("began");
+            wait.notified().await;
+            job.progress(3, 3);
+            job.log("ended");
+            Ok(JobOutput::default())
+        })
+    });
+    let pool = RunningPool::start(options("w", 1), broker.clone(), handler);
+    let id = broker.push(vec![job("talker")]).await.unwrap()[0].id();
+    let view = async || broker.job(id).await.unwrap().unwrap();
+    eventually("it has told something", async || !view().await.log.is_empty()).await;
+    let running = view().await;
+    assert_eq!((running.state, running.progress.unwrap().message.as_deref()), (JobState::Running, Some("first")));
+    release.notify_one();
+    eventually("completed", async || view().await.state == JobState::Completed).await;
+    let ended = view().await;
+    let texts: Vec<&str> = ended.log.iter().map(|line| line.text.as_str()).collect();
+    assert_eq!((texts, ended.progress.unwrap().done), (vec!["began", "ended"], 3));
+    assert_eq!(ended.attempts.len(), 1);
+    pool.stop().await;
+}

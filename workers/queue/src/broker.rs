@@ -5,9 +5,9 @@ use std::time::Duration;
 use tidemark_model::BoxFuture;
 
 use crate::{
-    BrokerError, BrokerHealth, Cancelled, Completion, Delivery, FetchRequest, JobFilter, JobId, JobPage, JobView,
-    Leadership, LeaseState, NewJob, Outcome, Page, Pushed, QueueName, QueueStats, Receipt, Schedule, ScheduleExpect,
-    Settled, TickReport, WorkerId, WorkerReport, WorkerView,
+    BrokerError, BrokerHealth, Cancelled, Completion, Delivery, FetchRequest, JobFilter, JobId, JobNote, JobPage,
+    JobView, Leadership, LeaseState, NewJob, Outcome, Page, Pushed, QueueName, QueueStats, Receipt, Schedule,
+    ScheduleExpect, Settled, TickReport, WorkerId, WorkerReport, WorkerView,
 };
 
 /// Result of a call to a broker.
@@ -45,6 +45,12 @@ pub trait Broker: Send + Sync + 'static {
 
     /// Records what became of attempts; the answers are in the order of the settlements.
     fn settle(&self, settlements: Vec<(Receipt, Outcome)>) -> BrokerResult<'_, Vec<Settled>>;
+
+    /// Adds to what is known of running jobs: progress and log lines, shown while a job runs and with its history. The
+    /// answers are in the order of the notes: `false` for one that was refused because its lease is lost.
+    ///
+    /// Notes are a help for people and less durable than jobs: they may be lost with the process that keeps them.
+    fn note(&self, notes: Vec<(Receipt, JobNote)>) -> BrokerResult<'_, Vec<bool>>;
 
     /// Extends leases; the answers are in the order of the receipts.
     fn extend<'a>(&'a self, receipts: &'a [Receipt]) -> BrokerResult<'a, Vec<LeaseState>>;

@@ -150,8 +150,10 @@ pub struct NewJob {
     pub not_before_ms: Option<TimestampMs>,
     /// A job that has not started by then, in ms since the epoch, is discarded.
     pub expires_ms: Option<TimestampMs>,
-    /// How long one attempt may take.
+    /// How long one attempt may take; then it is cancelled.
     pub time_limit: Duration,
+    /// After how long an attempt is told to come to an end; it may finish within [`NewJob::time_limit`].
+    pub soft_limit: Option<Duration>,
     /// Attempts allowed, at least 1.
     pub attempts_max: u32,
     /// Keeps other jobs with the same key away.
@@ -186,6 +188,7 @@ impl NewJob {
             not_before_ms: None,
             expires_ms: None,
             time_limit: defaults.time_limit,
+            soft_limit: defaults.soft_limit,
             attempts_max: defaults.attempts_max,
             unique: None,
             parent: None,
@@ -255,6 +258,7 @@ impl NewJob {
             not_before_ms: self.not_before_ms,
             expires_ms: self.expires_ms,
             time_limit: self.time_limit,
+            soft_limit: self.soft_limit,
             attempts_max: self.attempts_max.max(1),
             unique: self.unique,
             parent: self.parent,
@@ -285,6 +289,8 @@ pub struct JobRecord {
     pub expires_ms: Option<TimestampMs>,
     /// How long one attempt may take.
     pub time_limit: Duration,
+    /// After how long an attempt is told to come to an end.
+    pub soft_limit: Option<Duration>,
     /// Attempts allowed.
     pub attempts_max: u32,
     /// Keeps other jobs with the same key away.

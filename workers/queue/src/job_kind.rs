@@ -39,6 +39,8 @@ pub struct KindDefaults {
     pub attempts_max: u32,
     /// How long one attempt may take.
     pub time_limit: Duration,
+    /// After how long an attempt is told to come to an end; for kinds that can save what they have.
+    pub soft_limit: Option<Duration>,
     /// How long to wait between attempts.
     pub backoff: Backoff,
 }
@@ -89,10 +91,16 @@ impl JobKind {
             Self::Import | Self::Export => (3, 6 * 3_600, 10_000, 600),
             Self::Backtest => (1, 3_600, 1_000, 60),
         };
+        let soft_limit = match self {
+            // A tenth of the time is for writing down how far it got.
+            Self::Import | Self::Export | Self::Backtest => Some(Duration::from_secs(time_limit_s / 10 * 9)),
+            _ => None,
+        };
         KindDefaults {
             queue: self.name(),
             attempts_max,
             time_limit: Duration::from_secs(time_limit_s),
+            soft_limit,
             backoff: Backoff { base: Duration::from_millis(base_ms), cap: Duration::from_secs(cap_s) },
         }
     }

@@ -15,6 +15,7 @@
 //! The stock stores of apalis were measured and turned down (they lose or double jobs, or are too slow by orders of
 //! magnitude); what we use of apalis hangs above this seam, in `tidemark-workers`.
 
+mod attempt_note;
 mod backoff;
 mod broker;
 mod delivery;
@@ -24,6 +25,7 @@ mod finished_codec;
 mod job;
 mod job_id;
 mod job_kind;
+mod job_note;
 mod memory;
 mod options;
 mod payload;
@@ -33,9 +35,11 @@ mod redis;
 mod schedule;
 mod table;
 mod table_broker;
+mod text;
 mod view;
 
 pub use crate::redis::{RedisBroker, RedisOptions};
+pub use attempt_note::{ATTEMPTS_KEPT_MAX, AttemptNote};
 pub use backoff::Backoff;
 pub use broker::{Broker, BrokerResult, PUSH_JOBS_MAX, RESULT_BYTES_MAX, TEXT_BYTES_MAX};
 pub use delivery::{
@@ -47,6 +51,7 @@ pub use error::BrokerError;
 pub use job::{JobRecord, JobState, NewJob, Priority, TraceId, UniqueKey, UniqueMode};
 pub use job_id::{JobId, JobIdError, JobIdSource};
 pub use job_kind::{JobKind, JobKindError, KindDefaults};
+pub use job_note::{JobNote, LOG_LINE_BYTES_MAX, LOG_LINES_MAX, LogLine, Progress};
 pub use memory::{BrokerFaults, MemoryBroker, MemoryRunner};
 pub use options::BrokerOptions;
 pub use payload::{

@@ -1,7 +1,7 @@
 //! Job records as bytes, for SQLite rows and Redis frames.
 //!
 //! A record is a MessagePack array whose first element is the version of the layout; `docs/redis-layout.md` lists the
-//! elements. A payload is the last element, as a byte string.
+//! elements. Elements that version 1 did not have come last and are absent in its records.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{JobId, JobKind, JobRecord, Priority, TraceId, UniqueKey, UniqueMode};
 
-/// Version of the layout that [`encode`] writes.
-const VERSION: u8 = 1;
+/// Version of the layout that [`encode`] writes. A record of version 1 ends with its payload.
+const VERSION: u8 = 2;
 
 /// The elements of a record in the order in which they are stored.
 #[derive(Serialize, Deserialize)]
@@ -35,6 +35,8 @@ struct WireRecord<'a> {
     result_ttl_ms: Option<u64>,
     #[serde(with = "serde_bytes")]
     payload: &'a [u8],
+    #[serde(default)]
+    soft_limit_ms: Option<u64>,
 }
 
 /// The bytes of a record.
@@ -60,6 +62,7 @@ pub(crate) fn encode(record: &JobRecord) -> Vec<u8> {
         trace: trace.as_ref().map(|trace| serde_bytes::Bytes::new(trace)),
         result_ttl_ms: record.result_ttl.map(millis),
         payload: &record.payload,
+        soft_limit_ms: record.soft_limit.map(millis),
     };
     let mut bytes = Vec::with_capacity(record.payload.len() + 112);
     // A vector takes every byte, and the structure has nothing that MessagePack cannot express.
@@ -75,8 +78,8 @@ pub(crate) fn encode(record: &JobRecord) -> Vec<u8> {
 /// Says what is wrong: an unknown layout, an unknown kind, an illegal name or damage.
 pub(crate) fn decode(bytes: &[u8]) -> Result<JobRecord, String> {
     let wire: WireRecord<'_> = rmp_serde::from_slice(bytes).map_err(|error| format!("job record: {error}"))?;
-    if wire.version != VERSION {
-        return Err(format!("job record has layout {}, this release reads {VERSION}", wire.version));
+    if !(1..=VERSION).contains(&wire.version) {
+        return Err(format!("job record has layout {}, this release reads 1 to {VERSION}", wire.version));
     }
     let kind: JobKind = wire.kind.parse().map_err(|error: crate::JobKindError| error.to_string())?;
     let queue = match wire.queue == kind.name() {
@@ -99,6 +102,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<JobRecord, String> {
         not_before_ms: wire.not_before_ms,
         expires_ms: wire.expires_ms,
         time_limit: Duration::from_millis(wire.time_limit_ms),
+        soft_limit: wire.soft_limit_ms.map(Duration::from_millis),
         attempts_max: wire.attempts_max.max(1),
         unique: wire.unique_key.map(|key| UniqueKey { key: key.to_owned(), mode }),
         parent: wire.parent.and_then(|bytes| JobId::from_slice(bytes)),
@@ -116,12 +120,14 @@ pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::NewJob;
 
-    fn record() -> impl Strategy<Value = JobRecord> {
+    pub(crate) fn record() -> impl Strategy<Value = JobRecord> {
         let ids = (any::<[u8; 16]>(), proptest::option::of(any::<[u8; 16]>()), proptest::option::of(any::<u128>()));
         let names = (0usize..9, proptest::option::of("[a-z0-9._-]{1,64}"), 0usize..3);
         let times = (any::<i64>(), proptest::option::of(any::<i64>()), proptest::option::of(any::<i64>()));
-        let limits = (0u64..1 << 40, 1u32.., proptest::option::of(0u64..1 << 40));
+        let millis = || proptest::option::of(0u64..1 << 40);
+        let limits = (0u64..1 << 40, 1u32.., millis(), millis());
         let unique = proptest::option::of((".{0,40}", 0u64..1 << 40));
         (ids, names, times, limits, unique, proptest::collection::vec(any::<u8>(), 0..200)).prop_map(
             |((id, parent, trace), (kind, queue, priority), times, limits, unique, payload)| JobRecord {
@@ -145,8 +151,22 @@ pub(crate) mod tests {
                 parent: parent.map(JobId::from_bytes),
                 trace: trace.map(TraceId),
                 result_ttl: limits.2.map(Duration::from_millis),
+                soft_limit: limits.3.map(Duration::from_millis),
             },
         )
+    }
+
+    #[test]
+    fn a_record_of_version_1_is_read() {
+        // Fifteen elements and a payload, written by the release before.
+        let record = NewJob::from_bytes(JobKind::Notify, "old".into()).into_record(JobId::from_bytes([7; 16]), 5);
+        let mut bytes = encode(&record);
+        assert_eq!(bytes.pop(), Some(0xC0));
+        assert_eq!(bytes[..4], [0xDC, 0, 17, 2]);
+        bytes.splice(..4, [0xDC, 0, 16, 1]);
+        assert_eq!(decode(&bytes), Ok(record));
+        bytes[3] = 9;
+        assert_eq!(decode(&bytes), Err("job record has layout 9, this release reads 1 to 2".to_owned()));
     }
 
     proptest! {

@@ -19,6 +19,7 @@ mod keys;
 mod leases;
 mod link;
 mod listing;
+mod notes;
 mod push;
 mod scripts;
 mod steering;
@@ -32,7 +33,8 @@ use parking_lot::Mutex;
 use tidemark_model::Clock;
 
 use crate::{
-    BrokerError, BrokerOptions, JobId, JobIdSource, Outcome, QueueName, QueueTotals, WorkerId, record_codec::millis,
+    BrokerError, BrokerOptions, JobId, JobIdSource, JobNote, Outcome, QueueName, QueueTotals, WorkerId,
+    record_codec::millis,
 };
 use frame::Item;
 use keys::Keys;
@@ -40,7 +42,7 @@ use link::Link;
 use scripts::Scripts;
 
 /// Version of the layout of the keys.
-const LAYOUT_VERSION: &str = "1";
+const LAYOUT_VERSION: &str = "2";
 
 /// How long to believe that the server still has what we wrote down about ourselves. It may lose it under an open
 /// connection: a flush, or a proxy that fails over.
@@ -142,6 +144,8 @@ struct FrameKey {
 struct HeldFrame {
     items: Vec<Item>,
     outcomes: Vec<Option<Fate>>,
+    /// What was told about its jobs, by position, as far as this process knows.
+    told: HashMap<usize, JobNote>,
     worker: WorkerId,
     started_ms: i64,
 }

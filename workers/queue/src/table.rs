@@ -15,6 +15,7 @@ mod entry;
 mod finish;
 mod leases;
 mod listing;
+mod notes;
 mod queue_state;
 mod rate_window;
 mod restore;
@@ -34,8 +35,7 @@ use tokio::sync::oneshot;
 
 pub(crate) use changes::{Change, Shelved};
 pub(crate) use entry::{Entry, view_of};
-pub(crate) use finish::shorten;
-pub(crate) use restore::StoredJob;
+pub(crate) use restore::{StoredJob, StoredLease};
 pub(crate) use shelf::{Finished, ShelfKind};
 
 use crate::{
@@ -100,6 +100,8 @@ pub(crate) struct JobTable {
     changes: Vec<Change>,
     /// Batches that lost jobs otherwise than by their end.
     thinned: BTreeSet<u64>,
+    /// Bytes of what handlers told about jobs that have not ended.
+    told_bytes: u64,
     became_ready: bool,
     announcements: Vec<(oneshot::Sender<JobResult>, JobResult)>,
 }
@@ -131,6 +133,7 @@ impl JobTable {
             leaders: BTreeMap::new(),
             changes: Vec::new(),
             thinned: BTreeSet::new(),
+            told_bytes: 0,
             became_ready: false,
             announcements: Vec::new(),
         }

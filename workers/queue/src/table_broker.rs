@@ -14,9 +14,9 @@ use tokio::sync::Notify;
 
 use crate::{
     Broker, BrokerError, BrokerHealth, BrokerOptions, BrokerResult, Cancelled, Completion, Delivery, FetchRequest,
-    JobFilter, JobId, JobIdSource, JobPage, JobView, Leadership, LeaseState, NewJob, Outcome, PAYLOAD_BYTES_MAX,
-    PUSH_JOBS_MAX, Page, Pushed, QueueName, QueueStats, Receipt, Schedule, ScheduleExpect, Settled, TEXT_BYTES_MAX,
-    TickReport, WorkerId, WorkerReport, WorkerView, record_codec,
+    JobFilter, JobId, JobIdSource, JobNote, JobPage, JobView, Leadership, LeaseState, NewJob, Outcome,
+    PAYLOAD_BYTES_MAX, PUSH_JOBS_MAX, Page, Pushed, QueueName, QueueStats, Receipt, Schedule, ScheduleExpect, Settled,
+    TEXT_BYTES_MAX, TickReport, WorkerId, WorkerReport, WorkerView, record_codec,
     table::{JobTable, Now, PreparedJob},
 };
 
@@ -196,6 +196,10 @@ impl<R: TableRunner> Broker for TableBroker<R> {
 
     fn settle(&self, settlements: Vec<(Receipt, Outcome)>) -> BrokerResult<'_, Vec<Settled>> {
         Box::pin(self.call(move |access| access.table.settle(access.now, settlements)))
+    }
+
+    fn note(&self, notes: Vec<(Receipt, JobNote)>) -> BrokerResult<'_, Vec<bool>> {
+        Box::pin(self.call(move |access| access.table.note(notes)))
     }
 
     fn extend<'a>(&'a self, receipts: &'a [Receipt]) -> BrokerResult<'a, Vec<LeaseState>> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tidemark_model::TimestampMs;
 
-use crate::{JobId, JobKind, JobState, Priority, QueueName, TraceId, WorkerId};
+use crate::{AttemptNote, JobId, JobKind, JobState, LogLine, Priority, Progress, QueueName, TraceId, WorkerId};
 
 /// Figures of one queue.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,12 +98,27 @@ pub struct JobView {
     pub trace: Option<TraceId>,
     /// How long one attempt may take.
     pub time_limit: Duration,
+    /// After how long an attempt is told to come to an end.
+    pub soft_limit: Option<Duration>,
+    /// The last attempts, the oldest first, at most [`crate::ATTEMPTS_KEPT_MAX`]; empty in lists.
+    pub attempts: Vec<AttemptNote>,
+    /// How far its handler said it is.
+    pub progress: Option<Progress>,
+    /// What its handler said last, at most [`crate::LOG_LINES_MAX`] lines; empty in lists.
+    pub log: Vec<LogLine>,
     /// Bytes of its payload.
     pub payload_bytes: usize,
     /// Its payload; empty in lists and for completed jobs.
     pub payload: Bytes,
     /// What its handler returned, if it is kept.
     pub result: Option<Bytes>,
+}
+
+impl JobView {
+    /// Without what lists do not show.
+    pub(crate) fn for_list(self) -> Self {
+        Self { attempts: Vec::new(), log: Vec::new(), payload: Bytes::new(), ..self }
+    }
 }
 
 /// Which jobs to list. Everything that is set must hold.

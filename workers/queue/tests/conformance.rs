@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use support::{Harness, Kind, LEASE, job, options, request, text_of};
 use tidemark_queue::{
-    BrokerError, BrokerOptions, Cancelled, CatchUp, Completion, JobFilter, JobKind, JobState, JobTemplate, LeaseState,
-    NewJob, Outcome, PAYLOAD_BYTES_MAX, Page, Priority, Pushed, Schedule, ScheduleExpect, Settled, Timing, WorkerId,
-    WorkerReport,
+    BrokerError, BrokerOptions, Cancelled, CatchUp, Completion, JobFilter, JobKind, JobNote, JobState, JobTemplate,
+    JobView, LOG_LINE_BYTES_MAX, LOG_LINES_MAX, LeaseState, NewJob, Outcome, PAYLOAD_BYTES_MAX, Page, Priority,
+    Progress, Pushed, Schedule, ScheduleExpect, Settled, Timing, WorkerId, WorkerReport,
 };
 
 macro_rules! on_every_broker {
@@ -47,6 +47,12 @@ on_every_broker! {
     schedules_are_written_by_compare_and_set,
     only_one_leads_at_a_time_and_tokens_grow,
     many_small_jobs_come_once_each,
+    the_attempts_at_a_job_are_remembered_with_their_workers_and_errors,
+    an_attempt_that_is_put_off_or_given_back_is_not_remembered,
+    progress_and_log_lines_are_shown_while_a_job_runs_and_after_its_end,
+    what_was_told_in_an_earlier_attempt_is_kept,
+    a_note_of_a_worker_that_lost_its_lease_is_refused,
+    of_many_log_lines_the_last_are_kept,
     a_payload_or_a_push_that_is_too_large_is_refused,
     a_closed_broker_says_so,
 }
@@ -539,6 +545,143 @@ async fn many_small_jobs_come_once_each(start: Start) {
     assert_eq!(seen.len(), 1_000);
     let stats = &harness.broker.queues().await.unwrap()[0];
     assert_eq!((stats.totals.completed, stats.totals.retried, stats.ready, stats.running), (1_000, 1, 0, 0));
+}
+
+async fn the_attempts_at_a_job_are_remembered_with_their_workers_and_errors(start: Start) {
+    let harness = start!(start);
+    let id = harness.push(vec![NewJob { attempts_max: 3, ..job("unlucky") }]).await[0].id();
+    let seen = async || {
+        let attempts = harness.broker.job(id).await.unwrap().unwrap().attempts;
+        for attempt in &attempts {
+            assert!(
+                attempt.started_ms.unwrap() > 0 && attempt.ended_ms.is_none_or(|at| at >= attempt.started_ms.unwrap())
+            );
+        }
+        let short = |note: tidemark_queue::AttemptNote| {
+            (note.number, note.worker.unwrap().to_string(), note.ended_ms.is_some(), note.error)
+        };
+        attempts.into_iter().map(short).collect::<Vec<_>>()
+    };
+    assert_eq!(seen().await, []);
+    let first = harness.fetch_as("a", 1).await.remove(0);
+    let ended = |number, worker: &str, error: &str| (number, worker.to_owned(), true, Some(error.to_owned()));
+    let running = |number, worker: &str| (number, worker.to_owned(), false, None);
+    assert_eq!(seen().await, [running(1, "a")]);
+    harness.broker.settle(vec![(first.receipt, retry(Duration::ZERO))]).await.unwrap();
+    assert_eq!(seen().await, [ended(1, "a", "no luck")]);
+    harness.eventually("ready", || async { harness.stats().await.ready == 1 }).await;
+    let lost = harness.fetch_as("b", 1).await;
+    assert_eq!(lost.len(), 1);
+    let lost = ended(2, "b", "lease of b ran out");
+    let second = harness.fetch_one().await;
+    assert_eq!(seen().await, [ended(1, "a", "no luck"), lost.clone(), running(2, "w1")]);
+    harness.broker.settle(vec![(second.receipt, completed())]).await.unwrap();
+    let done = (2, "w1".to_owned(), true, None);
+    assert_eq!(seen().await, [ended(1, "a", "no luck"), lost, done]);
+    let listed = harness.broker.jobs(JobFilter::default(), Page::first(10)).await.unwrap().jobs.remove(0);
+    assert_eq!((listed.id, listed.attempts), (id, Vec::new()));
+
+    // A job that is retried by hand begins again, and remembers.
+    let id = harness.push(vec![NewJob { attempts_max: 1, ..job("hopeless") }]).await[0].id();
+    let only = harness.fetch_one().await;
+    harness.broker.settle(vec![(only.receipt, retry(Duration::ZERO))]).await.unwrap();
+    assert!(harness.broker.retry(id).await.unwrap());
+    let again = harness.fetch_one().await;
+    harness.broker.settle(vec![(again.receipt, completed())]).await.unwrap();
+    let attempts = harness.broker.job(id).await.unwrap().unwrap().attempts;
+    let errors: Vec<_> = attempts.iter().map(|note| (note.number, note.error.as_deref())).collect();
+    assert_eq!(errors, [(1, Some("no luck")), (1, None)]);
+}
+
+async fn an_attempt_that_is_put_off_or_given_back_is_not_remembered(start: Start) {
+    let harness = start!(start);
+    let id = harness.push(vec![job("patient")]).await[0].id();
+    let first = harness.fetch_one().await;
+    harness.broker.settle(vec![(first.receipt, Outcome::Snooze { delay: Duration::ZERO })]).await.unwrap();
+    let second = harness.fetch_one().await;
+    harness.broker.release(vec![second.receipt]).await.unwrap();
+    assert_eq!(harness.broker.job(id).await.unwrap().unwrap().attempts, []);
+}
+
+fn told(done: u64, text: &str) -> JobNote {
+    let progress = Progress { done, total: 10, message: Some(format!("step {done}")) };
+    let mut note = JobNote { progress: Some(progress), ..JobNote::default() };
+    note.log(1_000, text);
+    note
+}
+
+fn lines_of(view: &JobView) -> Vec<&str> {
+    view.log.iter().map(|line| line.text.as_str()).collect()
+}
+
+async fn progress_and_log_lines_are_shown_while_a_job_runs_and_after_its_end(start: Start) {
+    let harness = start!(start);
+    let pushed = harness.push(vec![job("long"), job("silent")]).await;
+    let id = pushed[0].id();
+    let delivery = harness.fetch(1).await.remove(0);
+    assert_eq!(harness.broker.note(vec![(delivery.receipt.clone(), told(1, "began"))]).await.unwrap(), [true]);
+    let mut later = JobNote::default();
+    later.log(2_000, "goes on");
+    assert_eq!(harness.broker.note(vec![(delivery.receipt.clone(), later)]).await.unwrap(), [true]);
+    let view = harness.broker.job(id).await.unwrap().unwrap();
+    let progress = Some(Progress { done: 1, total: 10, message: Some("step 1".to_owned()) });
+    assert_eq!((view.state, &view.progress, lines_of(&view)), (JobState::Running, &progress, vec!["began", "goes on"]));
+    assert_eq!(view.log[1].at_ms, 2_000);
+    let listed = harness.broker.jobs(JobFilter::default(), Page::first(10)).await.unwrap().jobs;
+    let of = |id| listed.iter().find(|job| job.id == id).unwrap();
+    assert_eq!((&of(id).progress, of(id).log.len()), (&progress, 0));
+    assert_eq!(of(pushed[1].id()).progress, None);
+    harness.broker.note(vec![(delivery.receipt.clone(), told(10, "ended"))]).await.unwrap();
+    harness.broker.settle(vec![(delivery.receipt, completed())]).await.unwrap();
+    let view = harness.broker.job(id).await.unwrap().unwrap();
+    assert_eq!((view.state, view.progress.as_ref().unwrap().done), (JobState::Completed, 10));
+    assert_eq!(lines_of(&view), ["began", "goes on", "ended"]);
+}
+
+async fn what_was_told_in_an_earlier_attempt_is_kept(start: Start) {
+    let harness = start!(start);
+    let id = harness.push(vec![job("unlucky")]).await[0].id();
+    let first = harness.fetch_as("a", 1).await.remove(0);
+    harness.broker.note(vec![(first.receipt.clone(), told(3, "first"))]).await.unwrap();
+    harness.broker.settle(vec![(first.receipt, retry(Duration::from_millis(20)))]).await.unwrap();
+    let view = harness.broker.job(id).await.unwrap().unwrap();
+    assert_eq!((view.state, lines_of(&view)), (JobState::Retryable, vec!["first"]));
+    let second = harness.fetch_one().await;
+    harness.broker.note(vec![(second.receipt.clone(), told(7, "second"))]).await.unwrap();
+    let discard = Outcome::Discard { reason: "enough".to_owned() };
+    harness.broker.settle(vec![(second.receipt, discard)]).await.unwrap();
+    let view = harness.broker.job(id).await.unwrap().unwrap();
+    assert_eq!((view.progress.as_ref().unwrap().done, lines_of(&view)), (7, vec!["first", "second"]));
+}
+
+async fn a_note_of_a_worker_that_lost_its_lease_is_refused(start: Start) {
+    let harness = start!(start);
+    let id = harness.push(vec![job("held")]).await[0].id();
+    let lost = harness.fetch_as("lost", 1).await.remove(0);
+    let rescued = harness.fetch_one().await;
+    let notes = vec![(lost.receipt, told(1, "from the dead")), (rescued.receipt, told(2, "alive"))];
+    assert_eq!(harness.broker.note(notes).await.unwrap(), [false, true]);
+    let view = harness.broker.job(id).await.unwrap().unwrap();
+    assert_eq!((view.progress.as_ref().unwrap().done, lines_of(&view)), (2, vec!["alive"]));
+}
+
+async fn of_many_log_lines_the_last_are_kept(start: Start) {
+    let harness = start!(start);
+    let id = harness.push(vec![job("talker")]).await[0].id();
+    let delivery = harness.fetch_one().await;
+    for call in 0..3 {
+        let mut note = JobNote::default();
+        (0..60).for_each(|number| note.log(call, format!("{call}-{number} {}", "x".repeat(400))));
+        harness.broker.note(vec![(delivery.receipt.clone(), note)]).await.unwrap();
+    }
+    let check = |view: JobView| {
+        assert_eq!((view.log.len(), view.progress), (LOG_LINES_MAX, None));
+        assert!(view.log[0].text.starts_with("1-20 ") && view.log[99].text.starts_with("2-59 "));
+        assert!(view.log.iter().all(|line| line.text.len() <= LOG_LINE_BYTES_MAX));
+    };
+    check(harness.broker.job(id).await.unwrap().unwrap());
+    harness.broker.settle(vec![(delivery.receipt, completed())]).await.unwrap();
+    check(harness.broker.job(id).await.unwrap().unwrap());
 }
 
 async fn a_payload_or_a_push_that_is_too_large_is_refused(start: Start) {

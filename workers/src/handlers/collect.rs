@@ -29,8 +29,12 @@ impl CollectHandler {
         let timeout = Duration::from_millis(payload.timeout_ms);
         let target = ProbeTarget { name: payload.target, url, timeout };
         let batch = self.probe.run(&target).await.map_err(|error| JobError::Discard(error.to_string()))?;
+        let points = batch.len();
         match self.sink.write(batch).await {
-            WriteOutcome::Done(_) => Ok(JobOutput::default()),
+            WriteOutcome::Done(_) => {
+                job.log(format!("wrote {points} points of target `{}`", target.name));
+                Ok(JobOutput::default())
+            }
             WriteOutcome::Refused(refusal) => Err(JobError::Retry(refusal.message, None)),
             WriteOutcome::Unknown(reason) => Err(JobError::Retry(reason, None)),
         }

@@ -56,6 +56,10 @@ impl EvaluateHandler {
             Err(error) if error.is_transient() => return Err(book_failed(error)),
             Err(error) => return Err(self.note_failure(&name, evaluation.at, error).await),
         };
+        match &evaluation.result {
+            Ok(keys) => job.log(format!("evaluated {} keys, notifications: {}", keys.len(), requests.len())),
+            Err(failure) => job.log(format!("cannot be evaluated: {}", failure.reason)),
+        }
         self.notifications
             .push(&self.book, &requests)
             .await

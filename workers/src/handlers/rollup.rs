@@ -2,7 +2,7 @@
 
 use tidemark_model::BoxFuture;
 use tidemark_queue::{RollupPayload, RollupStep};
-use tidemark_tsdb::{SealReason, Store, StoreError};
+use tidemark_tsdb::{SealReason, SealReport, Store, StoreError};
 
 use crate::handler::{Handler, JobContext, JobError, JobOutput};
 
@@ -29,7 +29,11 @@ impl Handler for RollupHandler {
                 RollupStep::SealShard(shard) => self.store.seal_shard(shard, SealReason::Scheduled).await,
             };
             match sealed {
-                Ok(_) => Ok(JobOutput::default()),
+                Ok(report) => {
+                    let SealReport { shards, points, groups, bytes } = report;
+                    job.log(format!("sealed {shards} shards: {points} points in {groups} groups, {bytes} bytes"));
+                    Ok(JobOutput::default())
+                }
                 // Another process does it. Should it die, the next attempt takes over.
                 Err(error @ StoreError::SealUnderWay { .. }) => {
                     Err(JobError::Retry(error.to_string(), Some(Store::TAKE_OVER_AFTER)))

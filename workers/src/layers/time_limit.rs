@@ -1,4 +1,4 @@
-//! Ends attempts that are late, and those that were called off and do not end by themselves.
+//! Tells attempts to come to an end, and ends those that are late or were called off and do not end by themselves.
 
 use std::{
     sync::Arc,
@@ -9,7 +9,7 @@ use std::{
 use apalis_core::task::Task;
 use tower::{Layer, Service};
 
-use super::{AttemptFuture, AttemptService};
+use super::{AttemptFuture, AttemptService, Never};
 use crate::{WorkFigures, handler::JobError, pool::HeldJob};
 
 #[derive(Clone, Debug)]
@@ -50,8 +50,16 @@ where
         let kind = task.args.kind();
         let cancel = task.args.cancel_token().clone();
         let TimeLimitLayer { figures, cancel_grace } = self.layer.clone();
+        let (soft_limit, soft_stop) = (task.args.soft_limit(), task.args.soft_stop().clone());
         let attempt = self.inner.call(task);
         Box::pin(async move {
+            let softly_stopped = async move {
+                if let Some(soft_limit) = soft_limit {
+                    tokio::time::sleep(soft_limit).await;
+                    soft_stop.cancel();
+                }
+                std::future::pending::<Never>().await
+            };
             let called_off = async {
                 cancel.cancelled().await;
                 tokio::time::sleep(cancel_grace).await;
@@ -60,6 +68,7 @@ where
                 biased;
                 attempted = attempt => attempted,
                 () = called_off => Ok(Err(JobError::Cancelled)),
+                never = softly_stopped => match never {},
                 () = tokio::time::sleep(limit) => {
                     cancel.cancel();
                     figures.timed_out(kind);

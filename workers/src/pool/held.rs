@@ -3,11 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use tidemark_model::TimestampMs;
-use tidemark_queue::{Delivery, JobId, JobKind, QueueName, Receipt, TraceId};
+use tidemark_queue::{Delivery, JobId, JobKind, QueueName, Receipt, TraceId, WorkerId};
 use tokio_util::sync::CancellationToken;
 
+use super::note_book::{NoteBook, NoteWriter};
 use crate::handler::JobContext;
-use tidemark_queue::WorkerId;
 
 /// What travels through apalis. Cloning is cheap.
 #[derive(Clone, Debug)]
@@ -19,11 +19,16 @@ struct Held {
     delivery: Delivery,
     worker: WorkerId,
     cancel: CancellationToken,
+    soft_stop: CancellationToken,
+    notes: Arc<NoteBook>,
 }
 
 impl HeldJob {
-    pub(crate) fn new(token: u64, delivery: Delivery, worker: WorkerId) -> Self {
-        Self(Arc::new(Held { token, delivery, worker, cancel: CancellationToken::new() }))
+    pub(super) fn new(token: u64, delivery: Delivery, worker: WorkerId, notes: Arc<NoteBook>) -> Self {
+        let cancel = CancellationToken::new();
+        // Whoever has no soft limit is told to come to an end when there is no time left for it.
+        let soft_stop = if delivery.job.soft_limit.is_some() { cancel.child_token() } else { cancel.clone() };
+        Self(Arc::new(Held { token, delivery, worker, cancel, soft_stop, notes }))
     }
 
     /// Names the job within this process.
@@ -63,6 +68,15 @@ impl HeldJob {
         self.0.delivery.job.time_limit
     }
 
+    /// After how long an attempt is to be told to come to an end, if that is before it is cancelled.
+    pub(crate) fn soft_limit(&self) -> Option<Duration> {
+        self.0.delivery.job.soft_limit.filter(|limit| *limit < self.time_limit())
+    }
+
+    pub(crate) fn soft_stop(&self) -> &CancellationToken {
+        &self.0.soft_stop
+    }
+
     /// How long the job has waited since it could have started.
     pub(crate) fn waited(&self, now_ms: TimestampMs) -> Duration {
         Duration::from_millis(u64::try_from(now_ms.saturating_sub(self.0.delivery.available_ms)).unwrap_or(0))
@@ -76,6 +90,8 @@ impl HeldJob {
             rescues: held.delivery.rescues,
             worker: held.worker.clone(),
             cancel: held.cancel.clone(),
+            soft_stop: held.soft_stop.clone(),
+            notes: NoteWriter::new(held.token, held.notes.clone()),
         }
     }
 }

@@ -1,11 +1,14 @@
 //! The jobs of one queue that this process holds, from fetch to settlement.
 
+use std::sync::Arc;
+
 use foldhash::{HashMap, HashMapExt};
 use parking_lot::Mutex;
+use tidemark_model::Clock;
 use tidemark_queue::{Delivery, LeaseState, Outcome, Receipt, WorkerId};
 use tokio::sync::Notify;
 
-use super::HeldJob;
+use super::{HeldJob, note_book::NoteBook};
 
 /// What the broker is to hear of a job.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +35,7 @@ pub(crate) enum StopReason {
 #[derive(Debug)]
 pub(crate) struct InHand {
     state: Mutex<State>,
+    notes: Arc<NoteBook>,
     /// Fired when jobs ended.
     ended: Notify,
     /// Fired when jobs left, and when none is left that has not ended.
@@ -62,9 +66,20 @@ pub(super) struct Report {
 }
 
 impl InHand {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
         let state = State { next_token: 1, jobs: HashMap::new(), ended: Vec::new(), live: 0 };
-        Self { state: Mutex::new(state), ended: Notify::new(), room: Notify::new() }
+        let notes = Arc::new(NoteBook::new(clock));
+        Self { state: Mutex::new(state), notes, ended: Notify::new(), room: Notify::new() }
+    }
+
+    /// What the handlers of these jobs tell.
+    pub(super) fn notes(&self) -> &NoteBook {
+        &self.notes
+    }
+
+    /// The receipt of a job of whose end the broker has not heard.
+    pub(super) fn receipt(&self, token: u64) -> Option<Receipt> {
+        self.state.lock().jobs.get(&token).map(|hand| hand.job.receipt().clone())
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -78,7 +93,7 @@ impl InHand {
             let token = state.next_token;
             state.next_token += 1;
             state.live += 1;
-            let job = HeldJob::new(token, delivery, worker.clone());
+            let job = HeldJob::new(token, delivery, worker.clone(), self.notes.clone());
             state.jobs.insert(token, Hand { job: job.clone(), stop: None, has_ended: false });
             job
         };

@@ -26,10 +26,23 @@ impl Settler {
             if ended.is_empty() {
                 return;
             }
+            self.send_last_notes(&ended).await;
             if !self.settle(&ended).await {
                 return;
             }
             self.in_hand.forget(&ended);
+        }
+    }
+
+    /// Sends what handlers told last. If that fails, it is lost: the end of a job does not wait for notes on it.
+    async fn send_last_notes(&self, ended: &[(u64, Ended)]) {
+        let last = self.in_hand.notes().take_last(ended.iter().map(|(token, _)| *token)).await;
+        if last.is_empty() {
+            return;
+        }
+        let with_receipts = last.into_iter().filter_map(|(token, note)| Some((self.in_hand.receipt(token)?, note)));
+        if let Err(error) = self.broker.note(with_receipts.collect()).await {
+            tracing::warn!(%error, "the last notes on jobs that ended are lost");
         }
     }
 

@@ -5,19 +5,19 @@ use std::{path::Path, time::Duration};
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 
 use crate::{
-    BrokerError, BrokerOptions, JobId, Schedule, finished_codec, record_codec,
-    table::{Change, JobTable, Now, ShelfKind, StoredJob},
+    BrokerError, BrokerOptions, JobId, Schedule, WorkerId, attempt_note, finished_codec, record_codec,
+    table::{Change, JobTable, Now, ShelfKind, StoredJob, StoredLease},
 };
 
 /// `application_id` of the file: "TDMQ".
 const APPLICATION_ID: i32 = 0x5444_4D51;
 /// `user_version` of the file.
-const LAYOUT_VERSION: i32 = 1;
+const LAYOUT_VERSION: i32 = 2;
 
 const SCHEMA: &str = "
     CREATE TABLE job(sequence INTEGER PRIMARY KEY, attempts INTEGER NOT NULL, rescues INTEGER NOT NULL,
-        run_at_ms INTEGER, error TEXT, body BLOB NOT NULL);
-    CREATE TABLE lease(token INTEGER PRIMARY KEY, jobs BLOB NOT NULL);
+        run_at_ms INTEGER, error TEXT, body BLOB NOT NULL, attempts_made BLOB);
+    CREATE TABLE lease(token INTEGER PRIMARY KEY, jobs BLOB NOT NULL, worker TEXT, started_ms INTEGER);
     CREATE TABLE finished(shelf INTEGER NOT NULL, number INTEGER NOT NULL, body BLOB NOT NULL,
         PRIMARY KEY(shelf, number)) WITHOUT ROWID;
     CREATE TABLE unique_key(queue TEXT NOT NULL, key TEXT NOT NULL, job BLOB NOT NULL, until_ms INTEGER NOT NULL,
@@ -27,8 +27,12 @@ const SCHEMA: &str = "
     CREATE TABLE leader(name TEXT PRIMARY KEY, token INTEGER NOT NULL) WITHOUT ROWID;
 ";
 
-/// Token of a lease; number and earlier attempts of each of its jobs.
-type StoredLease = (u64, Vec<(u64, u32)>);
+/// What makes a file of layout 1 one of layout 2. Its records and finished jobs are read as they are.
+const FROM_1_TO_2: &str = "
+    ALTER TABLE job ADD COLUMN attempts_made BLOB;
+    ALTER TABLE lease ADD COLUMN worker TEXT;
+    ALTER TABLE lease ADD COLUMN started_ms INTEGER;
+";
 
 pub(super) struct JobStore {
     connection: Connection,
@@ -79,19 +83,23 @@ impl JobStore {
             Ok((pragma("application_id")?, pragma("user_version")?, tables))
         };
         match read().map_err(|error| in_file(path, &error))? {
-            (0, 0, 0) => self.create().map_err(|error| in_file(path, &error)),
+            (0, 0, 0) => self.change_schema(SCHEMA).map_err(|error| in_file(path, &error)),
             (APPLICATION_ID, LAYOUT_VERSION, _) => Ok(()),
+            (APPLICATION_ID, 1, _) => {
+                tracing::info!(file = %path.display(), "bring the queue's file from layout 1 to {LAYOUT_VERSION}");
+                self.change_schema(FROM_1_TO_2).map_err(|error| in_file(path, &error))
+            }
             (APPLICATION_ID, version, _) => Err(BrokerError::Corrupt(format!(
-                "{} has layout {version}, this release reads {LAYOUT_VERSION}",
+                "{} has layout {version}, this release reads 1 to {LAYOUT_VERSION}",
                 path.display()
             ))),
             _ => Err(BrokerError::Corrupt(format!("{} is a SQLite file of something else", path.display()))),
         }
     }
 
-    fn create(&mut self) -> rusqlite::Result<()> {
+    fn change_schema(&mut self, statements: &str) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction()?;
-        transaction.execute_batch(SCHEMA)?;
+        transaction.execute_batch(statements)?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.pragma_update(None, "user_version", LAYOUT_VERSION)?;
         transaction.commit()
@@ -104,9 +112,9 @@ impl JobStore {
         self.load_the_rest(&mut table, now)?;
         let leases = self.load_leases()?;
         let mut changes = Vec::new();
-        for (token, jobs) in leases {
-            table.restore_lease(now, token, &jobs);
-            changes.push(Change::Unlease { token });
+        for lease in leases {
+            table.restore_lease(now, &lease);
+            changes.push(Change::Unlease { token: lease.token });
         }
         table.take_became_ready();
         changes.extend(table.take_changes());
@@ -115,7 +123,8 @@ impl JobStore {
     }
 
     fn load_jobs(&self, table: &mut JobTable, now: Now) -> Result<(), BrokerError> {
-        let query = "SELECT sequence, attempts, rescues, run_at_ms, error, body FROM job ORDER BY sequence";
+        let query = "SELECT sequence, attempts, rescues, run_at_ms, error, body, attempts_made FROM job
+            ORDER BY sequence";
         let mut statement = self.connection.prepare(query).map_err(damaged)?;
         let mut rows = statement.query([]).map_err(damaged)?;
         while let Some(row) = rows.next().map_err(damaged)? {
@@ -125,6 +134,9 @@ impl JobStore {
             let record = record_codec::decode(body)
                 .map_err(|reason| BrokerError::Corrupt(format!("job number {sequence}: {reason}")))?;
             let run_at_ms: Option<i64> = row.get(3).map_err(damaged)?;
+            let attempts_made: Option<Vec<u8>> = row.get(6).map_err(damaged)?;
+            // What is remembered of attempts is worth no failure.
+            let attempts_made = attempt_note::decode(&attempts_made.unwrap_or_default()).unwrap_or_default();
             table.restore_job(
                 now,
                 StoredJob {
@@ -134,6 +146,7 @@ impl JobStore {
                     run_at_ms: run_at_ms.or(record.not_before_ms).unwrap_or(record.created_ms),
                     error: row.get(4).map_err(damaged)?,
                     record,
+                    attempts_made,
                 },
             );
         }
@@ -192,9 +205,14 @@ impl JobStore {
 
     fn load_leases(&self) -> Result<Vec<StoredLease>, BrokerError> {
         let mut leases = Vec::new();
-        self.each("SELECT token, jobs FROM lease", |row| {
-            let (token, jobs): (u64, Vec<u8>) = (row.get(0)?, row.get(1)?);
-            leases.push((token, unpack_jobs(&jobs)));
+        self.each("SELECT token, jobs, worker, started_ms FROM lease", |row| {
+            let (jobs, worker): (Vec<u8>, Option<String>) = (row.get(1)?, row.get(2)?);
+            leases.push(StoredLease {
+                token: row.get(0)?,
+                jobs: unpack_jobs(&jobs),
+                worker: worker.as_deref().map(WorkerId::new),
+                started_ms: row.get(3)?,
+            });
             Ok(())
         })?;
         Ok(leases)
@@ -270,13 +288,15 @@ fn write_one(transaction: &rusqlite::Transaction<'_>, change: &Change) -> rusqli
             execute("INSERT INTO job(sequence, attempts, rescues, body) VALUES(?1, 0, 0, ?2)", &[sequence, body])
         }
         Change::Delete { sequence } => execute("DELETE FROM job WHERE sequence = ?1", &[sequence]),
-        Change::Update { sequence, attempts, rescues, run_at_ms, error } => execute(
-            "UPDATE job SET attempts = ?2, rescues = ?3, run_at_ms = ?4, error = ?5 WHERE sequence = ?1",
-            &[sequence, attempts, rescues, run_at_ms, error],
+        Change::Update { sequence, attempts, rescues, run_at_ms, error, attempts_made } => execute(
+            "UPDATE job SET attempts = ?2, rescues = ?3, run_at_ms = ?4, error = ?5, attempts_made = ?6
+                WHERE sequence = ?1",
+            &[sequence, attempts, rescues, run_at_ms, error, &attempt_note::encode(attempts_made)],
         ),
-        Change::Lease { token, jobs } => {
-            execute("INSERT INTO lease(token, jobs) VALUES(?1, ?2)", &[token, &pack_jobs(jobs)])
-        }
+        Change::Lease { token, jobs, worker, started_ms } => execute(
+            "INSERT INTO lease(token, jobs, worker, started_ms) VALUES(?1, ?2, ?3, ?4)",
+            &[token, &pack_jobs(jobs), &worker.as_str(), started_ms],
+        ),
         Change::LeaseLeft { token, jobs } => {
             execute("UPDATE lease SET jobs = ?2 WHERE token = ?1", &[token, &pack_jobs(jobs)])
         }

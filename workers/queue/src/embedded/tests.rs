@@ -153,3 +153,71 @@ async fn a_full_disk_refuses_pushes_and_lets_jobs_finish() {
     broker.push(vec![big()]).await.unwrap();
     assert!(broker.health().await.reachable);
 }
+
+#[tokio::test]
+async fn attempts_and_what_was_told_survive_the_process_with_the_finished_job() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = open(folder.path());
+    let id = broker.push(vec![job("unlucky")]).await.unwrap()[0].id();
+    let first = broker.fetch(fetch(1)).await.unwrap().remove(0);
+    let retry = Outcome::Retry { reason: "no luck".to_owned(), delay: Duration::ZERO };
+    broker.settle(vec![(first.receipt, retry)]).await.unwrap();
+    let second = broker.fetch(fetch(1)).await.unwrap().remove(0);
+    assert_eq!(second.attempt, 2);
+    broker.close().await;
+
+    let broker = open(folder.path());
+    let third = broker.fetch(fetch(1)).await.unwrap().remove(0);
+    let mut note = crate::JobNote::default();
+    note.log(7, "at last");
+    broker.note(vec![(third.receipt.clone(), note)]).await.unwrap();
+    broker.settle(vec![(third.receipt, Outcome::Completed { result: None })]).await.unwrap();
+    broker.close().await;
+
+    let view = open(folder.path()).job(id).await.unwrap().unwrap();
+    let attempts: Vec<_> = view
+        .attempts
+        .iter()
+        .map(|note| (note.number, note.worker.as_ref().unwrap().as_str(), note.started_ms, note.error.as_deref()))
+        .collect();
+    let at = Some(1_764_000_000_000);
+    assert_eq!(attempts, [(1, "w", at, Some("no luck")), (2, "w", at, Some("lease of w ran out")), (2, "w", at, None)]);
+    assert_eq!(view.log.iter().map(|line| line.text.as_str()).collect::<Vec<_>>(), ["at last"]);
+}
+
+#[tokio::test]
+async fn a_file_of_layout_1_is_brought_to_the_layout_of_today() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = rusqlite::Connection::open(folder.path().join("queue.db")).unwrap();
+    old.execute_batch(
+        "CREATE TABLE job(sequence INTEGER PRIMARY KEY, attempts INTEGER NOT NULL, rescues INTEGER NOT NULL,
+            run_at_ms INTEGER, error TEXT, body BLOB NOT NULL);
+         CREATE TABLE lease(token INTEGER PRIMARY KEY, jobs BLOB NOT NULL);
+         CREATE TABLE finished(shelf INTEGER NOT NULL, number INTEGER NOT NULL, body BLOB NOT NULL,
+            PRIMARY KEY(shelf, number)) WITHOUT ROWID;
+         CREATE TABLE unique_key(queue TEXT NOT NULL, key TEXT NOT NULL, job BLOB NOT NULL, until_ms INTEGER NOT NULL,
+            PRIMARY KEY(queue, key)) WITHOUT ROWID;
+         CREATE TABLE pause(queue TEXT PRIMARY KEY) WITHOUT ROWID;
+         CREATE TABLE schedule(name TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
+         CREATE TABLE leader(name TEXT PRIMARY KEY, token INTEGER NOT NULL) WITHOUT ROWID;
+         PRAGMA application_id = 0x54444D51; PRAGMA user_version = 1;",
+    )
+    .unwrap();
+    // Job record of version 1.
+    let record = job("kept").into_record(crate::JobId::from_bytes([7; 16]), 5);
+    let mut body = vec![0xDC, 0, 16, 1];
+    body.extend(&crate::record_codec::encode(&record)[4..]);
+    body.pop();
+    let lease = [1u64.to_le_bytes().as_slice(), &0u32.to_le_bytes()].concat();
+    old.execute("INSERT INTO job VALUES(1, 0, 0, NULL, NULL, ?1)", [body]).unwrap();
+    old.execute("INSERT INTO lease VALUES(1, ?1)", [lease]).unwrap();
+    drop(old);
+
+    for _ in 0..2 {
+        let broker = open(folder.path());
+        let view = broker.job(record.id).await.unwrap().unwrap();
+        assert_eq!((view.state, view.rescues, &view.payload[..]), (JobState::Available, 1, &b"kept"[..]));
+        assert_eq!(view.attempts[0].worker, None);
+        broker.close().await;
+    }
+}

@@ -6,8 +6,8 @@ use tidemark_model::BoxFuture;
 
 use super::RedisBroker;
 use crate::{
-    Broker, BrokerHealth, BrokerResult, Cancelled, Completion, Delivery, FetchRequest, JobFilter, JobId, JobPage,
-    JobView, Leadership, LeaseState, NewJob, Outcome, Page, Pushed, QueueName, QueueStats, Receipt, Schedule,
+    Broker, BrokerHealth, BrokerResult, Cancelled, Completion, Delivery, FetchRequest, JobFilter, JobId, JobNote,
+    JobPage, JobView, Leadership, LeaseState, NewJob, Outcome, Page, Pushed, QueueName, QueueStats, Receipt, Schedule,
     ScheduleExpect, Settled, TickReport, WorkerId, WorkerReport, WorkerView,
 };
 
@@ -22,6 +22,10 @@ impl Broker for RedisBroker {
 
     fn settle(&self, settlements: Vec<(Receipt, Outcome)>) -> BrokerResult<'_, Vec<Settled>> {
         Box::pin(self.settle_all(settlements))
+    }
+
+    fn note(&self, notes: Vec<(Receipt, JobNote)>) -> BrokerResult<'_, Vec<bool>> {
+        Box::pin(self.note_all(notes))
     }
 
     fn extend<'a>(&'a self, receipts: &'a [Receipt]) -> BrokerResult<'a, Vec<LeaseState>> {

@@ -5,7 +5,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tidemark_model::TimestampMs;
 
-use crate::{JobId, JobRecord, JobState, record_codec};
+use crate::{
+    AttemptNote, JobId, JobRecord, JobState, WorkerId,
+    attempt_note::{self, WireAttempt, remember},
+    record_codec,
+};
 
 /// Most jobs of a frame.
 pub(super) const FRAME_JOBS_MAX: usize = 64;
@@ -22,6 +26,8 @@ pub(super) struct Item {
     /// Since when it could start, or when it starts.
     pub(super) available_ms: TimestampMs,
     pub(super) error: Option<String>,
+    /// Attempts that are over.
+    pub(super) attempts_made: Vec<AttemptNote>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -32,12 +38,14 @@ struct WireItem<'a> {
     rescues: u32,
     available_ms: i64,
     error: Option<&'a str>,
+    #[serde(borrow, default)]
+    attempts_made: Vec<WireAttempt<'a>>,
 }
 
 impl Item {
     pub(super) fn new(record: JobRecord) -> Self {
         let available_ms = record.not_before_ms.unwrap_or(record.created_ms);
-        Self { record: Arc::new(record), attempts: 0, rescues: 0, available_ms, error: None }
+        Self { record: Arc::new(record), attempts: 0, rescues: 0, available_ms, error: None, attempts_made: Vec::new() }
     }
 
     pub(super) fn id(&self) -> JobId {
@@ -48,6 +56,27 @@ impl Item {
         self.record.payload.len()
     }
 
+    /// The attempts that are over and the one that runs.
+    pub(super) fn attempts_with_running(&self, worker: Option<WorkerId>, started_ms: Option<i64>) -> Vec<AttemptNote> {
+        let mut attempts = self.attempts_made.clone();
+        let number = self.attempts + 1;
+        remember(&mut attempts, AttemptNote { number, worker, started_ms, ended_ms: None, error: None });
+        attempts
+    }
+
+    /// The attempts that are over, when the one that ran is, too.
+    pub(super) fn attempts_ended(
+        &self,
+        worker: Option<WorkerId>,
+        started_ms: Option<i64>,
+        now_ms: i64,
+        error: Option<&str>,
+    ) -> Vec<AttemptNote> {
+        let mut attempts = self.attempts_with_running(worker, started_ms);
+        attempts.last_mut().into_iter().for_each(|last| last.end(now_ms, error));
+        attempts
+    }
+
     pub(super) fn encode(&self) -> Vec<u8> {
         let record = record_codec::encode(&self.record);
         let wire = WireItem {
@@ -56,6 +85,7 @@ impl Item {
             rescues: self.rescues,
             available_ms: self.available_ms,
             error: self.error.as_deref(),
+            attempts_made: attempt_note::to_wire(&self.attempts_made),
         };
         // A vector takes every byte, and the structure has nothing that MessagePack cannot express.
         rmp_serde::to_vec(&wire).unwrap_or_default()
@@ -69,6 +99,7 @@ impl Item {
             rescues: wire.rescues,
             available_ms: wire.available_ms,
             error: wire.error.map(ToOwned::to_owned),
+            attempts_made: attempt_note::from_wire(wire.attempts_made),
         })
     }
 
@@ -119,10 +150,18 @@ mod tests {
     use crate::{JobIdSource, JobKind, NewJob};
 
     fn item(payload: Vec<u8>, attempts: u32, error: Option<String>) -> Item {
+        let note = |number| AttemptNote {
+            number,
+            worker: Some(WorkerId::new("w")),
+            started_ms: Some(5),
+            ended_ms: Some(7),
+            error: error.clone(),
+        };
+        let attempts_made = (0..attempts % 4).map(note).collect();
         let clock = Arc::new(tidemark_model::ManualClock::new(1_764_000_000_000));
         let id = JobIdSource::new(clock, u64::from(attempts)).next_id();
         let record = NewJob::from_bytes(JobKind::Write, payload.into()).into_record(id, 5);
-        Item { attempts, error, ..Item::new(record) }
+        Item { attempts, error, attempts_made, ..Item::new(record) }
     }
 
     proptest! {

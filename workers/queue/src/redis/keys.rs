@@ -81,6 +81,11 @@ impl QueueKeys {
         format!("{}u:{key}", self.base)
     }
 
+    /// What was told about a job.
+    pub(super) fn told(&self, job: JobId) -> String {
+        format!("{}t:{job}", self.base)
+    }
+
     pub(super) fn result(&self, job: JobId) -> String {
         format!("{}r:{job}", self.base)
     }

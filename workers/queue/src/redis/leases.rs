@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
+use foldhash::{HashMap, HashMapExt};
 use redis::Value;
 
 use super::{
@@ -26,6 +27,27 @@ struct Fetched {
     level: u8,
     entry: (u64, u64),
     frame: Vec<u8>,
+}
+
+/// What a fetch has got so far. If the fetch fails or is dropped, this process forgets the frames, whose jobs come back
+/// when their lease runs out.
+struct Fetching<'a> {
+    broker: &'a RedisBroker,
+    deliveries: Vec<Delivery>,
+}
+
+impl Drop for Fetching<'_> {
+    fn drop(&mut self) {
+        if self.deliveries.is_empty() {
+            return;
+        }
+        let mut state = self.broker.shared.state.lock();
+        for delivery in self.deliveries.drain(..) {
+            if let Place::Frame { level, entry, .. } = delivery.receipt.place {
+                state.frames.remove(&FrameKey { queue: delivery.receipt.queue, level, entry });
+            }
+        }
+    }
 }
 
 impl RedisBroker {
@@ -50,15 +72,15 @@ impl RedisBroker {
     }
 
     async fn fetch_now(&self, request: &FetchRequest) -> Result<Vec<Delivery>, BrokerError> {
-        let mut deliveries = Vec::new();
+        let mut fetched = Fetching { broker: self, deliveries: Vec::new() };
         for queue in &request.queues {
-            let wanted = request.max.saturating_sub(deliveries.len());
+            let wanted = request.max.saturating_sub(fetched.deliveries.len());
             if wanted == 0 {
                 break;
             }
-            deliveries.extend(self.fetch_queue(queue, &request.worker, wanted).await?);
+            self.fetch_queue(queue, &request.worker, wanted, &mut fetched).await?;
         }
-        Ok(deliveries)
+        Ok(std::mem::take(&mut fetched.deliveries))
     }
 
     async fn fetch_queue(
@@ -66,7 +88,8 @@ impl RedisBroker {
         queue: &QueueName,
         worker: &WorkerId,
         wanted: usize,
-    ) -> Result<Vec<Delivery>, BrokerError> {
+        into: &mut Fetching<'_>,
+    ) -> Result<(), BrokerError> {
         let shared = &self.shared;
         let keys = shared.keys.queue(queue);
         let mut call = shared.scripts.fetch.prepare_invoke();
@@ -79,14 +102,18 @@ impl RedisBroker {
         });
         let answer: Vec<Value> = shared.run(&call).await?;
         let (now_ms, cancel_requests, fetched) = read_fetched(answer)?;
-        let mut deliveries = Vec::new();
+        let first = into.deliveries.len();
+        let mut unreadable = Vec::new();
         for one in fetched {
             match frame::split(&one.frame) {
-                Ok(items) => deliveries.extend(self.take_frame(queue, worker, &one, items, now_ms)),
-                Err(reason) => self.set_aside(queue, one.level, one.entry, &one.frame, &reason).await?,
+                Ok(items) => into.deliveries.extend(self.take_frame(queue, worker, &one, items, now_ms)),
+                Err(reason) => unreadable.push((one, reason)),
             }
         }
-        self.drop_unwanted(queue, deliveries, cancel_requests > 0, now_ms).await
+        for (one, reason) in unreadable {
+            self.set_aside(queue, one.level, one.entry, &one.frame, &reason).await?;
+        }
+        self.drop_unwanted(queue, into, first, cancel_requests > 0, now_ms).await
     }
 
     /// As [`crate::Priority`] promises, for one fetch instead of one job.
@@ -125,40 +152,46 @@ impl RedisBroker {
         let deliveries = items.iter().enumerate().map(deliver).collect();
         let key = FrameKey { queue: queue.clone(), level: fetched.level, entry: fetched.entry };
         let outcomes = vec![None; items.len()];
-        let held = HeldFrame { items, outcomes, worker: worker.clone(), started_ms: now_ms };
+        let held = HeldFrame { items, outcomes, told: HashMap::new(), worker: worker.clone(), started_ms: now_ms };
         self.shared.state.lock().frames.insert(key, held);
         deliveries
     }
 
-    /// Settles at once what has expired or was called off while it waited.
+    /// Settles at once what has expired or was called off while it waited, of the deliveries from `first` on.
     async fn drop_unwanted(
         &self,
         queue: &QueueName,
-        deliveries: Vec<Delivery>,
+        fetched: &mut Fetching<'_>,
+        first: usize,
         look_for_cancelled: bool,
         now_ms: i64,
-    ) -> Result<Vec<Delivery>, BrokerError> {
+    ) -> Result<(), BrokerError> {
+        let fresh = fetched.deliveries.get(first..).unwrap_or_default();
         let mut cancelled = std::collections::HashSet::new();
-        if look_for_cancelled && !deliveries.is_empty() {
-            let ids: Vec<JobId> = deliveries.iter().map(|delivery| delivery.job.id).collect();
+        if look_for_cancelled && !fresh.is_empty() {
+            let ids: Vec<JobId> = fresh.iter().map(|delivery| delivery.job.id).collect();
             cancelled.extend(self.cancel_requests(queue, &ids).await?);
         }
-        let mut kept = Vec::with_capacity(deliveries.len());
-        let mut unwanted = Vec::new();
-        for delivery in deliveries {
+        let why = |delivery: &Delivery| {
             if cancelled.contains(&delivery.job.id) {
-                unwanted.push((delivery.receipt, Outcome::Cancelled { reason: "cancelled".to_owned() }));
+                Some(Outcome::Cancelled { reason: "cancelled".to_owned() })
             } else if delivery.job.expires_ms.is_some_and(|expires_ms| expires_ms <= now_ms) {
-                let reason = "expired before it could start".to_owned();
-                unwanted.push((delivery.receipt, Outcome::Discard { reason }));
+                Some(Outcome::Discard { reason: "expired before it could start".to_owned() })
             } else {
-                kept.push(delivery);
+                None
             }
-        }
+        };
+        let unwanted = |delivery: &Delivery| Some((delivery.receipt.clone(), why(delivery)?));
+        let unwanted: Vec<_> = fresh.iter().filter_map(unwanted).collect();
         if !unwanted.is_empty() {
             self.settle_all(unwanted).await?;
+            let mut place = 0;
+            fetched.deliveries.retain(|delivery| {
+                place += 1;
+                place <= first || why(delivery).is_none()
+            });
         }
-        Ok(kept)
+        Ok(())
     }
 
     /// Those of the jobs that somebody asked to call off.
@@ -399,4 +432,30 @@ fn read_fetched(answer: Vec<Value>) -> Result<(i64, u64, Vec<Fetched>), BrokerEr
         fetched.push(Fetched { level, entry: parse_entry(&entry).ok_or_else(unexpected)?, frame });
     }
     Ok((now_ms, u64::try_from(cancel_requests).unwrap_or(0), fetched))
+}
+
+#[cfg(test)]
+mod tests {
+    use tidemark_model::SystemClock;
+
+    use super::*;
+    use crate::{BrokerOptions, JobIdSource, JobKind, NewJob, RedisOptions};
+
+    #[test]
+    fn a_fetch_that_is_dropped_leaves_no_frames_behind() {
+        let clock = Arc::new(SystemClock::new());
+        let options = RedisOptions::new("redis://127.0.0.1:1");
+        let broker = RedisBroker::new(options, BrokerOptions::default(), clock.clone()).unwrap();
+        let id = JobIdSource::new(clock, 1).next_id();
+        let item = Item::new(NewJob::from_bytes(JobKind::Write, "x".into()).into_record(id, 5));
+        let take = |entry| {
+            let fetched = Fetched { level: 1, entry, frame: Vec::new() };
+            broker.take_frame(&JobKind::Write.default_queue(), &WorkerId::new("w"), &fetched, vec![item.clone()], 5)
+        };
+        let kept = take((1, 0));
+        let fetching = Fetching { broker: &broker, deliveries: take((2, 0)) };
+        assert_eq!(broker.shared.state.lock().frames.len(), 2);
+        drop(fetching);
+        assert_eq!((broker.shared.state.lock().frames.len(), kept.len()), (1, 1));
+    }
 }

@@ -103,9 +103,9 @@ impl RedisBroker {
     }
 
     pub(super) async fn view_job(&self, job: JobId) -> Result<Option<JobView>, BrokerError> {
-        let Some((_, found)) = self.find(job).await? else { return Ok(None) };
+        let Some((queue, found)) = self.find(job).await? else { return Ok(None) };
         let view = match found {
-            Found::Finished(finished) => JobView { payload: finished.record.payload.clone(), ..finished.view },
+            Found::Finished(finished) => finished.full_view(),
             Found::Delayed(state, item) => {
                 JobView { payload: item.record.payload.clone(), ..view_of_item(&item, state, None) }
             }
@@ -114,7 +114,7 @@ impl RedisBroker {
                 JobView { payload: item.record.payload.clone(), ..view_of_item(&item, state, worker) }
             }
         };
-        Ok(Some(view))
+        self.add_told(&queue, view).await.map(Some)
     }
 
     pub(super) async fn list_jobs(&self, filter: JobFilter, page: Page) -> Result<JobPage, BrokerError> {
@@ -133,6 +133,7 @@ impl RedisBroker {
         let limit = page.limit_capped();
         let jobs: Vec<JobView> = found.into_values().rev().take(limit).collect();
         let next = jobs.last().map(|job| job.id).filter(|_| jobs.len() == limit);
+        let jobs = self.add_progress(jobs).await?.into_iter().map(JobView::for_list).collect();
         Ok(JobPage { jobs, next })
     }
 
@@ -301,13 +302,13 @@ impl RedisBroker {
 }
 
 /// Who runs a frame.
-struct Running {
-    jobs: u64,
-    started_ms: i64,
-    worker: WorkerId,
+pub(super) struct Running {
+    pub(super) jobs: u64,
+    pub(super) started_ms: i64,
+    pub(super) worker: WorkerId,
 }
 
-fn parse_running(text: &str) -> Option<Running> {
+pub(super) fn parse_running(text: &str) -> Option<Running> {
     let mut parts = text.splitn(3, ' ');
     Some(Running {
         jobs: parts.next()?.parse().ok()?,
@@ -318,7 +319,12 @@ fn parse_running(text: &str) -> Option<Running> {
 
 fn view_of_item(item: &Item, state: JobState, worker: Option<(WorkerId, i64)>) -> JobView {
     let waits = matches!(state, JobState::Scheduled | JobState::Retryable);
+    let attempts = match &worker {
+        Some((worker, started_ms)) => item.attempts_with_running(Some(worker.clone()), Some(*started_ms)),
+        None => item.attempts_made.clone(),
+    };
     JobView {
+        attempts,
         rescues: item.rescues,
         error: item.error.clone(),
         not_before_ms: if waits { Some(item.available_ms) } else { item.record.not_before_ms },

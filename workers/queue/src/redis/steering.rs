@@ -76,7 +76,7 @@ impl RedisBroker {
                 record.created_ms = now_ms;
                 transition.take(&Source::Discarded { id: job });
                 transition.claim_key(&record);
-                transition.requeue(&Item::new(record));
+                transition.requeue(&Item { attempts_made: finished.view.attempts, ..Item::new(record) });
                 transition.count("pushed", 1);
             }
             _ => return Ok(false),

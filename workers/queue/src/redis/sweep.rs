@@ -5,9 +5,10 @@ use redis::Value;
 use super::{
     RedisBroker,
     frame::{self, Item},
+    listing::parse_running,
     transition::{End, Source, Transition},
 };
-use crate::{BrokerError, JobState, QueueName, TickReport, record_codec::millis};
+use crate::{BrokerError, JobState, QueueName, TickReport, WorkerId, record_codec::millis};
 
 /// Most delayed jobs of one call; the script holds the server up for about a microsecond each.
 const PROMOTE_MAX: usize = 256;
@@ -15,6 +16,14 @@ const PROMOTE_MAX: usize = 256;
 const PROMOTE_CALLS_MAX: usize = 64;
 /// Most frames taken over in one sweep of one stream.
 const RESCUE_MAX: usize = 128;
+
+/// A frame whose lease ran out.
+struct LostFrame {
+    level: u8,
+    entry: (u64, u64),
+    worker: WorkerId,
+    started_ms: Option<i64>,
+}
 
 impl RedisBroker {
     pub(super) async fn sweep(&self) -> Result<TickReport, BrokerError> {
@@ -53,10 +62,11 @@ impl RedisBroker {
         let idle = self.idle_frames(queue, level).await?;
         let (mut rescued, mut poisoned) = (0, 0);
         for (entry, worker) in idle {
-            let Some(frame) = self.frame_at(queue, level, entry).await? else { continue };
+            let Some((frame, started_ms)) = self.frame_at(queue, level, entry).await? else { continue };
+            let lost = LostFrame { level, entry, worker: WorkerId::new(&worker), started_ms };
             let mut transition = Transition::new(self, queue);
             let counts = match frame::split(&frame) {
-                Ok(items) => self.add_rescues(&mut transition, level, entry, &items, &worker),
+                Ok(items) => self.add_rescues(&mut transition, &lost, &items),
                 Err(reason) => {
                     self.set_aside(queue, level, entry, &frame, &reason).await?;
                     continue;
@@ -70,27 +80,26 @@ impl RedisBroker {
         Ok((rescued, poisoned))
     }
 
-    fn add_rescues(
-        &self,
-        transition: &mut Transition<'_>,
-        level: u8,
-        entry: (u64, u64),
-        items: &[Item],
-        worker: &str,
-    ) -> (u64, u64) {
+    fn add_rescues(&self, transition: &mut Transition<'_>, lost: &LostFrame, items: &[Item]) -> (u64, u64) {
+        let LostFrame { level, entry, ref worker, started_ms } = *lost;
         let min_idle_ms = millis(self.shared.options.lease).max(1);
+        let now_ms = self.shared.clock.now_ms();
         transition.take(&Source::Pending { level, entry, jobs: items.len(), min_idle_ms });
         let (mut rescued, mut poisoned, mut bytes) = (0, 0, 0);
         for item in items {
             bytes += i64::try_from(item.payload_bytes()).unwrap_or(0);
             let rescues = item.rescues + 1;
-            let next = Item { rescues, error: Some(format!("lease of {worker} ran out")), ..item.clone() };
+            let next = Item { rescues, ..item.clone() };
             if rescues >= self.shared.options.rescues_max {
                 let reason = format!("poison: {rescues} workers were lost while they held it, the last was {worker}");
-                transition.finish(&next, &End { ran: true, ..End::unstarted(JobState::Discarded, &reason) });
+                let worker = Some(worker.clone());
+                let end = End { ran: true, worker, started_ms, ..End::unstarted(JobState::Discarded, &reason) };
+                transition.finish(&next, &end);
                 poisoned += 1;
             } else {
-                transition.requeue(&next);
+                let reason = format!("lease of {worker} ran out");
+                let attempts_made = item.attempts_ended(Some(worker.clone()), started_ms, now_ms, Some(&reason));
+                transition.requeue(&Item { attempts_made, error: Some(reason), ..next });
                 rescued += 1;
             }
         }
@@ -118,18 +127,23 @@ impl RedisBroker {
         Ok(pending.into_iter().filter_map(read).collect())
     }
 
-    pub(super) async fn frame_at(
+    /// The frame of an entry, and since when it runs.
+    async fn frame_at(
         &self,
         queue: &QueueName,
         level: u8,
         entry: (u64, u64),
-    ) -> Result<Option<Vec<u8>>, BrokerError> {
+    ) -> Result<Option<(Vec<u8>, Option<i64>)>, BrokerError> {
         let keys = self.shared.keys.queue(queue);
         let Some(stream) = keys.streams.get(usize::from(level)) else { return Ok(None) };
         let id = super::transition::entry_text(entry);
-        let found: Vec<(String, Vec<Value>)> =
-            self.shared.run(redis::cmd("XRANGE").arg(stream).arg(&id).arg(&id)).await?;
-        Ok(found.into_iter().next().and_then(|(_, fields)| frame_of(fields)))
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("XRANGE").arg(stream).arg(&id).arg(&id);
+        pipeline.cmd("HGET").arg(&keys.running).arg(format!("{level}:{id}"));
+        let (found, running): (Vec<(String, Vec<Value>)>, Option<String>) = self.shared.run(&pipeline).await?;
+        let started_ms = running.and_then(|text| parse_running(&text)).map(|running| running.started_ms);
+        let frame = found.into_iter().next().and_then(|(_, fields)| frame_of(fields));
+        Ok(frame.map(|frame| (frame, started_ms)))
     }
 }
 

@@ -8,9 +8,10 @@ use super::{
     keys::QueueKeys,
 };
 use crate::{
-    BrokerError, JobId, JobRecord, JobState, Outcome, QueueName, RESULT_BYTES_MAX, WorkerId, finished_codec,
+    BrokerError, JobId, JobNote, JobRecord, JobState, Outcome, QueueName, RESULT_BYTES_MAX, WorkerId, finished_codec,
     record_codec::millis,
-    table::{Finished, shorten, view_of},
+    table::{Finished, view_of},
+    text::shorten,
 };
 
 /// Where jobs are taken from.
@@ -123,6 +124,10 @@ impl<'a> Transition<'a> {
         }
         let result = end.result.as_ref().filter(|result| result.len() <= RESULT_BYTES_MAX);
         let result = result.filter(|_| record.result_ttl.is_some()).cloned();
+        if end.told.is_some() {
+            let key = self.extra_key(self.keys.told(record.id));
+            self.effect("t", [key, Vec::new(), Vec::new(), Vec::new()]);
+        }
         let asked_for = record.result_ttl.is_some() || end.state != JobState::Completed || item.attempts > 0;
         if asked_for || self.broker.history_allowed() {
             self.keep(item, end, result);
@@ -141,7 +146,15 @@ impl<'a> Transition<'a> {
         view.finished_ms = Some(self.broker.shared.clock.now_ms());
         view.error = end.error.clone().map(shorten).or_else(|| item.error.clone());
         view.result = result;
-        let blob = finished_codec::encode(&Finished { view, record: record.into() });
+        view.attempts = if end.ran {
+            let now_ms = self.broker.shared.clock.now_ms();
+            item.attempts_ended(end.worker.clone(), end.started_ms, now_ms, end.error.as_deref())
+        } else {
+            item.attempts_made.clone()
+        };
+        let told = end.told.clone().unwrap_or_default();
+        view.progress = told.progress;
+        let blob = finished_codec::encode(&Finished { view, record: record.into(), log: told.lines.into() });
         let id = item.id();
         if let Some(ttl) = item.record.result_ttl {
             let key = self.extra_key(self.keys.result(id));
@@ -199,12 +212,15 @@ pub(super) struct End {
     pub(super) started_ms: Option<i64>,
     /// Whether the attempt that ended is to be counted beside those that failed before.
     pub(super) ran: bool,
+    /// What the handlers told, if this process heard of it.
+    pub(super) told: Option<JobNote>,
 }
 
 impl End {
     /// The end of a job that did not run.
     pub(super) fn unstarted(state: JobState, error: &str) -> Self {
-        Self { state, result: None, error: Some(error.to_owned()), worker: None, started_ms: None, ran: false }
+        let error = Some(error.to_owned());
+        Self { state, result: None, error, worker: None, started_ms: None, ran: false, told: None }
     }
 }
 
@@ -213,9 +229,10 @@ impl HeldFrame {
     pub(super) fn add_to(&self, transition: &mut Transition<'_>, now_ms: i64) -> Vec<JobState> {
         let (mut completed, mut retried, mut discarded, mut cancelled, mut bytes) = (0, 0, 0, 0, 0);
         let mut states = Vec::with_capacity(self.items.len());
-        for (item, fate) in self.items.iter().zip(&self.outcomes) {
+        for (position, (item, fate)) in self.items.iter().zip(&self.outcomes).enumerate() {
             bytes += i64::try_from(item.payload_bytes()).unwrap_or(0);
-            let state = self.add_one(transition, item, fate.as_ref(), now_ms);
+            let told = self.told.get(&position);
+            let state = self.add_one(transition, item, fate.as_ref(), told, now_ms);
             match state {
                 JobState::Completed => completed += 1,
                 JobState::Retryable => retried += 1,
@@ -233,7 +250,14 @@ impl HeldFrame {
         states
     }
 
-    fn add_one(&self, transition: &mut Transition<'_>, item: &Item, fate: Option<&Fate>, now_ms: i64) -> JobState {
+    fn add_one(
+        &self,
+        transition: &mut Transition<'_>,
+        item: &Item,
+        fate: Option<&Fate>,
+        told: Option<&JobNote>,
+        now_ms: i64,
+    ) -> JobState {
         let end = |state, result, error| End {
             state,
             result,
@@ -241,6 +265,7 @@ impl HeldFrame {
             worker: Some(self.worker.clone()),
             started_ms: Some(self.started_ms),
             ran: true,
+            told: told.cloned(),
         };
         let later = |delay| now_ms.saturating_add(i64::try_from(millis(delay)).unwrap_or(i64::MAX));
         let (state, result, error) = match fate {
@@ -254,8 +279,15 @@ impl HeldFrame {
                 (JobState::Discarded, None, Some(reason.clone()))
             }
             Some(Fate::Settled(Outcome::Retry { reason, delay })) => {
-                let error = Some(shorten(reason.clone()));
-                let next = Item { attempts: item.attempts + 1, available_ms: later(*delay), error, ..item.clone() };
+                let worker = Some(self.worker.clone());
+                let attempts_made = item.attempts_ended(worker, Some(self.started_ms), now_ms, Some(reason));
+                let next = Item {
+                    attempts: item.attempts + 1,
+                    available_ms: later(*delay),
+                    error: Some(shorten(reason.clone())),
+                    attempts_made,
+                    ..item.clone()
+                };
                 transition.delay(&next, JobState::Retryable);
                 return JobState::Retryable;
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tidemark_model::TimestampMs;
 
 use super::shelf::{Finished, ShelfKind};
-use crate::{JobId, QueueName, Schedule};
+use crate::{AttemptNote, JobId, QueueName, Schedule, WorkerId};
 
 /// One thing to write. Changes of one group are written in one transaction, in order.
 #[derive(Clone, Debug)]
@@ -15,9 +15,16 @@ pub(crate) enum Change {
     /// A job that is gone from the table.
     Delete { sequence: u64 },
     /// A job that waits for its next attempt.
-    Update { sequence: u64, attempts: u32, rescues: u32, run_at_ms: TimestampMs, error: Option<String> },
+    Update {
+        sequence: u64,
+        attempts: u32,
+        rescues: u32,
+        run_at_ms: TimestampMs,
+        error: Option<String>,
+        attempts_made: Vec<AttemptNote>,
+    },
     /// Jobs that a worker got, each with the attempts it had behind it.
-    Lease { token: u64, jobs: Vec<(u64, u32)> },
+    Lease { token: u64, jobs: Vec<(u64, u32)>, worker: WorkerId, started_ms: TimestampMs },
     /// What is left of a lease of which jobs were given back or taken back: they do not run any more.
     LeaseLeft { token: u64, jobs: Vec<(u64, u32)> },
     /// A lease of which no job is left.

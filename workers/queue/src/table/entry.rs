@@ -4,7 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use tidemark_model::TimestampMs;
 
-use crate::{JobRecord, JobState, JobView, WorkerId};
+use super::Change;
+use crate::{AttemptNote, JobNote, JobRecord, JobState, JobView, WorkerId, attempt_note::remember};
 
 #[derive(Debug)]
 pub(crate) struct Entry {
@@ -22,6 +23,10 @@ pub(crate) struct Entry {
     pub(crate) worker: Option<WorkerId>,
     pub(crate) started_ms: Option<TimestampMs>,
     pub(crate) cancel_requested: bool,
+    /// Attempts that are over.
+    pub(crate) attempts_made: Vec<AttemptNote>,
+    /// What its handlers told.
+    pub(crate) told: Option<Box<JobNote>>,
 }
 
 impl Entry {
@@ -38,6 +43,8 @@ impl Entry {
             worker: None,
             started_ms: None,
             cancel_requested: false,
+            attempts_made: Vec::new(),
+            told: None,
         }
     }
 
@@ -45,10 +52,47 @@ impl Entry {
         self.attempts + u32::from(self.state == JobState::Running)
     }
 
+    /// What a durable broker has to write of an entry that was handed out before.
+    pub(crate) fn update(&self, sequence: u64) -> Change {
+        Change::Update {
+            sequence,
+            attempts: self.attempts,
+            rescues: self.rescues,
+            run_at_ms: self.run_at_ms,
+            error: self.error.clone(),
+            attempts_made: self.attempts_made.clone(),
+        }
+    }
+
+    /// The attempt that runs.
+    fn running_attempt(&self) -> Option<AttemptNote> {
+        (self.state == JobState::Running).then(|| AttemptNote {
+            number: self.attempts + 1,
+            worker: self.worker.clone(),
+            started_ms: self.started_ms,
+            ended_ms: None,
+            error: None,
+        })
+    }
+
+    /// Remembers that the attempt which runs is over.
+    pub(crate) fn end_attempt(&mut self, now_ms: TimestampMs, error: Option<&str>) {
+        let Some(mut attempt) = self.running_attempt() else { return };
+        attempt.end(now_ms, error);
+        remember(&mut self.attempts_made, attempt);
+    }
+
+    /// As lists show it: without log lines and payload.
     pub(crate) fn view(&self) -> JobView {
         let record = &self.record;
         let waits = matches!(self.state, JobState::Scheduled | JobState::Retryable);
+        let mut attempts = self.attempts_made.clone();
+        if let Some(running) = self.running_attempt() {
+            remember(&mut attempts, running);
+        }
         JobView {
+            attempts,
+            progress: self.told.as_ref().and_then(|told| told.progress.clone()),
             not_before_ms: if waits { Some(self.run_at_ms) } else { record.not_before_ms },
             started_ms: self.started_ms,
             worker: self.worker.clone(),
@@ -81,6 +125,10 @@ pub(crate) fn view_of(record: &JobRecord, state: JobState, attempt: u32) -> JobV
         parent: record.parent,
         trace: record.trace,
         time_limit: record.time_limit,
+        soft_limit: record.soft_limit,
+        attempts: Vec::new(),
+        progress: None,
+        log: Vec::new(),
         payload_bytes: record.payload.len(),
         payload: bytes::Bytes::new(),
         result: None,

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 
 use super::{Change, Finished, JobTable, Now, ShelfKind, Shelved, entry::Entry, millis};
-use crate::{JobId, JobRecord, JobResult, JobState, RESULT_BYTES_MAX, TEXT_BYTES_MAX};
+use crate::{JobId, JobNote, JobRecord, JobResult, JobState, RESULT_BYTES_MAX, text::shorten};
 
 impl JobTable {
     /// Ends a job: it leaves the table, and is kept on a shelf if it is worth it.
@@ -17,7 +17,8 @@ impl JobTable {
         result: Option<Bytes>,
         error: Option<String>,
     ) {
-        let Some(entry) = self.entries.remove(&sequence) else { return };
+        let Some(mut entry) = self.entries.remove(&sequence) else { return };
+        let told = self.forget_told(&mut entry);
         self.by_id.remove(&entry.record.id);
         self.leave_batch(entry.token);
         if matches!(entry.state, JobState::Scheduled | JobState::Retryable) {
@@ -39,7 +40,7 @@ impl JobTable {
         let result = result.filter(|result| result.len() <= RESULT_BYTES_MAX && entry.record.result_ttl.is_some());
         let error = error.map(shorten);
         self.announce(now, &entry, JobResult { state, result: result.clone(), error: error.clone() });
-        self.shelve(now, *entry, state, result, error);
+        self.shelve(now, *entry, told, JobResult { state, result, error });
     }
 
     fn announce(&mut self, now: Now, entry: &Entry, result: JobResult) {
@@ -55,14 +56,18 @@ impl JobTable {
         }
     }
 
-    fn shelve(&mut self, now: Now, entry: Entry, state: JobState, result: Option<Bytes>, error: Option<String>) {
+    fn shelve(&mut self, now: Now, mut entry: Entry, told: JobNote, end: JobResult) {
+        let JobResult { state, result, error } = end;
         let asked_for = entry.record.result_ttl.is_some() || state != JobState::Completed || entry.attempts > 0;
         if !asked_for && !self.history_allowance.take(now.monotonic) {
             return;
         }
+        let attempt = entry.attempts_begun();
+        entry.end_attempt(now.wall_ms, error.as_deref());
+        entry.state = state;
         let mut view = entry.view();
-        view.attempt = entry.attempts_begun();
-        view.state = state;
+        view.attempt = attempt;
+        view.progress = told.progress;
         view.finished_ms = Some(now.wall_ms);
         view.error = error.or(view.error);
         view.result = result;
@@ -71,7 +76,7 @@ impl JobTable {
             _ => entry.record.clone(),
         };
         let kind = if state == JobState::Discarded { ShelfKind::Discarded } else { ShelfKind::History };
-        let finished = Arc::new(Finished { view, record });
+        let finished = Arc::new(Finished { view, record, log: told.lines.into() });
         let number = self.shelf_mut(kind).add(finished.clone());
         self.changes.push(Change::Shelve(Shelved { shelf: kind, number, finished }));
         while let Some((number, dropped)) = self.shelf_mut(kind).pop_excess() {
@@ -140,14 +145,4 @@ impl Allowance {
         self.left = self.left.saturating_sub(1);
         some_left
     }
-}
-
-/// A reason of at most [`TEXT_BYTES_MAX`] bytes.
-pub(crate) fn shorten(mut text: String) -> String {
-    if text.len() > TEXT_BYTES_MAX {
-        let end = (0..=TEXT_BYTES_MAX - 3).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-        text.truncate(end);
-        text.push_str("...");
-    }
-    text
 }

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use super::{Change, EXPIRED, Entry, JobTable, Now, finish::shorten, millis};
-use crate::{Delivery, FetchRequest, JobState, LeaseState, Outcome, QueueName, Receipt, Settled, delivery::Place};
+use super::{Change, EXPIRED, Entry, JobTable, Now, millis};
+use crate::{
+    Delivery, FetchRequest, JobState, LeaseState, Outcome, QueueName, Receipt, Settled, WorkerId, delivery::Place,
+    text::shorten,
+};
 
 /// The jobs of one fetch.
 pub(super) struct Batch {
@@ -28,7 +31,7 @@ impl JobTable {
         }
         if !deliveries.is_empty() {
             self.next_token += 1;
-            self.remember_batch(now, token, &deliveries);
+            self.remember_batch(now, token, &deliveries, &request.worker);
         }
         deliveries
     }
@@ -73,14 +76,19 @@ impl JobTable {
         })
     }
 
-    fn remember_batch(&mut self, now: Now, token: u64, deliveries: &[Delivery]) {
+    fn remember_batch(&mut self, now: Now, token: u64, deliveries: &[Delivery], worker: &WorkerId) {
         let sequence = |delivery: &Delivery| match delivery.receipt.place {
             Place::Table { sequence, .. } => sequence,
             Place::Frame { .. } => 0,
         };
         let jobs: Vec<u64> = deliveries.iter().map(sequence).collect();
         let with_attempts = deliveries.iter().map(|delivery| (sequence(delivery), delivery.attempt - 1));
-        self.changes.push(Change::Lease { token, jobs: with_attempts.collect() });
+        self.changes.push(Change::Lease {
+            token,
+            jobs: with_attempts.collect(),
+            worker: worker.clone(),
+            started_ms: now.wall_ms,
+        });
         let check_at = now.monotonic + self.options.lease;
         self.batches.insert(token, Batch { live: jobs.len(), jobs, check_at });
     }
@@ -129,6 +137,7 @@ impl JobTable {
                 self.queue_mut(&receipt.queue).totals.retried += 1;
                 let run_at_ms = now.wall_ms.saturating_add(millis(delay));
                 self.hand_back(now, sequence, |entry| {
+                    entry.end_attempt(now.wall_ms, Some(&reason));
                     entry.attempts += 1;
                     entry.run_at_ms = run_at_ms;
                     entry.error = Some(shorten(reason));
@@ -143,16 +152,10 @@ impl JobTable {
         let Some(mut entry) = self.entries.remove(&sequence) else { return };
         self.thin_batch(entry.token);
         self.queue_mut(&entry.record.queue).leave(&entry);
+        change(&mut entry);
         entry.token = 0;
         entry.worker = None;
-        change(&mut entry);
-        self.changes.push(Change::Update {
-            sequence,
-            attempts: entry.attempts,
-            rescues: entry.rescues,
-            run_at_ms: entry.run_at_ms,
-            error: entry.error.clone(),
-        });
+        self.changes.push(entry.update(sequence));
         self.add_entry(now, sequence, entry);
     }
 
@@ -205,7 +208,8 @@ impl JobTable {
 
     /// Undoes the push that made this number; for a broker that could not write it down.
     pub(crate) fn retract_push(&mut self, sequence: u64) {
-        let Some(entry) = self.entries.remove(&sequence) else { return };
+        let Some(mut entry) = self.entries.remove(&sequence) else { return };
+        self.forget_told(&mut entry);
         self.by_id.remove(&entry.record.id);
         self.due.remove(&(entry.run_at_ms, sequence));
         if let Some(expires_ms) = entry.record.expires_ms {
@@ -223,7 +227,7 @@ impl JobTable {
     }
 
     /// The job of a receipt, if the lease is still held.
-    fn held(&mut self, receipt: &Receipt) -> Option<(u64, &mut Entry)> {
+    pub(super) fn held(&mut self, receipt: &Receipt) -> Option<(u64, &mut Entry)> {
         let Place::Table { sequence, token } = receipt.place else { return None };
         let entry = self.entries.get_mut(&sequence)?;
         let held = entry.state == JobState::Running && entry.token == token;
@@ -313,7 +317,9 @@ impl JobTable {
             return false;
         }
         self.hand_back(now, sequence, |entry| {
-            entry.error = Some(format!("lease of {worker} ran out"));
+            let reason = format!("lease of {worker} ran out");
+            entry.end_attempt(now.wall_ms, Some(&reason));
+            entry.error = Some(reason);
         });
         true
     }

@@ -52,10 +52,12 @@ impl JobTable {
 
     pub(crate) fn view(&self, job: JobId) -> Option<JobView> {
         if let Some(entry) = self.by_id.get(&job).and_then(|sequence| self.entries.get(sequence)) {
-            return Some(JobView { payload: entry.record.payload.clone(), ..entry.view() });
+            let told = entry.told.as_ref();
+            let log = told.map(|told| told.lines.iter().cloned().collect()).unwrap_or_default();
+            return Some(JobView { payload: entry.record.payload.clone(), log, ..entry.view() });
         }
         let finished = self.discarded.get(job).or_else(|| self.history.get(job))?;
-        Some(JobView { payload: finished.record.payload.clone(), ..finished.view.clone() })
+        Some(finished.full_view())
     }
 
     pub(crate) fn worker_views(&self, now: Now) -> Vec<WorkerView> {
@@ -95,6 +97,7 @@ impl Newest<'_> {
     fn finish(self) -> JobPage {
         let is_full = self.found.len() == self.page.limit_capped();
         let oldest = self.found.first_key_value().map(|(id, _)| *id);
-        JobPage { next: oldest.filter(|_| is_full), jobs: self.found.into_values().rev().collect() }
+        let jobs = self.found.into_values().rev().map(JobView::for_list);
+        JobPage { next: oldest.filter(|_| is_full), jobs: jobs.collect() }
     }
 }

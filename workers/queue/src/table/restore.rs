@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tidemark_model::TimestampMs;
 
 use super::{Entry, Finished, JobTable, Leader, Now, ShelfKind};
-use crate::{JobId, JobRecord, QueueName, Schedule, UniqueMode};
+use crate::{AttemptNote, JobId, JobRecord, QueueName, Schedule, UniqueMode, WorkerId};
 
 /// An unfinished job as it was written.
 pub(crate) struct StoredJob {
@@ -15,6 +15,17 @@ pub(crate) struct StoredJob {
     pub(crate) rescues: u32,
     pub(crate) run_at_ms: TimestampMs,
     pub(crate) error: Option<String>,
+    pub(crate) attempts_made: Vec<AttemptNote>,
+}
+
+/// A lease as it was written.
+pub(crate) struct StoredLease {
+    pub(crate) token: u64,
+    /// Number and earlier attempts of each of its jobs.
+    pub(crate) jobs: Vec<(u64, u32)>,
+    /// Who held it and since when, if that was written down.
+    pub(crate) worker: Option<WorkerId>,
+    pub(crate) started_ms: Option<TimestampMs>,
 }
 
 impl JobTable {
@@ -29,13 +40,14 @@ impl JobTable {
         entry.attempts = stored.attempts;
         entry.rescues = stored.rescues;
         entry.error = stored.error;
+        entry.attempts_made = stored.attempts_made;
         self.add_entry(now, sequence, entry);
     }
 
     /// A lease that was held when the process ended: its jobs are rescued, but those whose attempt had been settled.
-    pub(crate) fn restore_lease(&mut self, now: Now, token: u64, jobs: &[(u64, u32)]) {
-        self.next_token = self.next_token.max(token + 1);
-        for &(sequence, attempts) in jobs {
+    pub(crate) fn restore_lease(&mut self, now: Now, lease: &StoredLease) {
+        self.next_token = self.next_token.max(lease.token + 1);
+        for &(sequence, attempts) in &lease.jobs {
             let Some(entry) = self.entries.get_mut(&sequence).filter(|entry| entry.attempts == attempts) else {
                 continue;
             };
@@ -43,6 +55,8 @@ impl JobTable {
             let Some(queue) = self.queues.get_mut(&entry.record.queue) else { continue };
             queue.leave(entry);
             entry.state = crate::JobState::Running;
+            entry.worker.clone_from(&lease.worker);
+            entry.started_ms = lease.started_ms;
             queue.enter(entry, sequence);
             self.due.remove(&(entry.run_at_ms, sequence));
             self.rescue(now, sequence);

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use foldhash::{HashMap, HashMapExt};
 
-use crate::{JobId, JobRecord, JobState, JobView};
+use crate::{AttemptNote, JobId, JobRecord, JobState, JobView, LogLine};
 
 /// Which shelf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub(crate) struct Finished {
     pub(crate) view: JobView,
     /// Without the payload when the job completed.
     pub(crate) record: Arc<JobRecord>,
+    /// What its handlers said.
+    pub(crate) log: Vec<LogLine>,
 }
 
 impl Finished {
@@ -31,7 +33,15 @@ impl Finished {
     fn bytes(&self) -> u64 {
         let payload = self.record.payload.len();
         let result = self.view.result.as_ref().map_or(0, bytes::Bytes::len);
-        (payload + result + 400) as u64
+        let log: usize = self.log.iter().map(|line| line.text.len() + 32).sum();
+        let text = |attempt: &AttemptNote| attempt.error.as_ref().map_or(0, String::len) + 96;
+        let attempts: usize = self.view.attempts.iter().map(text).sum();
+        (payload + result + log + attempts + 400) as u64
+    }
+
+    /// The job with everything that is known of it.
+    pub(crate) fn full_view(&self) -> JobView {
+        JobView { payload: self.record.payload.clone(), log: self.log.clone(), ..self.view.clone() }
     }
 }
 

@@ -3,7 +3,7 @@
 use tokio::sync::oneshot;
 
 use super::{Change, JobTable, Now, PreparedJob, ShelfKind};
-use crate::{Cancelled, Completion, JobId, JobResult, JobState, QueueName, WorkerReport, record_codec};
+use crate::{AttemptNote, Cancelled, Completion, JobId, JobResult, JobState, QueueName, WorkerReport, record_codec};
 
 /// What a producer that awaits a job gets.
 pub(crate) enum Await {
@@ -48,9 +48,18 @@ impl JobTable {
             record.created_ms = now.wall_ms;
             let body = record_codec::encode(&record);
             self.push_one(now, PreparedJob { record: record.into(), body });
+            self.keep_attempts(job, finished.view.attempts.clone());
             return true;
         }
         false
+    }
+
+    /// Keeps what is remembered of the attempts at a job before it was retried.
+    fn keep_attempts(&mut self, job: JobId, attempts_made: Vec<AttemptNote>) {
+        let Some(sequence) = self.by_id.get(&job).copied() else { return };
+        let Some(entry) = self.entries.get_mut(&sequence) else { return };
+        entry.attempts_made = attempts_made;
+        self.changes.push(entry.update(sequence));
     }
 
     fn retry_waiting(&mut self, now: Now, sequence: u64) -> bool {
@@ -66,8 +75,8 @@ impl JobTable {
         entry.run_at_ms = now.wall_ms;
         queue.enter(entry, sequence);
         self.became_ready = true;
-        let (rescues, error) = (entry.rescues, entry.error.clone());
-        self.changes.push(Change::Update { sequence, attempts: 0, rescues, run_at_ms: now.wall_ms, error });
+        let change = entry.update(sequence);
+        self.changes.push(change);
         true
     }
 

@@ -64,7 +64,9 @@ impl Disk {
                 let job = self.jobs.get_mut(&sequence).expect("an update is of a job that is there");
                 (job.1, job.2, job.3) = (attempts, rescues, Some(run_at_ms));
             }
-            Change::Lease { token, jobs } => assert!(self.leases.insert(token, jobs).is_none(), "a token came twice"),
+            Change::Lease { token, jobs, .. } => {
+                assert!(self.leases.insert(token, jobs).is_none(), "a token came twice")
+            }
             Change::LeaseLeft { token, jobs } => assert!(self.leases.insert(token, jobs).is_some(), "a lease is gone"),
             Change::Unlease { token } => drop(self.leases.remove(&token)),
             Change::Shelve(shelved) => {
@@ -253,10 +255,12 @@ impl Run {
         for (sequence, (body, attempts, rescues, run_at_ms)) in self.disk.jobs {
             let record = record_codec::decode(&body).unwrap();
             let run_at_ms = run_at_ms.or(record.not_before_ms).unwrap_or(record.created_ms);
-            table.restore_job(self.now, StoredJob { sequence, record, attempts, rescues, run_at_ms, error: None });
+            let stored =
+                StoredJob { sequence, record, attempts, rescues, run_at_ms, error: None, attempts_made: Vec::new() };
+            table.restore_job(self.now, stored);
         }
         for (token, jobs) in self.disk.leases {
-            table.restore_lease(self.now, token, &jobs);
+            table.restore_lease(self.now, &StoredLease { token, jobs, worker: None, started_ms: None });
         }
         (live, table)
     }
