@@ -4,6 +4,7 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tidemark_api::point_lines::LineFormat;
+use tidemark_queue::JobKind;
 
 use crate::config::{LogFormat, Role, Sources};
 
@@ -86,6 +87,9 @@ pub(crate) enum Command {
         tidemark doctor --backup monday.tdm -o json"
     )]
     Doctor(DoctorOptions),
+    /// Measure a part of the product on this machine.
+    #[command(subcommand)]
+    Bench(BenchCommand),
     /// Check the configuration and the rules; exit code 3 when there are problems.
     Check(CheckOptions),
     /// Tokens for those who come from elsewhere.
@@ -424,6 +428,37 @@ impl OfflineOptions {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum BenchCommand {
+    /// Push jobs that do nothing and run them. The last line is `both N jobs/s`: enqueue and execute at the same time.
+    #[command(after_help = "Examples:\n  tidemark bench queue --data /var/lib/tidemark\n  \
+        tidemark bench queue --broker redis://127.0.0.1:6379 --jobs 1000000\n\
+        The embedded queue is measured in a folder of its own below --data, Redis under keys of its own \
+        (tidemark-bench:…).")]
+    Queue(BenchQueueOptions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchQueueOptions {
+    /// Where jobs wait: `embedded` or an address of Redis [default: embedded].
+    #[arg(long, value_name = "URL")]
+    broker: Option<String>,
+    /// Folder on the disk to measure [default: ./tidemark-data].
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Jobs of each run, in steps of 4,000.
+    #[arg(long, value_name = "JOBS", default_value_t = 300_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) jobs: u32,
+    /// Bytes of a payload, at most 1,000,000.
+    #[arg(long, value_name = "BYTES", default_value_t = 32, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub(crate) bytes: u32,
+    /// Kind of job: those of `write` and `relay` share frames in Redis.
+    #[arg(long, value_name = "KIND", default_value = "write")]
+    pub(crate) kind: JobKind,
+    #[command(flatten)]
+    pub(crate) output: OutputOptions,
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum TokenCommand {
     /// Make a token and print it with the entry for `tidemark.toml` that lets it in.
     Create {
@@ -457,6 +492,10 @@ impl Cli {
                 flag("worker.concurrency", options.concurrency.map(|jobs| jobs.to_string()));
             }
             Command::Scheduler(options) => options.flags(Role::Scheduler, &mut flag),
+            Command::Bench(BenchCommand::Queue(options)) => {
+                flag("broker", options.broker.clone());
+                flag("data", options.data.as_deref().map(shown));
+            }
             Command::Backup(BackupCommand::Create(options)) => options.source.offline.flags(&mut flag),
             Command::Backup(BackupCommand::Restore(options)) => options.store.flags(&mut flag),
             Command::Export(options) => options.source.offline.flags(&mut flag),

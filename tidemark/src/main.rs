@@ -48,6 +48,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Export(options) => commands::export::run(options, settings()?),
         Command::Import(options) => commands::import::run(options, settings()?),
         Command::Doctor(options) => commands::doctor::run(options, settings()?),
+        Command::Bench(command) => commands::bench::run(command, settings()?),
         Command::Check(options) => commands::check::run(options, settings()),
         Command::Token(command) => commands::token::run(command),
         Command::Version(options) => commands::version::run(options),

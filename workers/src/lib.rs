@@ -25,6 +25,7 @@ mod handler;
 mod handlers;
 mod histogram;
 mod layers;
+mod measure;
 mod pool;
 
 pub use direct::{DirectError, DirectOptions, DirectQueue, DirectWorker};
@@ -37,4 +38,5 @@ pub use handlers::rollup::RollupHandler;
 pub use handlers::write::{BrokerPointSink, DirectPointSink, WriteAnswer, WriteHandler, direct_writes};
 pub use histogram::{DurationHistogram, HistogramSnapshot};
 pub use layers::rate_limit::Rate;
+pub use measure::{QueueMeasure, QueueRates};
 pub use pool::{PoolHandle, PoolOptions, QueueOptions, StopReport, WorkerPool};
