@@ -33,6 +33,4 @@ pub use deletion::{DELETION_SERIES_MAX, Deletion, decode_deletion, encode_deleti
 pub use error::CodecError;
 pub use log_entry::{LogEntry, LogIdentity, decode_log_entry, peek_log_entry};
 pub use rollup_block::{ROLLUP_ROWS_MAX, RollupColumns, RollupField, decode_rollup_block, encode_rollup_block};
-pub use segment::{
-    SEGMENT_BYTES_MAX, SegmentHeader, SegmentRow, SegmentRows, decode_segment, encode_segment, peek_segment,
-};
+pub use segment::{SEGMENT_BYTES_MAX, SegmentHeader, SegmentRow, SegmentRows, decode_segment, encode_segment};

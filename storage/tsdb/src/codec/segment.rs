@@ -79,18 +79,6 @@ pub fn decode_segment(bytes: &[u8]) -> Result<(SegmentHeader, SegmentRows<'_>), 
     Ok((header, SegmentRows { rows, position: 0, left: header.points, context: RowContext::FIRST, header }))
 }
 
-/// Reads the header of a segment; does not check the checksum.
-///
-/// # Errors
-/// Says what is wrong with the bytes.
-pub fn peek_segment(bytes: &[u8]) -> Result<SegmentHeader, CodecError> {
-    let mut reader = ByteReader::new(bytes);
-    match reader.u8()? {
-        PLAIN | COMPRESSED => read_header(&mut reader),
-        format => Err(CodecError::UnknownFormat(format)),
-    }
-}
-
 /// The rows of a segment in the order in which they were written.
 #[derive(Debug)]
 pub struct SegmentRows<'a> {
