@@ -14,7 +14,6 @@ use crate::{
     directory::GenerationGroups,
     group::{self, BlockEntry},
     index::{metric_of, number_of, series_id},
-    presence,
     reader::{ATTEMPTS_MAX, RETRY_AFTER, Selected, fetch_groups},
     selection::{OrderedSeries, in_order, select},
     shard::{LastSealed, newest},
@@ -79,15 +78,6 @@ impl SeriesCatalog for Store {
 }
 
 impl Store {
-    /// In a shared store, other processes find out which series have points, too.
-    async fn catch_up_presence(&self) -> Result<(), ReadError> {
-        if !self.inner.follower.sharing.is_shared() {
-            return Ok(());
-        }
-        let snapshot = self.inner.kv.snapshot().await.map_err(StoreError::from)?;
-        Ok(presence::load(snapshot.as_ref(), &self.inner.index).await?)
-    }
-
     fn names_with_points(&self, kind: NameKind, prefix: &str, max: usize) -> Vec<String> {
         let mut found = Vec::new();
         let mut after: Option<Arc<str>> = None;

@@ -4,8 +4,11 @@
 //! disk: the pages of its directories from the last to the first, each with its groups in one commit. Whatever is left
 //! after a death in between is a directory that makes sense, and goes the next time. Rollups go when all days of their
 //! span have gone: without the points of a day its rows answer nothing.
+//!
+//! What is older goes first, the day before the buckets of two hours that came after it was compacted: or a value that was
+//! written over would be seen again in between.
 
-use std::sync::Arc;
+use std::{cmp::Reverse, sync::Arc};
 
 use tidemark_kv::{Commit, CommitOutcome, Kv, KvError};
 use tidemark_model::TimeRange;
@@ -139,8 +142,37 @@ async fn load_again(kv: &dyn Kv, shard: &Shard, id: DirectoryId) -> Result<(), S
     Ok(())
 }
 
-/// The buckets of a metric that end at or before a timestamp.
+/// The buckets of a metric that end at or before a timestamp, in the order in which they go. Buckets of two hours go with
+/// their day when that was compacted.
 pub(crate) fn expired(catalogue: &BlockCatalogue, metric: u32, horizon: i64) -> Vec<Bucket> {
     let before = TimeRange::new(i64::MIN, horizon);
-    catalogue.overlapping(metric, before).map(|(bucket, _)| bucket).filter(|bucket| bucket.end() <= horizon).collect()
+    let goes = |bucket: &Bucket| {
+        let day = bucket.day();
+        bucket.end() <= horizon && (day.end() <= horizon || catalogue.generations(metric, day).is_empty())
+    };
+    let mut buckets: Vec<_> = catalogue.overlapping(metric, before).map(|(bucket, _)| bucket).filter(goes).collect();
+    buckets.sort_by_key(|bucket| (Reverse(bucket.tier), bucket.number));
+    buckets
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Generation, directory::GroupInfo};
+
+    #[test]
+    fn a_day_goes_before_what_came_later_and_that_goes_with_it() {
+        let mut catalogue = BlockCatalogue::default();
+        let group = GroupInfo { first: 0, last: 0, part: 0, bytes: 10, points: 5 };
+        let day = |number| Bucket { tier: Tier::Day, number };
+        let two_hours = |number| Bucket { tier: Tier::TwoHours, number };
+        for bucket in [day(1), two_hours(12), two_hours(13), two_hours(24)] {
+            catalogue.add(7, bucket, Generation(1), vec![group]);
+        }
+        let late = two_hours(13).end();
+        assert_eq!(expired(&catalogue, 7, late), []);
+        assert_eq!(expired(&catalogue, 7, day(1).end()), [day(1), two_hours(12), two_hours(13)]);
+        let two_more = [day(1), two_hours(12), two_hours(13), two_hours(24)];
+        assert_eq!(expired(&catalogue, 7, two_hours(24).end()), two_more);
+    }
 }

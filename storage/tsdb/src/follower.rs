@@ -17,6 +17,7 @@ use std::{
     },
 };
 
+use hashbrown::HashMap;
 use parking_lot::RwLock;
 use tidemark_kv::{Kv, KvError, KvSnapshot};
 use tidemark_model::TimeRange;
@@ -29,6 +30,7 @@ use crate::{
     index_rows, keys,
     replay::{LogChange, LogRecord, LogTail, replay},
     rollup::{MetricRollups, RollupCatalogue},
+    shard::SealedLast,
     stored_value,
 };
 
@@ -143,6 +145,7 @@ impl Follower {
         let newer = self.newer_heads(snapshot, shard.number, &known, &fence).await?;
         let directories = load_directories(snapshot, shard.number, &fence, changes).await?;
         let series = self.index.read().shard_len(shard.number) as usize;
+        let locals = self.locals_of_emptied(shard, &directories);
         // Nothing is awaited from here on: all of it or none.
         let mut state = shard.state.write();
         if let Some((tombstones, new)) = tombstones {
@@ -155,9 +158,14 @@ impl Follower {
         });
         state.follow(fence, newer, is_complete, series);
         match directories {
-            Directories::All(catalogue) => state.catalogue = catalogue,
+            Directories::All(catalogue) => {
+                // Some may be gone that had newest points.
+                state.catalogue = catalogue;
+                state.sealed_last = SealedLast::unread(series);
+                state.deletions += 1;
+            }
             Directories::These(changed, rollups) => {
-                changed.into_iter().for_each(|(id, generations)| state.catalogue.set(id, generations));
+                state.take_directories(changed, &locals);
                 rollups.into_iter().for_each(|(metric, rollups)| state.catalogue.rollups.set_metric(metric, rollups));
             }
         }
@@ -185,6 +193,14 @@ impl Follower {
         });
         let new = new.collect();
         Ok((tombstones, new))
+    }
+
+    /// The series, by their numbers in the shard, of each metric that has a directory less.
+    fn locals_of_emptied(&self, shard: &Shard, directories: &Directories) -> HashMap<u32, Vec<u32>> {
+        let Directories::These(changed, _) = directories else { return HashMap::new() };
+        let metrics: BTreeSet<u32> = shard.state.read().emptied(changed).iter().map(|id| id.metric).collect();
+        let index = self.index.read();
+        metrics.into_iter().map(|metric| (metric, index.locals_of_metric(metric))).collect()
     }
 
     async fn newer_heads(

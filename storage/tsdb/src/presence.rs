@@ -7,7 +7,7 @@
 //! not which of them, so every group of every metric would have to be read. A metric is looked at again when points of it
 //! were deleted, and while some of its series are hidden; a write shows its series at once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use parking_lot::RwLock;
@@ -39,6 +39,7 @@ impl Store {
     /// # Errors
     /// When blocks cannot be read or the result cannot be stored. The metrics that are left are looked at the next time.
     pub(crate) async fn check_presence(&self) -> Result<(), ReadError> {
+        self.load_presence().await?;
         let mut metrics = self.inner.index.read().take_doubts();
         while let Some(metric) = metrics.pop_first() {
             if let Err(error) = self.check_presence_of(metric).await {
@@ -74,6 +75,43 @@ impl Store {
                 self.inner.index.read().doubt_presence(metric);
             }
         }
+    }
+
+    /// In a shared store, other processes find out which series have points, too, and write series that were hidden
+    /// without knowing it. A series that is hidden and has points in a head is shown; once they are sealed, the check that
+    /// follows the seal does so.
+    ///
+    /// # Errors
+    /// When the rows or the log cannot be read.
+    pub(crate) async fn catch_up_presence(&self) -> Result<(), ReadError> {
+        if !self.inner.follower.sharing.is_shared() {
+            return Ok(());
+        }
+        self.load_presence().await?;
+        let hidden = self.hidden_by_shard();
+        for (number, series) in hidden {
+            let Some(shard) = self.inner.shards.get(usize::from(number)) else { continue };
+            self.inner.follower.catch_up(shard).await?;
+            self.show_written(with_head(shard, &series).into_iter()).await;
+        }
+        Ok(())
+    }
+
+    async fn load_presence(&self) -> Result<(), ReadError> {
+        if !self.inner.follower.sharing.is_shared() {
+            return Ok(());
+        }
+        let snapshot = self.inner.kv.snapshot().await.map_err(StoreError::from)?;
+        Ok(load(snapshot.as_ref(), &self.inner.index).await?)
+    }
+
+    fn hidden_by_shard(&self) -> BTreeMap<u16, Vec<(SeriesId, u32)>> {
+        let mut by_shard = BTreeMap::<u16, Vec<(SeriesId, u32)>>::new();
+        let index = self.inner.index.read();
+        for series in index.hidden().iter().filter_map(|slot| index.series(slot)) {
+            by_shard.entry(series.target.shard).or_default().push((series.target.id, series.target.local));
+        }
+        by_shard
     }
 
     /// Hides and shows the series of a metric.
@@ -166,6 +204,17 @@ fn without_points(shard: &Shard, series: &[Selected]) -> RoaringBitmap {
         gone.extend(some.iter().filter(is_gone).map(|series| number_of(series.id)));
     }
     gone
+}
+
+/// Those of some series that have a point in a head.
+fn with_head(shard: &Shard, series: &[(SeriesId, u32)]) -> Vec<SeriesId> {
+    let mut found = Vec::new();
+    for some in series.chunks(SERIES_PER_LOCK) {
+        let state = shard.state.read();
+        let written = some.iter().filter(|(id, local)| state.last_in_heads(*id, *local).is_some());
+        found.extend(written.map(|(id, _)| *id));
+    }
+    found
 }
 
 /// Hides what the rows say and shows the rest.

@@ -303,6 +303,8 @@ impl Sealer {
             return Ok(());
         }
         let locals = self.index.read().locals_of_metric(metric);
+        // Also when it is broken off: some may be gone by then.
+        self.index.read().doubt_presence(metric);
         for bucket in buckets {
             if self.is_ending() {
                 return Ok(());

@@ -5,15 +5,17 @@ use std::sync::{
     atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
+use hashbrown::HashMap;
 use parking_lot::RwLock;
 use tidemark_kv::Commit;
 use tidemark_model::{PointBatch, PointColumns, SeriesId, TimeRange, TimestampMs, Value, WriteRefusal};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    BlockCatalogue, Fence, Head, Sharing, StoreError, Target, Tombstones,
+    BlockCatalogue, Fence, Head, Sharing, StoreError, Target, Tier, Tombstones,
     change_log::{self, DirectoryId},
     codec::Deletion,
+    directory::GenerationGroups,
     fence::SealToken,
     follower::{NewerHeads, Position, Rounds},
 };
@@ -244,6 +246,34 @@ impl ShardState {
         self.tombstones = tombstones;
         self.deletions += 1;
         self.sealed_last = SealedLast::unread(series);
+    }
+
+    /// Takes over directories that were changed by this process or another. `locals` are the numbers in the shard of the
+    /// series of each metric that may have lost points by it.
+    pub(crate) fn take_directories(
+        &mut self,
+        changed: Vec<(DirectoryId, Vec<GenerationGroups>)>,
+        locals: &HashMap<u32, Vec<u32>>,
+    ) {
+        let emptied = self.emptied(&changed);
+        for (id, generations) in changed {
+            self.catalogue.set(id, generations);
+        }
+        for DirectoryId { metric, bucket } in emptied {
+            let has_day = !self.catalogue.generations(metric, bucket.day()).is_empty();
+            // A compaction takes points to the bucket of the day.
+            if !(bucket.tier == Tier::TwoHours && has_day) {
+                self.sealed_last.forget(locals.get(&metric).map(Vec::as_slice).unwrap_or_default(), bucket.range());
+                self.deletions += 1;
+            }
+        }
+    }
+
+    /// The directories that have groups and no longer will: retention took them away, or a compaction put their points
+    /// elsewhere.
+    pub(crate) fn emptied(&self, changed: &[(DirectoryId, Vec<GenerationGroups>)]) -> Vec<DirectoryId> {
+        let had = |id: &DirectoryId| !self.catalogue.generations(id.metric, id.bucket).is_empty();
+        changed.iter().filter(|(id, now)| now.is_empty() && had(id)).map(|(id, _)| *id).collect()
     }
 
     /// Takes over what was found out about other processes. `is_complete` says that the open head has all of its epoch;

@@ -196,9 +196,12 @@ impl Store {
     async fn seal_some(&self, only: Option<u16>, reason: SealReason) -> Result<SealReport, StoreError> {
         let sealer = Arc::clone(&self.inner.sealer);
         let sealing = async move {
-            let report = sealer.seal(only, reason).await?;
-            sealer.follow_up().await;
-            Ok(report)
+            let sealed = sealer.seal(only, reason).await;
+            // The shards that nobody else is sealing have been sealed.
+            if matches!(sealed, Ok(_) | Err(StoreError::SealUnderWay { .. })) {
+                sealer.follow_up().await;
+            }
+            sealed
         };
         let report = self.in_task("seal", sealing).await?;
         if let Err(error) = self.check_presence().await {
@@ -243,7 +246,11 @@ impl Store {
     /// Dropping the future does not end it.
     pub async fn expire(&self) -> Result<ExpiryReport, StoreError> {
         let sealer = Arc::clone(&self.inner.sealer);
-        self.in_task("expiry", async move { sealer.expire().await }).await
+        let expired = self.in_task("expiry", async move { sealer.expire().await }).await;
+        if let Err(error) = self.check_presence().await {
+            tracing::warn!(%error, "which series have no points left was not found out; the next seal tries again");
+        }
+        expired
     }
 
     /// Runs to its end whether or not anybody waits for it, because what is in memory has to follow what was committed.

@@ -7,8 +7,8 @@ use std::{sync::Arc, time::Duration};
 
 use support::{ProbeKv, START, TestPoint, open_with, read_metric, write};
 use tidemark_kv::{FaultPlan, KeyRange, Kv, MemoryKv, RangeLimit};
-use tidemark_model::{SeriesCatalog, SeriesSelector, TimeRange, Value};
-use tidemark_tsdb::{Retention, RetentionRule, SealReason, Store, StoreOptions};
+use tidemark_model::{NameKind, SeriesCatalog, SeriesSelector, TimeRange, Value};
+use tidemark_tsdb::{Retention, RetentionRule, SealReason, Sharing, Store, StoreOptions};
 
 const HOUR: i64 = 3_600_000;
 const DAY: i64 = 24 * HOUR;
@@ -81,6 +81,37 @@ async fn the_newest_point_of_a_series_goes_with_its_bucket() {
     store.seal(SealReason::Requested).await.unwrap();
     assert_eq!(last().await, 0);
     store.close().await;
+}
+
+#[tokio::test]
+async fn names_of_points_that_are_gone_are_not_listed_any_more_by_any_process() {
+    for sharing in [Sharing::Alone, Sharing::Shared] {
+        let memory: Arc<dyn Kv> = Arc::new(MemoryKv::new());
+        let options = || StoreOptions { sharing, ..options() };
+        let store = open_with(Arc::clone(&memory), options()).await.unwrap();
+        write(&store, &[("debug.x", &[("host", "old")], START - 3 * DAY, Value::Int(1))]).await;
+        write(&store, &[("debug.x", &[("host", "new")], START, Value::Int(1))]).await;
+        let mut stores = vec![store];
+        if sharing == Sharing::Shared {
+            stores.push(open_with(Arc::clone(&memory), options()).await.unwrap());
+        }
+        let listed = async |store: &Store| {
+            let names = store.suggest(NameKind::TagValue, "", 10).await.unwrap();
+            let selector = SeriesSelector::metric("debug.x");
+            let last = store.last(&selector, 0).await.unwrap().len();
+            (names, store.lookup(&selector, 0, 10).await.unwrap().total, last)
+        };
+        for store in &stores {
+            assert_eq!(listed(store).await, (vec!["new".to_owned(), "old".to_owned()], 2, 2), "{sharing:?}");
+        }
+        stores[0].seal(SealReason::Requested).await.unwrap();
+        for store in &stores {
+            assert_eq!(listed(store).await, (vec!["new".to_owned()], 1, 1), "{sharing:?}");
+        }
+        for store in stores {
+            store.close().await;
+        }
+    }
 }
 
 #[tokio::test]

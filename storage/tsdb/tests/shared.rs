@@ -263,6 +263,49 @@ async fn a_point_that_one_process_acknowledged_is_in_the_next_read_of_another() 
 }
 
 #[tokio::test]
+async fn a_series_without_points_is_listed_again_by_all_when_one_process_wrote_to_it() {
+    let (memory, clock) = (Arc::new(MemoryKv::new()), Arc::new(ManualClock::new(START)));
+    let left = open(Arc::clone(&memory) as _, &clock, 4).await;
+    let right = open(Arc::clone(&memory) as _, &clock, 4).await;
+    write(&right, &[("cpu", WEB, START, Value::Int(1))]).await;
+    let names = async |store: &Store| store.suggest(NameKind::Metric, "", 10).await.unwrap();
+    for is_sealed in [false, true] {
+        let request = DeleteRequest { selector: SeriesSelector::metric("cpu"), range: TimeRange::ALL, series_max: 100 };
+        assert!(matches!(left.delete(&request).await, DeleteOutcome::Done(_)));
+        assert!(names(&left).await.is_empty());
+        // It does not know that the series is hidden.
+        write(&right, &[("cpu", WEB, START + 1, Value::Int(2))]).await;
+        if is_sealed {
+            right.seal(SealReason::Requested).await.unwrap();
+        }
+        assert_eq!(names(&left).await, ["cpu"], "sealed: {is_sealed}");
+        assert_eq!(names(&right).await, ["cpu"], "sealed: {is_sealed}");
+        let third = open(Arc::clone(&memory) as _, &clock, 4).await;
+        assert_eq!(names(&third).await, ["cpu"], "sealed: {is_sealed}");
+    }
+}
+
+#[tokio::test]
+async fn a_shard_that_somebody_seals_keeps_no_other_from_being_compacted() {
+    let (memory, clock) = (Arc::new(MemoryKv::new()), Arc::new(ManualClock::new(START)));
+    let probe = ProbeKv::new(Arc::clone(&memory) as Arc<dyn Kv>);
+    let dying = open(Arc::clone(&probe) as Arc<dyn Kv>, &clock, 2).await;
+    let names: Vec<String> = (0..8).map(|number| format!("m{number}")).collect();
+    let points =
+        |at| -> Vec<TestPoint<'_>> { names.iter().map(|name| (name.as_str(), WEB, at, Value::Int(1))).collect() };
+    write(&dying, &points(START)).await;
+    dying.seal(SealReason::Requested).await.unwrap();
+    write(&dying, &points(START + 1)).await;
+    // The fence of the first shard moves, and the process dies.
+    probe.die_after(1);
+    assert!(dying.seal(SealReason::Requested).await.is_err());
+    clock.advance(Duration::from_secs(2 * 86_400));
+    let other = open(memory, &clock, 2).await;
+    assert!(matches!(other.seal(SealReason::Requested).await, Err(StoreError::SealUnderWay { .. })));
+    assert!(other.figures().seals.compactions > 0, "{:?}", other.figures().seals);
+}
+
+#[tokio::test]
 async fn reads_at_the_same_time_share_their_rounds_and_see_what_was_written_before_them() {
     let (memory, clock) = (Arc::new(MemoryKv::new()), Arc::new(ManualClock::new(START)));
     let writer = open(Arc::clone(&memory) as _, &clock, 1).await;
