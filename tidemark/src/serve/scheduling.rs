@@ -1,4 +1,4 @@
-//! Which schedules there are: seals, one evaluation for each rule, one poll for each target.
+//! Which schedules there are: seals, a compaction, one evaluation for each rule, one poll for each target.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -16,6 +16,9 @@ const SEAL_LINE: &str = "5 */2 * * *";
 /// The same as a minute, and the minutes over which the shards of a larger store take turns.
 const SEAL_MINUTE: u32 = 5;
 const SEAL_MINUTES: u32 = 110;
+/// Once a day in the night of most of Europe, when no seal is due: days that points came in for since they were compacted,
+/// and so were left alone by every seal, are compacted all the same.
+const COMPACT_LINE: &str = "35 1 * * *";
 /// Start of the names of our schedules, by kind; others are left alone.
 const EVALUATE: &str = "evaluate ";
 const COLLECT: &str = "collect ";
@@ -29,6 +32,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// The schedules that rules and settings ask for.
 pub(crate) fn wanted(settings: &Settings, rules: &RuleSet, shards: u16) -> anyhow::Result<Vec<Schedule>> {
     let mut wanted = seals(shards)?;
+    wanted.push(rollup("compact", COMPACT_LINE.to_owned(), RollupStep::Compact)?);
     for rule in rules.rules().filter(|rule| rule.enabled) {
         let payload = EvaluatePayload { rule: rule.name.clone() };
         wanted.push(every(format!("{EVALUATE}{}", rule.name), rule.every, JobTemplate::new(&payload)?));
@@ -98,20 +102,20 @@ async fn write(broker: &dyn Broker, wanted: &[Schedule]) -> Result<(), ScheduleE
 /// not all write their blocks at once.
 fn seals(shards: u16) -> anyhow::Result<Vec<Schedule>> {
     if shards <= 1 {
-        return Ok(vec![seal("seal", SEAL_LINE.to_owned(), RollupStep::Seal)?]);
+        return Ok(vec![rollup("seal", SEAL_LINE.to_owned(), RollupStep::Seal)?]);
     }
     let of_shard = |shard: u16| {
         let minute = SEAL_MINUTE + u32::from(shard) * SEAL_MINUTES / u32::from(shards);
         let hours = if minute < 60 { "*/2" } else { "1-23/2" };
-        seal(&format!("seal {shard}"), format!("{} {hours} * * *", minute % 60), RollupStep::SealShard(shard))
+        rollup(&format!("seal {shard}"), format!("{} {hours} * * *", minute % 60), RollupStep::SealShard(shard))
     };
     (0..shards).map(of_shard).collect()
 }
 
-fn seal(name: &str, line: String, step: RollupStep) -> anyhow::Result<Schedule> {
+fn rollup(name: &str, line: String, step: RollupStep) -> anyhow::Result<Schedule> {
     let timing = Timing::Cron { line, zone: "UTC".to_owned() };
     let job = JobTemplate::new(&RollupPayload { step })?;
-    // A seal that was missed is still worth doing, once.
+    // One that was missed is still worth doing, once.
     Ok(Schedule { catch_up: CatchUp::One, ..new_schedule(name, timing, job) })
 }
 
@@ -152,6 +156,16 @@ mod tests {
             let next = tidemark_scheduler::next_times(&schedule.timing, 1_700_000_000_000, 2);
             assert_eq!(next.unwrap().len(), 2);
         }
+    }
+
+    #[test]
+    fn a_store_is_sealed_and_once_a_day_compacted() {
+        let rules = RuleSet::from_files(Vec::new(), tidemark_alert::RuleSetOptions::default()).unwrap();
+        let wanted = wanted(&Settings::default(), &rules, 1).unwrap();
+        let names: Vec<_> = wanted.iter().map(|schedule| schedule.name.as_str()).collect();
+        assert_eq!(names, ["seal", "compact"]);
+        let times = tidemark_scheduler::next_times(&wanted[1].timing, 1_700_000_000_000, 2).unwrap();
+        assert_eq!(times[1] - times[0], 86_400_000);
     }
 
     #[tokio::test]

@@ -1,22 +1,34 @@
-//! `rollup` jobs: what the log holds goes into blocks.
+//! `rollup` jobs: what the log holds goes into blocks, and blocks are tidied up.
 
 use tidemark_model::BoxFuture;
 use tidemark_queue::{RollupPayload, RollupStep};
-use tidemark_tsdb::{SealReason, SealReport, Store, StoreError};
+use tidemark_tsdb::{CompactionReport, ExpiryReport, PurgeReport, SealReason, SealReport, Store, StoreError};
 
 use crate::handler::{Handler, JobContext, JobError, JobOutput};
 
-/// Seals the store. Idempotent: a seal that was broken off is finished, and sealing an empty epoch does nothing.
+/// Seals and compacts the store. Idempotent: a seal that was broken off is finished, sealing an empty epoch does nothing,
+/// and a day that is compacted stays so.
 #[derive(Debug)]
 pub struct RollupHandler {
     store: Store,
 }
 
 impl RollupHandler {
-    /// Seals `store`.
+    /// Looks after `store`.
     #[must_use]
     pub fn new(store: Store) -> Self {
         Self { store }
+    }
+
+    /// What it did.
+    async fn compact(&self) -> Result<String, StoreError> {
+        let CompactionReport { days, points, bytes } = self.store.compact().await?;
+        let PurgeReport { deletions, .. } = self.store.purge().await?;
+        let ExpiryReport { buckets, .. } = self.store.expire().await?;
+        Ok(format!(
+            "compacted {days} days of metrics: {points} points in {bytes} bytes; took {deletions} deletions and {buckets} \
+             buckets that were too old from the disk"
+        ))
     }
 }
 
@@ -24,14 +36,14 @@ impl Handler for RollupHandler {
     fn run(&self, job: JobContext) -> BoxFuture<'_, Result<JobOutput, JobError>> {
         Box::pin(async move {
             let RollupPayload { step } = job.payload()?;
-            let sealed = match step {
-                RollupStep::Seal => self.store.seal(SealReason::Scheduled).await,
-                RollupStep::SealShard(shard) => self.store.seal_shard(shard, SealReason::Scheduled).await,
+            let done = match step {
+                RollupStep::Seal => self.store.seal(SealReason::Scheduled).await.map(sealed),
+                RollupStep::SealShard(shard) => self.store.seal_shard(shard, SealReason::Scheduled).await.map(sealed),
+                RollupStep::Compact => self.compact().await,
             };
-            match sealed {
-                Ok(report) => {
-                    let SealReport { shards, points, groups, bytes } = report;
-                    job.log(format!("sealed {shards} shards: {points} points in {groups} groups, {bytes} bytes"));
+            match done {
+                Ok(told) => {
+                    job.log(told);
                     Ok(JobOutput::default())
                 }
                 // Another process does it. Should it die, the next attempt takes over.
@@ -42,4 +54,9 @@ impl Handler for RollupHandler {
             }
         })
     }
+}
+
+fn sealed(report: SealReport) -> String {
+    let SealReport { shards, points, groups, bytes } = report;
+    format!("sealed {shards} shards: {points} points in {groups} groups, {bytes} bytes")
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::Payload;
 use crate::JobKind;
 
-/// Seal what the log holds: merge it into blocks and clear it.
+/// Turn what the log holds into blocks, and tidy blocks up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RollupPayload {
     /// What to do.
@@ -19,6 +19,8 @@ pub enum RollupStep {
     Seal,
     /// The same for one shard, so that a store of many shards seals them one after the other over the whole period.
     SealShard(u16),
+    /// Compact every day that is over, whether or not points still come in for it, and take away what is too old.
+    Compact,
 }
 
 /// Poll a remote target.
@@ -73,7 +75,7 @@ mod tests {
 
     #[test]
     fn payloads_survive_their_bytes() {
-        for step in [RollupStep::Seal, RollupStep::SealShard(63)] {
+        for step in [RollupStep::Seal, RollupStep::SealShard(63), RollupStep::Compact] {
             let rollup = RollupPayload { step };
             assert_eq!(RollupPayload::decode(&rollup.encode().unwrap()).unwrap(), rollup);
         }
