@@ -12,9 +12,10 @@ use tidemark_kv::{Kv, KvSnapshot};
 use tidemark_model::TimestampMs;
 
 use crate::{
-    BlockCatalogue, Bucket, Scan, Shard, StoreError, Tier, keys,
+    BlockCatalogue, Bucket, Scan, Shard, StoreError, Tier,
+    keys::{self, RollupKey},
     replacement::{BucketGenerations, Replaced, Replacement},
-    rollup::{DayRows, RollupInterval, StoredSpan},
+    rollup::{DayRows, RollupInterval, RowsWanted, StoredSpan},
 };
 
 /// How long after its end a day is left alone, in milliseconds: agents send late, and its last points wait for a seal.
@@ -82,7 +83,9 @@ pub(crate) fn wanted_days(
         let lacks_rows = || rules.intervals.iter().any(|&interval| lacks_rows(catalogue, metric, *day, interval));
         (state.is_loose && is_quiet) || state.generations > 1 || (!state.is_loose && lacks_rows())
     };
-    days.into_iter().filter(|(day, state)| is_over(day) && is_wanted(day, state)).map(|(day, _)| day).collect()
+    let alone = catalogue.rollups.days_alone(metric);
+    let is_due = |day: &Bucket, state: &DayState| !alone.contains(&day.number) && is_over(day) && is_wanted(day, state);
+    days.into_iter().filter(|(day, state)| is_due(day, state)).map(|(day, _)| day).collect()
 }
 
 /// Whether the rows of a day that has one generation were not made of it.
@@ -96,7 +99,8 @@ fn lacks_rows(catalogue: &BlockCatalogue, metric: u32, day: Bucket, interval: Ro
     }
 }
 
-/// Compacts a day of a metric, with its rows; `None` when it has nothing or is too large. `version` is nobody else's.
+/// Compacts a day of a metric, with its rows; `None` when it has nothing, is too large, or has rows that stand alone.
+/// `version` is nobody else's.
 ///
 /// # Errors
 /// What the engine refused or which group is damaged. Nothing is lost, the day just stays as it is.
@@ -106,10 +110,14 @@ pub(crate) async fn compact_day(
     metric: u32,
     day: Bucket,
     rules: &CompactionRules,
+    wanted: RowsWanted,
     version: u64,
 ) -> Result<Option<Replaced>, StoreError> {
     let (old, tombstones) = {
         let state = shard.state.read();
+        if state.catalogue.rollups.days_alone(metric).contains(&day.number) {
+            return Ok(None);
+        }
         let parts = state.catalogue.buckets(metric, day.parts(Tier::TwoHours));
         let whole = state.catalogue.buckets(metric, day..=day);
         let old = parts.chain(whole).filter(|(_, generations)| !generations.is_empty());
@@ -122,9 +130,10 @@ pub(crate) async fn compact_day(
     }
     let mut rows = Vec::with_capacity(rules.intervals.len());
     for &interval in &rules.intervals {
-        let snapshot = kv.snapshot().await?;
-        let stored = StoredSpan::read(snapshot.as_ref(), shard.number, metric, interval, day, rules.bytes_max).await?;
-        rows.extend(stored.map(|stored| DayRows::new(stored, day, rules.bytes_max)));
+        let span = interval.span_of(day.number);
+        let of = RollupKey { shard: shard.number, interval_ms: interval.key(), span, metric };
+        let stored = StoredSpan::read(kv.snapshot().await?.as_ref(), of, rules.bytes_max).await?;
+        rows.extend(stored.map(|stored| DayRows::new(stored, day, wanted, rules.bytes_max)));
     }
     let orphans = orphans(kv.snapshot().await?.as_ref(), &replacement).await?;
     replacement.run(rows, orphans).await

@@ -2,8 +2,8 @@
 //!
 //! A bucket that ends before the horizon of its metric leaves memory first, so that no reader looks for it, and then the
 //! disk: the pages of its directories from the last to the first, each with its groups in one commit. Whatever is left
-//! after a death in between is a directory that makes sense, and goes the next time. Rollups go when all days of their
-//! span have gone: without the points of a day its rows answer nothing.
+//! after a death in between is a directory that makes sense, and goes the next time. Rollups go when no day of their span
+//! is kept: without the points of a day its rows answer nothing, unless they stand alone (`rollup/alone.rs`).
 //!
 //! What is older goes first, the day before the buckets of two hours that came after it was compacted: or a value that was
 //! written over would be seen again in between.

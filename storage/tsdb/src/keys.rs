@@ -527,6 +527,11 @@ pub(crate) fn before_blocks() -> Vec<KeyRange> {
     vec![KeyRange::prefix(&[TOMBSTONE])]
 }
 
+/// The directories of rollups.
+pub(crate) fn all_rollup_directories() -> KeyRange {
+    KeyRange::prefix(&[ROLLUP_DIRECTORY])
+}
+
 /// What a backup reads after the blocks: series, the names that they use, and everything that is not read elsewhere.
 pub(crate) fn after_blocks() -> Vec<KeyRange> {
     let (series, names) = (all_series(), all_names());
@@ -542,7 +547,7 @@ pub(crate) fn is_change_log_mark(key: &[u8]) -> bool {
 
 /// What a backup takes last, what a restore works out, and what only runs beside the rest: logs of changes for other
 /// processes, which know everything when they open a store. Rollups are left out as well: they are made anew of the
-/// blocks, and those of another moment than the blocks would not count.
+/// blocks, and those of another moment than the blocks would not count. Rows that stand alone are read elsewhere.
 pub(crate) fn is_left_out_of_backups(key: &[u8]) -> bool {
     const PREFIXES: [u8; 6] = [INDEX_LOG, CHANGE_LOG, CHANGE_LOG_MARK, ROLLUPS, ROLLUP_DIRECTORY, CLAIM];
     [STORE, WRITERS, COUNTERS, RESTORE].contains(&key) || key.first().is_some_and(|first| PREFIXES.contains(first))

@@ -9,6 +9,7 @@ use crate::{
     compaction::{CompactionRules, compact_day},
     directory::GenerationGroups,
     replacement::{BucketGenerations, Replacement},
+    rollup::RowsWanted,
 };
 
 /// Generations of a metric in a bucket above which they are merged in any case.
@@ -54,7 +55,8 @@ pub(crate) async fn rewrite_bucket(
     version: u64,
 ) -> Result<bool, StoreError> {
     if bucket.tier == Tier::Day {
-        return Ok(compact_day(kv, shard, metric, bucket, rules, version).await?.is_some());
+        let wanted = RowsWanted::WhereFasterThanPoints;
+        return Ok(compact_day(kv, shard, metric, bucket, rules, wanted, version).await?.is_some());
     }
     let (generations, tombstones) = {
         let state = shard.state.read();

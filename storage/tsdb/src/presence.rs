@@ -126,7 +126,9 @@ impl Store {
         let Some(shard) = self.inner.shards.get(shard) else { return Ok(()) };
         self.inner.follower.catch_up(shard).await?;
         self.read_directories_in_peace(shard, &series, TimestampMs::MIN).await?;
-        let gone = without_points(shard, &series);
+        // Rows that stand alone answer for their series.
+        let with_rows = shard.state.read().catalogue.rollups.series_alone(metric);
+        let gone = without_points(shard, &series) - with_rows;
         {
             let mut index = self.inner.index.write();
             for id in series.iter().map(|series| series.id) {

@@ -17,9 +17,10 @@ use crate::{
     compaction::CompactionRules,
     directory::{GenerationGroups, GroupInfo},
     group::{self, BlockEntry},
-    keys::TombstoneKey,
+    keys::{RollupKey, TombstoneKey},
     merger::rewrite_bucket,
     reader::fetch_groups,
+    rollup::purge_span,
     shard::ShardState,
     tombstones::Tombstone,
 };
@@ -51,14 +52,23 @@ pub(crate) async fn purge_shard(
     version: &(dyn Fn() -> u64 + Sync),
     ended: &CancellationToken,
 ) -> Result<PurgeReport, StoreError> {
-    let (due, affected) = {
+    let (due, affected, spans) = {
         let state = shard.state.read();
         let sealed = state.fence.sealed;
         let due: Vec<_> = state.tombstones.iter().filter(|tombstone| tombstone.epoch <= sealed).cloned().collect();
-        let affected = affected(&state, &due);
-        (due, affected)
+        let (affected, spans) = (affected(&state, &due), affected_spans(&state, shard.number, &due));
+        (due, affected, spans)
     };
     let (mut report, mut left) = (PurgeReport::default(), BTreeSet::new());
+    for (of, tombstones) in spans {
+        if ended.is_cancelled() {
+            return Ok(report);
+        }
+        let identities: Vec<_> = tombstones.iter().map(|tombstone| key_of(shard, tombstone).encode()).collect();
+        if !purge_span(kv, shard, of, tombstones, rules.bytes_max, version()).await? {
+            left.extend(identities);
+        }
+    }
     for ((metric, bucket), tombstones) in affected {
         if ended.is_cancelled() {
             return Ok(report);
@@ -94,6 +104,22 @@ fn affected(state: &ShardState, tombstones: &[Arc<Tombstone>]) -> Affected {
             {
                 affected.entry((metric, bucket)).or_default().push(Arc::clone(tombstone));
             }
+        }
+    }
+    affected
+}
+
+/// The rollups that have rows alone of the time of these deletions.
+fn affected_spans(
+    state: &ShardState,
+    shard: u16,
+    tombstones: &[Arc<Tombstone>],
+) -> BTreeMap<RollupKey, Vec<Arc<Tombstone>>> {
+    let mut affected = BTreeMap::<RollupKey, Vec<Arc<Tombstone>>>::new();
+    for tombstone in tombstones {
+        let deletion = &tombstone.deletion;
+        for of in state.catalogue.rollups.spans_alone(shard, deletion.metric, deletion.range) {
+            affected.entry(of).or_default().push(Arc::clone(tombstone));
         }
     }
     affected

@@ -39,6 +39,20 @@ impl RangeSet {
         self.ranges.get(next).is_some_and(|range| range.contains(first) && range.contains(last))
     }
 
+    /// The parts of a range that are not inside, ascending.
+    pub(crate) fn outside(&self, range: TimeRange) -> Vec<TimeRange> {
+        let (mut parts, mut from) = (Vec::new(), range.start);
+        let first = self.ranges.partition_point(|inside| inside.end <= range.start);
+        let overlapping = self.ranges.get(first..).unwrap_or_default();
+        for inside in overlapping.iter().take_while(|inside| inside.start < range.end) {
+            parts.push(TimeRange::new(from, inside.start.max(from)));
+            from = inside.end;
+        }
+        parts.push(TimeRange::new(from, range.end.max(from)));
+        parts.retain(|part| !part.is_empty());
+        parts
+    }
+
     /// Appends the points of `from` that are not inside to `to`.
     pub(crate) fn copy_outside(&self, from: &PointColumns, to: &mut PointColumns) {
         from.iter()
@@ -81,7 +95,11 @@ mod tests {
             let all: PointColumns = (-30..90).map(|at| (at, Value::Int(at))).collect();
             let mut outside = PointColumns::default();
             set.copy_outside(&all, &mut outside);
+            let whole = TimeRange::new(-10, 40);
+            let parts = set.outside(whole);
             for at in -30..90 {
+                let is_part = parts.iter().any(|part| part.contains(at));
+                prop_assert_eq!(is_part, whole.contains(at) && !set.contains(at));
                 let inside = ranges.iter().any(|range| range.contains(at));
                 prop_assert_eq!(set.contains(at), inside);
                 prop_assert_eq!(outside.timestamps.contains(&at), !inside);

@@ -146,7 +146,7 @@ impl Store {
             for shard in self.inner.shards.iter() {
                 plan.look_at(shard)?;
             }
-            if plan.metrics.iter().any(|metric| !metric.buckets.is_empty()) {
+            if plan.metrics.iter().any(|metric| !metric.buckets.is_empty() || !metric.spans.is_empty()) {
                 let snapshot = RenewingSnapshot::take(&self.inner.kv).await.map_err(StoreError::from)?;
                 if !plan.fetch(&snapshot).await? {
                     return Ok(None);
@@ -276,23 +276,31 @@ impl Plan<'_> {
                 for entry in rollup::read_directory(&key, &value)? {
                     let Some(wanted) = next_numbered(&mut rest, entry.number) else { continue };
                     is_exact &= choice.is_exact(entry.magnitude);
-                    found.push((wanted.position, *of, entry.rows, value.slice(entry.bytes)));
+                    found.push((*wanted, *of, entry.rows, value.slice(entry.bytes)));
                 }
             }
             if !is_exact {
                 metric.days.refuse_span(choice.interval, of.span);
-                found.truncate(before);
+                // Where others stand alone, they may be needed all the same.
+                if !metric.days.has_alone() {
+                    found.truncate(before);
+                }
             }
         }
         metric.coverage = metric.days.coverage(choice.request, self.range);
         if metric.coverage.is_empty() {
             return Ok(true);
         }
-        for (position, of, rows, bytes) in found {
+        let deleted = if metric.days.has_alone() { self.hiding.get(&metric.metric).cloned() } else { None };
+        for (series, of, rows, bytes) in found {
             self.statistics.rollup_rows += u64::from(rows);
             self.count(0, bytes.len() as u64)?;
-            let rows = Arc::clone(&metric.coverage.rows);
-            let start = choice.interval.span_start(of.span);
+            let mut rows = Arc::clone(&metric.coverage.rows);
+            if let Some(tombstones) = &deleted {
+                let deleted = metric.days.deleted_rows(tombstones, number_of(series.id), choice.interval);
+                rows = rows.iter().flat_map(|range| deleted.outside(*range)).collect();
+            }
+            let (position, start) = (series.position, choice.interval.span_start(of.span));
             self.rollups.push(RollupChunk { position, start, interval_ms: choice.interval.millis(), rows, bytes });
         }
         Ok(true)

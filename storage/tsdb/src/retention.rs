@@ -11,6 +11,8 @@ pub struct Retention {
     pub rules: Vec<RetentionRule>,
     /// For metrics that no rule matches; `None` for ever.
     pub default: Option<Duration>,
+    /// For the rollups of these metrics, as [`RetentionRule::keep_rollups`].
+    pub default_rollups: Option<Duration>,
 }
 
 /// How long the points of some metrics are kept.
@@ -20,6 +22,25 @@ pub struct RetentionRule {
     pub metric: String,
     /// From a point's own timestamp on; `None` for ever.
     pub keep: Option<Duration>,
+    /// How long rollups answer queries in place of points that are gone; `None`, or less than `keep`, for no longer than
+    /// the points are kept.
+    pub keep_rollups: Option<Duration>,
+}
+
+/// What is no longer kept of a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Horizons {
+    /// Points before this timestamp.
+    pub(crate) points: TimestampMs,
+    /// Rows before this one, which is not later.
+    pub(crate) rollups: TimestampMs,
+}
+
+impl Horizons {
+    /// Whether rows answer for points that are gone.
+    pub(crate) fn keep_rollups_longer(self) -> bool {
+        self.rollups < self.points
+    }
 }
 
 impl Retention {
@@ -28,12 +49,14 @@ impl Retention {
         self.default.is_none() && self.rules.iter().all(|rule| rule.keep.is_none())
     }
 
-    /// The timestamp before which points of a metric are no longer kept; `None` when all are.
-    pub(crate) fn horizon(&self, metric: &str, now: TimestampMs) -> Option<TimestampMs> {
+    /// What is no longer kept of a metric; `None` when all is.
+    pub(crate) fn horizons(&self, metric: &str, now: TimestampMs) -> Option<Horizons> {
         let rule = self.rules.iter().find(|rule| matches(&rule.metric, metric));
-        let keep = rule.map_or(self.default, |rule| rule.keep)?;
-        let keep = i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
-        Some(now.saturating_sub(keep))
+        let (keep, keep_rollups) =
+            rule.map_or((self.default, self.default_rollups), |rule| (rule.keep, rule.keep_rollups));
+        let ago = |keep: Duration| now.saturating_sub(i64::try_from(keep.as_millis()).unwrap_or(i64::MAX));
+        let points = ago(keep?);
+        Some(Horizons { points, rollups: keep_rollups.map_or(points, ago).min(points) })
     }
 }
 
@@ -80,17 +103,26 @@ mod tests {
 
     #[test]
     fn the_first_rule_that_matches_decides() {
-        let rule = |metric: &str, keep: Option<u64>| RetentionRule {
+        let rule = |metric: &str, keep: Option<u64>, keep_rollups: Option<u64>| RetentionRule {
             metric: metric.to_owned(),
             keep: keep.map(Duration::from_millis),
+            keep_rollups: keep_rollups.map(Duration::from_millis),
         };
-        let rules = vec![rule("audit.*", None), rule("audit.x", Some(1)), rule("debug.*", Some(10))];
-        let retention = Retention { rules, default: Some(Duration::from_millis(100)) };
-        assert_eq!(retention.horizon("audit.x", 1000), None);
-        assert_eq!(retention.horizon("debug.a", 1000), Some(990));
-        assert_eq!(retention.horizon("cpu", 1000), Some(900));
+        let rules = vec![
+            rule("audit.*", None, None),
+            rule("audit.x", Some(1), None),
+            rule("debug.*", Some(10), Some(300)),
+            rule("short.*", Some(10), Some(5)),
+        ];
+        let (default, default_rollups) = (Some(Duration::from_millis(100)), Some(Duration::from_millis(200)));
+        let retention = Retention { rules, default, default_rollups };
+        assert_eq!(retention.horizons("audit.x", 1000), None);
+        assert_eq!(retention.horizons("debug.a", 1000), Some(Horizons { points: 990, rollups: 700 }));
+        assert_eq!(retention.horizons("short.a", 1000), Some(Horizons { points: 990, rollups: 990 }));
+        assert_eq!(retention.horizons("cpu", 1000), Some(Horizons { points: 900, rollups: 800 }));
         assert!(!retention.keeps_everything() && Retention::default().keeps_everything());
-        let for_ever = Retention { rules: vec![rule("*", Some(u64::MAX))], default: None };
-        assert!(for_ever.horizon("cpu", 1000).unwrap() < 0);
+        let for_ever = Retention { rules: vec![rule("*", Some(u64::MAX), None)], ..Retention::default() };
+        let horizons = for_ever.horizons("cpu", 1000).unwrap();
+        assert!(horizons.points < 0 && !horizons.keep_rollups_longer());
     }
 }

@@ -39,6 +39,8 @@ use crate::{
     new_generation::NewGeneration,
     purge::{PurgeReport, purge_shard},
     replay::{count_segments, replay},
+    retention::Horizons,
+    rollup::{RowsWanted, forget_expired_days, has_all_rows, let_stand_alone},
     shard::{FenceChange, ShardMessage, TakeOver},
 };
 
@@ -268,37 +270,136 @@ impl Sealer {
         }
     }
 
-    /// Takes buckets away that are older than the retention of their metric.
+    /// Takes buckets away that are older than the retention of their metric. Goes on with other metrics when one fails, and
+    /// gives the first error.
     pub(crate) async fn expire(&self) -> Result<ExpiryReport, StoreError> {
-        let mut report = ExpiryReport::default();
+        let (mut report, mut outcome) = (ExpiryReport::default(), Ok(()));
         if self.retention.keeps_everything() {
             return Ok(report);
         }
         let _turn = self.merge_turn.lock().await;
         for shard in self.shards.iter() {
             self.follower.catch_up(shard).await?;
-            let metrics: Vec<u32> = shard.state.read().catalogue.metrics().collect();
+            let metrics: BTreeSet<u32> = {
+                let catalogue = &shard.state.read().catalogue;
+                catalogue.metrics().chain(catalogue.rollups.metrics()).collect()
+            };
             for metric in metrics {
-                self.expire_metric(shard, metric, &mut report).await?;
+                // The others can go all the same, and give back the space that this one may need for its rows.
+                outcome = outcome.and(self.expire_metric(shard, metric, &mut report).await);
+                if self.is_ending() {
+                    return outcome.map(|()| report);
+                }
             }
         }
-        Ok(report)
+        outcome.map(|()| report)
     }
 
     async fn expire_metric(&self, shard: &Shard, metric: u32, report: &mut ExpiryReport) -> Result<(), StoreError> {
-        let horizon = {
+        let horizons = {
             let index = self.index.read();
             let name = index.names(NameKind::Metric).name(metric);
-            name.and_then(|name| self.retention.horizon(name, self.clock.now_ms()))
+            name.and_then(|name| self.retention.horizons(name, self.clock.now_ms()))
         };
-        let Some(horizon) = horizon else { return Ok(()) };
-        let (buckets, rollups) = {
-            let catalogue = &shard.state.read().catalogue;
-            (expired(catalogue, metric, horizon), catalogue.rollups.expired(shard.number, metric, horizon))
+        let Some(horizons) = horizons else { return Ok(()) };
+        let mut buckets = expired(&shard.state.read().catalogue, metric, horizons.points);
+        if horizons.keep_rollups_longer() {
+            let postponed = self.keep_rows(shard, metric, horizons, &buckets).await?;
+            buckets = expired(&shard.state.read().catalogue, metric, horizons.points);
+            // Rows are made of whole days.
+            buckets.retain(|bucket| bucket.day().end() <= horizons.points && !postponed.contains(&bucket.day()));
+        }
+        self.clear_buckets(shard, metric, buckets, report).await?;
+        self.expire_rollups(shard, metric, horizons).await
+    }
+
+    /// Lets rows answer for the days that are about to go, making them first where they are missing. The days that have
+    /// to wait for the next time, because something of them is deleted that is still on the disk, or because another
+    /// process changes them.
+    async fn keep_rows(
+        &self,
+        shard: &Shard,
+        metric: u32,
+        horizons: Horizons,
+        buckets: &[Bucket],
+    ) -> Result<BTreeSet<Bucket>, StoreError> {
+        let days: BTreeSet<Bucket> = buckets.iter().map(|bucket| bucket.day()).collect();
+        let due = days.into_iter().filter(|day| day.end() <= horizons.points && day.end() > horizons.rollups);
+        let mut postponed = BTreeSet::new();
+        for day in due {
+            if self.is_ending() {
+                return Err(StoreError::Closed);
+            }
+            let kept = match self.keep_rows_of(shard, metric, day).await {
+                // Another process is at it.
+                Err(StoreError::Kv(KvError::Conflict { .. })) if shard.sharing.is_shared() => false,
+                other => other?,
+            };
+            if !kept {
+                postponed.insert(day);
+            }
+        }
+        self.follower.catch_up(shard).await?;
+        Ok(postponed)
+    }
+
+    /// `false` when the day has to wait.
+    async fn keep_rows_of(&self, shard: &Shard, metric: u32, day: Bucket) -> Result<bool, StoreError> {
+        let CompactionRules { intervals, bytes_max } = &self.compaction;
+        let (is_alone, is_deleted, has_all) = {
+            let state = shard.state.read();
+            let is_alone = state.catalogue.rollups.days_alone(metric).contains(&day.number);
+            let is_deleted = !state.tombstones.of_metric(metric, day.range()).is_empty();
+            (is_alone, is_deleted, has_all_rows(&state.catalogue, metric, day, intervals))
         };
-        for span in &rollups {
+        if !is_alone && is_deleted {
+            return Ok(false);
+        }
+        if !is_alone && !has_all {
+            let (rules, version) = (&self.compaction, self.version());
+            compact_day(&self.kv, shard, metric, day, rules, RowsWanted::Always, version).await?;
+            self.follower.catch_up(shard).await?;
+            if !has_all_rows(&shard.state.read().catalogue, metric, day, intervals) {
+                let day_start = day.start();
+                tracing::warn!(
+                    metric,
+                    day_start,
+                    bytes_max,
+                    "points that are older than their retention go without rollups: a day is larger than \
+                     `limits.merge_bytes`"
+                );
+            }
+        }
+        let_stand_alone(&self.kv, shard, metric, day, intervals).await?;
+        Ok(true)
+    }
+
+    /// Takes rows away that are older than the retention of their metric.
+    async fn expire_rollups(&self, shard: &Shard, metric: u32, horizons: Horizons) -> Result<(), StoreError> {
+        let (spans, days) = {
+            let rollups = &shard.state.read().catalogue.rollups;
+            let days = rollups.with_expired_days(shard.number, metric, horizons);
+            (rollups.expired(shard.number, metric, horizons), days)
+        };
+        if !spans.is_empty() || !days.is_empty() {
+            self.index.read().doubt_presence(metric);
+        }
+        for span in &spans {
             clear_rollups(&self.kv, shard, span).await?;
         }
+        for span in days.iter().filter(|span| !spans.contains(span)) {
+            forget_expired_days(&self.kv, shard, span, horizons).await?;
+        }
+        Ok(())
+    }
+
+    async fn clear_buckets(
+        &self,
+        shard: &Shard,
+        metric: u32,
+        buckets: Vec<Bucket>,
+        report: &mut ExpiryReport,
+    ) -> Result<(), StoreError> {
         if buckets.is_empty() {
             return Ok(());
         }
@@ -383,7 +484,8 @@ impl Sealer {
                 if self.is_ending() {
                     return outcome;
                 }
-                match compact_day(&self.kv, shard, metric, day, rules, self.version()).await {
+                let wanted = RowsWanted::WhereFasterThanPoints;
+                match compact_day(&self.kv, shard, metric, day, rules, wanted, self.version()).await {
                     Ok(None) => {}
                     Ok(Some(compacted)) => {
                         self.counters.compactions.add(1);

@@ -48,6 +48,13 @@ impl Tombstone {
     }
 }
 
+impl Tombstone {
+    /// Whether a row of a series that was made of blocks of `epoch` has perhaps points that are deleted.
+    pub(crate) fn hides_row(&self, number: u32, epoch: u64, row: TimeRange) -> bool {
+        self.epoch > epoch && self.deletion.range.overlaps(row) && self.deletion.series.contains(number)
+    }
+}
+
 impl Tombstones {
     /// Reads the tombstones of a shard.
     pub(crate) async fn load(snapshot: &dyn KvSnapshot, shard: u16) -> Result<Self, StoreError> {

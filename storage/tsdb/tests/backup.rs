@@ -20,7 +20,7 @@ use tidemark_model::{
     Value,
 };
 use tidemark_tsdb::{
-    SealReason, Store, StoreOptions,
+    Retention, SealReason, Store, StoreOptions,
     backup::{
         BackupCursor, BackupError, BackupFile, BackupHeader, BackupOptions, BackupSink, BackupSummary, BackupVerifier,
         Existing, Restore, TakenChunk, take_backup,
@@ -91,6 +91,59 @@ async fn restore(kv: &Arc<dyn Kv>, mut bytes: &[u8], chunks_max: usize) -> Resul
         restore.chunk(&chunk).await?;
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn rows_that_outlive_their_points_are_in_a_backup() {
+    let days = |days: u64| Some(std::time::Duration::from_secs(days * 86_400));
+    let retention = || Retention { default: days(5), default_rollups: days(30), ..Retention::default() };
+    let options = || StoreOptions { retention: retention(), ..StoreOptions::default() };
+    let kv = memory();
+    let store = open_with(Arc::clone(&kv), options()).await.unwrap();
+    for host in 0..40 {
+        let name = format!("web{host}");
+        let tags = [("host", name.as_str())];
+        let points = |from: i64| (0..60).map(move |step| from + step * 60_000);
+        for at in points(START - 10 * 24 * HOUR).chain(points(START - 2 * 24 * HOUR)) {
+            write(&store, &[("cpu", &tags, at, Value::Int(at / 60_000 % 100))]).await;
+        }
+    }
+    store.seal(SealReason::Requested).await.unwrap();
+    let rows = async |store: &Store| {
+        let (range, function) = (TimeRange::new(0, START), tidemark_model::RollupFunction::Sum);
+        support::read_buckets(store, SeriesSelector::metric("cpu"), range, HOUR, function).await.0
+    };
+    let expect = rows(&store).await;
+    assert!(expect.values().all(|buckets| buckets.len() == 2));
+    let whole = take(kv.as_ref(), BackupCursor::start(), usize::MAX).await;
+    // Broken off after each chunk of the rows, and gone on with after these were written anew.
+    for length in (whole.len().saturating_sub(12)..whole.len()).chain([1]) {
+        let mut chunks = take(kv.as_ref(), BackupCursor::start(), length).await;
+        let last = file_of(&chunks);
+        let mut last = last.as_slice();
+        let mut file = BackupFile::open(&mut last).unwrap();
+        let mut cursor = BackupCursor::start();
+        while let Some(chunk) = file.next_chunk().unwrap() {
+            cursor = chunk.cursor;
+        }
+        let late = START - 20 * 24 * HOUR + length as i64;
+        for step in 0..60 {
+            write(&store, &[("cpu", &[("host", "web1")], late + step * 60_000, Value::Int(1))]).await;
+        }
+        store.seal(SealReason::Requested).await.unwrap();
+        chunks.extend(take(kv.as_ref(), cursor, usize::MAX).await);
+        let restored = memory();
+        restore(&restored, &file_of(&chunks), usize::MAX).await.unwrap();
+        let report = check_store(restored.as_ref(), &mut |_| {}).await.unwrap();
+        assert!(report.is_sound(), "{:#?}", report.findings);
+        let copy = open_with(restored, options()).await.unwrap();
+        let found = rows(&copy).await;
+        for (key, buckets) in &expect {
+            assert!(buckets.iter().all(|bucket| found[key].get_key_value(bucket.0) == Some(bucket)), "{key}");
+        }
+        copy.close().await;
+    }
+    store.close().await;
 }
 
 async fn fill(store: &Store, epochs: std::ops::Range<i64>) {

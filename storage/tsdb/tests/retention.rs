@@ -18,10 +18,12 @@ fn options() -> StoreOptions {
     let rule = |metric: &str, days: Option<u64>| RetentionRule {
         metric: metric.to_owned(),
         keep: days.map(|days| Duration::from_secs(days * 86_400)),
+        keep_rollups: None,
     };
     let retention = Retention {
         rules: vec![rule("debug.*", Some(1)), rule("audit.*", None)],
         default: Some(Duration::from_secs(10 * 86_400)),
+        default_rollups: None,
     };
     StoreOptions { retention, ..StoreOptions::default() }
 }

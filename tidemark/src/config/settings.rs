@@ -121,6 +121,9 @@ pub(crate) struct RetentionSettings {
     /// For metrics that no rule matches; for ever when it is not set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) keep: Option<Span>,
+    /// How long rollups answer queries in place of points that are gone; not longer than the points when it is not set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) keep_rollups: Option<Span>,
     /// The first rule that matches the name of a metric decides.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) rules: Vec<RetentionRuleSettings>,
@@ -135,6 +138,9 @@ pub(crate) struct RetentionRuleSettings {
     /// For ever when it is not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) keep: Option<Span>,
+    /// For their rollups; as long as `keep` when it is not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) keep_rollups: Option<Span>,
 }
 
 /// Limits; every error about one names it.

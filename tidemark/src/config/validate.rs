@@ -7,7 +7,7 @@ use tidemark_model::check_name;
 use tidemark_tsdb::RollupInterval;
 use tracing_subscriber::EnvFilter;
 
-use super::{Bytes, CollectTarget, RetentionRuleSettings, Settings, Span, masked};
+use super::{Bytes, CollectTarget, RetentionRuleSettings, RetentionSettings, Settings, Span, masked};
 
 /// Most of anything that is counted.
 const COUNT_MAX: u64 = 1_000_000_000_000;
@@ -148,16 +148,32 @@ impl Settings {
     }
 
     fn check_retention(&self, problems: &mut Problems) {
-        if let Some(keep) = self.retention.keep {
-            problems.span("retention.keep", keep, HOUR, CENTURY);
-        }
-        for RetentionRuleSettings { metric, keep } in &self.retention.rules {
+        let RetentionSettings { keep, keep_rollups, rules } = &self.retention;
+        self.check_keep("retention.", *keep, *keep_rollups, problems);
+        for RetentionRuleSettings { metric, keep, keep_rollups } in rules {
             if metric.is_empty() {
                 problems.add("retention.rules", "a rule names no metric; `*` stands for all");
             }
-            if let Some(keep) = *keep {
-                problems.span(&format!("retention rule `{metric}`: keep"), keep, HOUR, CENTURY);
+            self.check_keep(&format!("retention rule `{metric}`: "), *keep, *keep_rollups, problems);
+        }
+    }
+
+    fn check_keep(&self, of: &str, keep: Option<Span>, keep_rollups: Option<Span>, problems: &mut Problems) {
+        if let Some(keep) = keep {
+            problems.span(&format!("{of}keep"), keep, HOUR, CENTURY);
+        }
+        let Some(rollups) = keep_rollups else { return };
+        let name = format!("{of}keep_rollups");
+        problems.span(&name, rollups, HOUR, CENTURY);
+        match keep {
+            None => problems.add(&name, "points are kept for ever; set `keep`, after which rollups answer alone"),
+            Some(keep) if rollups.0 < keep.0 => {
+                problems.add(&name, format!("rollups are kept at least as long as points, which is {keep}"));
             }
+            Some(_) => {}
+        }
+        if self.rollups.intervals.is_empty() {
+            problems.add(&name, "there are no rollups to keep; see `rollups.intervals`");
         }
     }
 
@@ -258,6 +274,19 @@ mod tests {
         let not_7h = "setting rollups.intervals: an interval of rollups must be whole minutes that divide a day, such as \
                       5m, 1h or 1d, got 25200s";
         check("[rollups]\nintervals = [\"7h\"]", &[not_7h]);
+        check("[retention]\nkeep = \"5d\"\nkeep_rollups = \"5d\"", &[]);
+        check(
+            "[retention]\nkeep = \"5d\"\nkeep_rollups = \"1d\"",
+            &["setting retention.keep_rollups: rollups are kept at least as long as points, which is 5d"],
+        );
+        check(
+            "[retention]\nkeep_rollups = \"1d\"",
+            &["setting retention.keep_rollups: points are kept for ever; set `keep`, after which rollups answer alone"],
+        );
+        check(
+            "[rollups]\nintervals = []\n[[retention.rules]]\nmetric = \"a\"\nkeep = \"1d\"\nkeep_rollups = \"9d\"",
+            &["setting retention rule `a`: keep_rollups: there are no rollups to keep; see `rollups.intervals`"],
+        );
         check("[retention]\nkeep = \"1s\"", &["setting retention.keep: 1s is out of range: 1h to 36525d"]);
         check(
             "[[retention.rules]]\nmetric = \"cpu.*\"\nkeep = \"1m\"",

@@ -160,10 +160,10 @@ mod tests {
 
     #[test]
     fn a_store_is_sealed_and_once_a_day_compacted() {
-        let rules = RuleSet::from_files(Vec::new(), tidemark_alert::RuleSetOptions::default()).unwrap();
+        let rules = RuleSet::from_files(Vec::new(), tidemark_alert::rules::RuleSetOptions::default()).unwrap();
         let wanted = wanted(&Settings::default(), &rules, 1).unwrap();
         let names: Vec<_> = wanted.iter().map(|schedule| schedule.name.as_str()).collect();
-        assert_eq!(names, ["seal", "compact"]);
+        assert_eq!(names[..2], ["seal", "compact"]);
         let times = tidemark_scheduler::next_times(&wanted[1].timing, 1_700_000_000_000, 2).unwrap();
         assert_eq!(times[1] - times[0], 86_400_000);
     }

@@ -104,11 +104,14 @@ async fn shared_id(store: &Store) -> anyhow::Result<String> {
 }
 
 fn retention_of(settings: &RetentionSettings) -> Retention {
-    let rules = settings.rules.iter().map(|RetentionRuleSettings { metric, keep }| RetentionRule {
+    let RetentionSettings { keep, keep_rollups, rules } = settings;
+    let rules = rules.iter().map(|RetentionRuleSettings { metric, keep, keep_rollups }| RetentionRule {
         metric: metric.clone(),
         keep: keep.map(|span| span.0),
+        keep_rollups: keep_rollups.map(|span| span.0),
     });
-    Retention { rules: rules.collect(), default: settings.keep.map(|span| span.0) }
+    let (default, default_rollups) = (keep.map(|span| span.0), keep_rollups.map(|span| span.0));
+    Retention { rules: rules.collect(), default, default_rollups }
 }
 
 fn store_options(settings: &Settings) -> StoreOptions {

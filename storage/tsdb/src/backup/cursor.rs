@@ -26,6 +26,8 @@ pub(super) enum Position {
     Blocks { next: Option<Bytes> },
     /// What has to be read after the blocks, as before.
     AfterBlocks { range: usize, next: Option<Bytes> },
+    /// The directory of rollups with this key, or the first after it.
+    Rollups { next: Option<Bytes> },
     /// Version, writers, fences and the end.
     Last,
 }
@@ -50,6 +52,7 @@ impl BackupCursor {
             Position::Blocks { next } => put_range(&mut out, 3, 0, next.as_ref()),
             Position::AfterBlocks { range, next } => put_range(&mut out, 4, *range, next.as_ref()),
             Position::Last => out.push(5),
+            Position::Rollups { next } => put_range(&mut out, 6, 0, next.as_ref()),
         }
         out.into()
     }
@@ -63,12 +66,13 @@ impl BackupCursor {
                 let sealed = reader.varint()?.checked_sub(1);
                 Position::Log { shard, sealed, after: rest(&reader) }
             }
-            2..=4 => {
+            2..=4 | 6 => {
                 let range = usize::try_from(reader.varint()?).ok()?;
                 let next = rest(&reader);
                 match kind {
                     2 => Position::BeforeBlocks { range, next },
                     3 => Position::Blocks { next },
+                    6 => Position::Rollups { next },
                     _ => Position::AfterBlocks { range, next },
                 }
             }
@@ -126,6 +130,8 @@ mod tests {
             Position::BeforeBlocks { range: 0, next: key() },
             Position::Blocks { next: None },
             Position::AfterBlocks { range: 3, next: key() },
+            Position::Rollups { next: None },
+            Position::Rollups { next: key() },
             Position::Last,
         ];
         for position in positions {

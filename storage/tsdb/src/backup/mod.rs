@@ -4,7 +4,8 @@
 //! 1. The **log** and the fence of every shard, then the tombstones.
 //! 2. The **blocks**, bucket by bucket: what the directories of a bucket name, then these directories.
 //! 3. The **series**, then the **names**, then everything else (documents, what metrics mean, …).
-//! 4. The version of the store, the last writer number, the **fences**.
+//! 4. **Rollups** that outlive their points; the others are made anew of the blocks.
+//! 5. The version of the store, the last writer number, the **fences**.
 //!
 //! Where an engine keeps a snapshot for as long as it is wanted, all of it comes from one and the backup is a state that
 //! existed. Where snapshots end early (FoundationDB's after five seconds; ours after ten minutes, so that the engine can use

@@ -103,7 +103,7 @@ impl Restore {
                 }
                 EntryKind::Fence | EntryKind::Counters | EntryKind::Restore => {}
                 EntryKind::Log => entries.extend(self.log_entry(number, key, value)),
-                EntryKind::Group if self.plan.unnamed.contains(key) => {}
+                EntryKind::Group | EntryKind::RollupGroup if self.plan.unnamed.contains(key) => {}
                 EntryKind::Name if !self.wants_name(key, value)? => {}
                 _ => entries.push((key.clone(), value.clone())),
             }

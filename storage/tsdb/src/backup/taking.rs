@@ -9,9 +9,10 @@ use tidemark_model::{BoxFuture, Clock};
 
 use super::{BackupCursor, BackupError, Chunk, ChunkKind, chunk::CHUNK_BYTES, cursor::Position};
 use crate::{
-    DirectoryKey, Fence, Scan, directory,
+    DirectoryKey, Fence, Scan, StoreError, directory,
     inspect::{BlockWindow, BlockWindows},
-    keys,
+    keys::{self, RollupKey},
+    rollup::SpanRollups,
     scan::after,
     store_version, stored_value,
 };
@@ -149,8 +150,12 @@ impl Taking<'_> {
                         self.range(whole, next, position).await?;
                         Position::AfterBlocks { range: range + 1, next: None }
                     }
-                    None => Position::Last,
+                    None => Position::Rollups { next: None },
                 },
+                Position::Rollups { next } => {
+                    self.rollups(next).await?;
+                    Position::Last
+                }
                 Position::Last => return self.last().await,
             };
         }
@@ -277,6 +282,44 @@ impl Taking<'_> {
             }
             return Ok(window.next);
         }
+    }
+
+    /// Rows that stand alone, since nothing is left that they could be made of. Read behind the blocks: rows stand alone
+    /// before their points go.
+    async fn rollups(&mut self, next: Option<Bytes>) -> Result<(), BackupError> {
+        let whole = keys::all_rollup_directories();
+        let mut range = KeyRange { start: next.unwrap_or(whole.start), ..whole };
+        loop {
+            // Chunks that are handed over in the middle of a span lead back to its beginning.
+            self.position = Position::Rollups { next: Some(range.start.clone()) };
+            let next = match self.next_span(range.clone()).await {
+                Err(BackupError::Kv(KvError::TooOld) | BackupError::Store(StoreError::Kv(KvError::TooOld))) => {
+                    self.renew().await?;
+                    continue;
+                }
+                next => next?,
+            };
+            let Some(next) = next else { return Ok(()) };
+            range.start = next;
+            self.renew_if_old().await?;
+        }
+    }
+
+    /// Takes the first span of a range of directories; where the next one begins.
+    async fn next_span(&mut self, range: KeyRange) -> Result<Option<Bytes>, BackupError> {
+        let page = self.view.snapshot.range(range, RangeLimit::entries(1)).await?;
+        let Some((key, value)) = page.entries.into_iter().next() else { return Ok(None) };
+        let of = RollupKey::decode(&key).ok_or_else(|| stored_value::damaged(&key, "it is no key"))?;
+        if let Some(alone) = SpanRollups::decode(&of, &value)?.only_alone() {
+            for group in alone.group_keys(of).map(|group| group.encode()) {
+                let rows = self.view.snapshot.get(&group).await?;
+                let rows =
+                    rows.ok_or_else(|| stored_value::damaged(&group, "its directory names it and it is gone"))?;
+                self.push(group, rows).await?;
+            }
+            self.push(key.clone(), alone.encode()).await?;
+        }
+        Ok(Some(after(&key)))
     }
 
     async fn read_window(&mut self, windows: &BlockWindows) -> Result<BlockWindow, BackupError> {

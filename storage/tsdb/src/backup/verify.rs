@@ -102,6 +102,7 @@ impl BackupVerifier {
     #[must_use]
     pub fn finish(mut self) -> BackupSummary {
         self.checker.end_window();
+        self.checker.end_rollups();
         let plan = RestorePlan {
             void_log: self.void_log,
             shards_with_log: self.shards_with_log,

@@ -43,7 +43,7 @@ pub(crate) struct Checker {
     series_used: HashMap<u32, (u32, Bytes)>,
     /// Groups of the window that no directory has named so far.
     groups: BTreeMap<Bytes, Option<GroupFacts>>,
-    /// Groups of rollups that no directory has named so far; a backup has none.
+    /// Groups of rollups that no directory has named so far; a backup has those of rows that stand alone.
     rollup_groups: BTreeMap<Bytes, Option<RollupGroupInfo>>,
     /// Groups of a backup that no directory has named: it was broken off in the middle of their window.
     unnamed: Vec<Bytes>,
@@ -80,6 +80,17 @@ impl Checker {
         for (key, _) in std::mem::take(&mut self.groups) {
             match self.subject {
                 Subject::Store => self.unnamed_group(&key),
+                Subject::Backup => self.unnamed.push(key),
+            }
+        }
+    }
+
+    /// The directories of the rollups so far are complete.
+    pub(crate) fn end_rollups(&mut self) {
+        for key in std::mem::take(&mut self.rollup_groups).into_keys() {
+            match self.subject {
+                Subject::Store => self.report.add(Finding::orphan(&key, "no directory of rollups names it")),
+                // Another reading of the span, after the backup had been broken off, found others.
                 Subject::Backup => self.unnamed.push(key),
             }
         }
@@ -123,9 +134,7 @@ impl Checker {
     /// Compares what can only be compared when everything was seen.
     pub(crate) fn finish(mut self) -> CheckReport {
         self.end_window();
-        for key in std::mem::take(&mut self.rollup_groups).into_keys() {
-            self.report.add(Finding::orphan(&key, "no directory of rollups names it"));
-        }
+        self.end_rollups();
         self.report.series = self.series_count();
         self.check_presence();
         self.check_index();

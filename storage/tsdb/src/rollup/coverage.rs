@@ -3,13 +3,22 @@
 //! Decided for all selected series of a metric together: a day with anything but the generation that its rows were made
 //! of is read as points, and so is every bucket that such a day has a part in. A bucket is never answered half by rows
 //! and half by points.
+//!
+//! Of a day whose rows stand alone there are no points, or a few that came too late: its rows answer, exact or not, and
+//! with them those of other days in the same bucket. Only where such a bucket also has a day that has to be read as points
+//! do these answer it without the rows, as they would if nothing but points were kept.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use tidemark_model::{RollupFunction, RollupRequest, TimeRange, TimestampMs};
 
 use super::{Magnitude, RollupInterval};
-use crate::{BlockCatalogue, Bucket, Tier, bucket::DAY_MS, codec::RollupField, tombstones::Tombstone};
+use crate::{
+    BlockCatalogue, Bucket, Generation, RangeSet, Tier, bucket::DAY_MS, codec::RollupField, tombstones::Tombstone,
+};
 
 /// The days of a metric in the range of a read.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +27,10 @@ pub(crate) struct DayUse {
     rows: BTreeSet<u32>,
     /// Days of which points are needed.
     points: BTreeSet<u32>,
+    /// Days whose rows do not give the same values as their points.
+    inexact: BTreeSet<u32>,
+    /// Days whose rows stand alone, which are among `rows`, and what they were made of.
+    alone: BTreeMap<u32, Generation>,
 }
 
 /// What rows answer. Nothing, by default.
@@ -73,7 +86,8 @@ impl DayUse {
         range: TimeRange,
         tombstones: &[Arc<Tombstone>],
     ) -> Self {
-        let mut days = Self::default();
+        let alone = catalogue.rollups.alone_between(interval, metric, range);
+        let mut days = Self { rows: alone.keys().copied().collect(), alone, ..Self::default() };
         for (bucket, generations) in catalogue.overlapping(metric, range) {
             let day = bucket.day().number;
             let origin = catalogue.rollups.origin(interval, metric, day).filter(|origin| origin.has_rows);
@@ -91,9 +105,11 @@ impl DayUse {
         days
     }
 
-    /// Points of a day are needed.
+    /// Points of a day are needed, unless its rows stand alone.
     pub(crate) fn needs_points(&mut self, day: u32) {
-        self.points.insert(day);
+        if !self.alone.contains_key(&day) {
+            self.points.insert(day);
+        }
     }
 
     /// Points of all days of a range are needed, of which both ends are inside.
@@ -102,16 +118,42 @@ impl DayUse {
         let days = number(first)..=number(last);
         // Other days have no rows, so that a range of any length costs no more than the days that have some.
         let with_rows: Vec<u32> = self.rows.range(days).copied().collect();
-        self.points.extend(with_rows);
-        self.points.extend([number(first), number(last)]);
+        with_rows.into_iter().chain([number(first), number(last)]).for_each(|day| self.needs_points(day));
     }
 
-    /// Points of a span are needed, because its rows do not give the same values.
+    /// Points of a span are needed, because its rows do not give the same values; of days whose rows stand alone there are
+    /// none.
     pub(crate) fn refuse_span(&mut self, interval: RollupInterval, span: u32) {
         let first = span.saturating_mul(interval.span_days());
         let days = first..first.saturating_add(interval.span_days());
-        let with_rows: Vec<u32> = self.rows.range(days).copied().collect();
-        self.points.extend(with_rows);
+        self.inexact.extend(self.rows.range(days).filter(|day| !self.alone.contains_key(day)));
+    }
+
+    /// Whether there are days whose rows stand alone.
+    pub(crate) fn has_alone(&self) -> bool {
+        !self.alone.is_empty()
+    }
+
+    /// The rows of days that stand alone, of one series, of which points were deleted, as times of whole intervals.
+    pub(crate) fn deleted_rows(
+        &self,
+        tombstones: &[Arc<Tombstone>],
+        number: u32,
+        interval: RollupInterval,
+    ) -> RangeSet {
+        let mut deleted = RangeSet::default();
+        for tombstone in tombstones.iter().filter(|tombstone| tombstone.deletion.series.contains(number)) {
+            let Some(days) = Bucket::overlapping(Tier::Day, tombstone.deletion.range) else { continue };
+            for (&day, made_of) in self.alone.range(days.start().number..=days.end().number) {
+                let (day, range) = (Bucket { tier: Tier::Day, number: day }.range(), tombstone.deletion.range);
+                if tombstone.hides_row(number, made_of.epoch(), day) {
+                    let (start, end) = (range.start.max(day.start), range.end.min(day.end));
+                    let millis = interval.millis();
+                    deleted.add(TimeRange::new(start - start % millis, end + (millis - end % millis) % millis));
+                }
+            }
+        }
+        deleted
     }
 
     /// Spans with days whose rows may be used, ascending.
@@ -122,20 +164,40 @@ impl DayUse {
     }
 
     fn usable(&self) -> impl Iterator<Item = u32> + '_ {
-        self.rows.iter().copied().filter(|day| !self.points.contains(day))
+        self.rows.iter().copied().filter(|day| !self.points.contains(day) && !self.inexact.contains(day))
+    }
+
+    /// The buckets that have a part in a day whose rows stand alone.
+    fn buckets_alone(&self, request: &RollupRequest) -> RangeSet {
+        let whole = |day: TimeRange| {
+            let start = request.buckets.boundary_until(day.start).unwrap_or(day.start);
+            TimeRange::new(start, request.buckets.boundary_from(day.end).unwrap_or(day.end))
+        };
+        self.alone.keys().map(|&number| whole(Bucket { tier: Tier::Day, number }.range())).collect()
+    }
+
+    /// The times of which rows do not answer, ascending.
+    fn cuts(&self, request: &RollupRequest) -> Vec<TimeRange> {
+        let buckets_alone = self.buckets_alone(request);
+        let days: BTreeSet<u32> = self.points.union(&self.inexact).copied().collect();
+        let cut = |number: u32| {
+            let day = Bucket { tier: Tier::Day, number }.range();
+            if self.points.contains(&number) { vec![day] } else { buckets_alone.outside(day) }
+        };
+        days.into_iter().flat_map(cut).collect()
     }
 
     /// The buckets inside `range` that rows answer.
     pub(crate) fn coverage(&self, request: &RollupRequest, range: TimeRange) -> Coverage {
         let mut answered = Vec::new();
         let mut from = range.start;
-        for day in self.points.iter().map(|&number| Bucket { tier: Tier::Day, number }) {
-            answered.extend(whole_buckets(request, from, day.start().min(range.end)));
-            from = from.max(day.end());
+        for cut in self.cuts(request) {
+            answered.extend(whole_buckets(request, from, cut.start.min(range.end)));
+            from = from.max(cut.end);
         }
         answered.extend(whole_buckets(request, from, range.end));
         let mut rows: Vec<TimeRange> = Vec::new();
-        for day in self.usable() {
+        for &day in self.rows.difference(&self.points) {
             let start = i64::from(day) * DAY_MS;
             match rows.last_mut() {
                 Some(last) if last.end == start => last.end = start + DAY_MS,
@@ -189,7 +251,14 @@ mod tests {
     const HOUR: i64 = 3_600_000;
 
     fn days(rows: &[u32], points: &[u32]) -> DayUse {
-        DayUse { rows: rows.iter().copied().collect(), points: points.iter().copied().collect() }
+        let (rows, points) = (rows.iter().copied().collect(), points.iter().copied().collect());
+        DayUse { rows, points, ..DayUse::default() }
+    }
+
+    /// With days among those with rows whose rows stand alone.
+    fn with_alone(rows: &[u32], alone: &[u32], inexact: &[u32]) -> DayUse {
+        let alone = alone.iter().map(|&day| (day, Generation::of_epoch(5))).collect();
+        DayUse { alone, inexact: inexact.iter().copied().collect(), ..days(rows, &[]) }
     }
 
     fn every(hours: i64) -> RollupRequest {
@@ -220,6 +289,39 @@ mod tests {
         let window = TimeRange::new(90, 5 * HOUR + 90);
         let inside = days(&[0], &[]).coverage(&every(1), window);
         assert_eq!(inside.answered, [TimeRange::new(HOUR, 5 * HOUR)]);
+    }
+
+    #[test]
+    fn rows_that_stand_alone_answer_whatever_else_there_is() {
+        let mut found = with_alone(&[0, 1, 2], &[1], &[0]);
+        found.needs_points(1);
+        found.needs_points_between(DAY_MS, DAY_MS + 1);
+        found.refuse_span(RollupInterval::HOUR, 0);
+        assert_eq!(found.inexact, BTreeSet::from([0, 2]));
+        assert_eq!(found.coverage(&every(1), day_range(0, 3)).rows[..], [day_range(1, 2)]);
+        // Of the days around it, the buckets that it has a part in.
+        let five = found.coverage(&every(5), day_range(0, 3));
+        assert_eq!(five.answered, [TimeRange::new(20 * HOUR, 50 * HOUR)]);
+        assert_eq!(five.rows[..], [TimeRange::new(20 * HOUR, 50 * HOUR)]);
+        // A bucket that also has a day of points is left to these.
+        found.needs_points(0);
+        assert_eq!(found.coverage(&every(5), day_range(0, 3)).answered, [TimeRange::new(25 * HOUR, 50 * HOUR)]);
+    }
+
+    #[test]
+    fn a_deletion_hides_whole_rows_of_its_series_that_were_there_before_it() {
+        let days = with_alone(&[1, 2], &[1, 2], &[]);
+        let deleted = |epoch, range, number| {
+            let deletion = crate::codec::Deletion { metric: 1, series: [4].into_iter().collect(), range };
+            let identity = crate::codec::LogIdentity { writer: 1, sequence: 1 };
+            let tombstone = Arc::new(Tombstone { epoch, identity, deletion });
+            days.deleted_rows(&[tombstone], number, RollupInterval::HOUR)
+        };
+        let part = TimeRange::new(DAY_MS + HOUR + 1, DAY_MS + 2 * HOUR + 1);
+        let rows = TimeRange::new(DAY_MS + HOUR, DAY_MS + 3 * HOUR);
+        assert_eq!(deleted(6, part, 4), [rows].into_iter().collect());
+        assert!(deleted(6, part, 5).is_empty() && deleted(5, part, 4).is_empty());
+        assert_eq!(deleted(6, TimeRange::ALL, 4), [day_range(1, 3)].into_iter().collect());
     }
 
     #[test]

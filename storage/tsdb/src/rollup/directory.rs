@@ -1,21 +1,30 @@
 //! Which groups of rollups there are, and which generation of each day their rows were made of. Byte map:
 //! `docs/format/rollup.md`.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use hashbrown::HashMap;
+use roaring::RoaringBitmap;
 use tidemark_kv::{KeyRange, KvSnapshot};
-use tidemark_model::TimestampMs;
+use tidemark_model::TimeRange;
 
 use super::RollupInterval;
 use crate::{
     Bucket, ByteReader, Generation, Scan, StoreError, Tier,
     keys::{RollupGroupKey, RollupKey},
-    put_varint, stored_value,
+    put_varint,
+    retention::Horizons,
+    stored_value,
 };
 
+/// Rows of days that have points.
 const FORMAT: u8 = 1;
+/// Also rows of days whose points are gone.
+const FORMAT_WITH_ALONE: u8 = 2;
 /// Groups of one span at most, so that a directory stays far below the limit of a value.
 pub(super) const GROUPS_MAX: usize = 4_000;
 
@@ -36,6 +45,19 @@ pub(crate) struct DayOrigin {
     pub(crate) generation: Generation,
     /// Whether there are rows; a day with few points to a row has none.
     pub(crate) has_rows: bool,
+    /// Whether the rows answer alone: the points are gone, or are about to go.
+    pub(crate) is_alone: bool,
+}
+
+impl DayOrigin {
+    /// Of rows that count as long as there is this generation of the day and nothing else.
+    pub(crate) fn new(generation: Generation, has_rows: bool) -> Self {
+        Self { generation, has_rows, is_alone: false }
+    }
+
+    fn byte(self) -> u8 {
+        if self.is_alone { 2 } else { u8::from(self.has_rows) }
+    }
 }
 
 /// The rollups of one metric, interval and span.
@@ -59,14 +81,15 @@ pub(crate) struct RollupCatalogue {
 pub(crate) type MetricRollups = BTreeMap<(u32, u32), Arc<SpanRollups>>;
 
 impl SpanRollups {
-    pub(super) fn encode(&self) -> Bytes {
-        stored_value::build(FORMAT, |out| {
+    pub(crate) fn encode(&self) -> Bytes {
+        let format = if self.days.values().any(|origin| origin.is_alone) { FORMAT_WITH_ALONE } else { FORMAT };
+        stored_value::build(format, |out| {
             put_varint(out, self.version);
             put_varint(out, self.days.len() as u64);
             let mut before = 0;
             for (&day, origin) in &self.days {
                 put_varint(out, u64::from(day - before));
-                out.push(u8::from(origin.has_rows));
+                out.push(origin.byte());
                 put_varint(out, origin.generation.0);
                 before = day;
             }
@@ -83,11 +106,19 @@ impl SpanRollups {
     }
 
     pub(crate) fn decode(key: &RollupKey, value: &[u8]) -> Result<Self, StoreError> {
-        stored_value::read(FORMAT, &key.encode(), value, read)
+        // The format byte is checked by whoever reads; any other one is refused as that of a newer program.
+        let format = if value.first() == Some(&FORMAT_WITH_ALONE) { FORMAT_WITH_ALONE } else { FORMAT };
+        stored_value::read(format, &key.encode(), value, |reader| read(reader, format))
+    }
+
+    /// What is left when the points of all days that have some are gone, with the same groups; `None` for nothing.
+    pub(crate) fn only_alone(mut self) -> Option<Self> {
+        self.days.retain(|_, origin| origin.is_alone);
+        (!self.days.is_empty()).then_some(self)
     }
 
     /// The keys of the groups.
-    pub(super) fn group_keys(&self, of: RollupKey) -> impl Iterator<Item = RollupGroupKey> + '_ {
+    pub(crate) fn group_keys(&self, of: RollupKey) -> impl Iterator<Item = RollupGroupKey> + '_ {
         self.groups.iter().map(move |group| group.key(of, self.version))
     }
 
@@ -97,17 +128,18 @@ impl SpanRollups {
     }
 }
 
-fn read(reader: &mut ByteReader<'_>) -> Option<SpanRollups> {
+fn read(reader: &mut ByteReader<'_>, format: u8) -> Option<SpanRollups> {
     let mut rollups = SpanRollups { version: reader.varint()?, ..SpanRollups::default() };
     let mut day = 0_u32;
     for _ in 0..reader.varint()? {
         day = day.checked_add(reader.varint_u32()?)?;
-        let has_rows = match reader.byte()? {
-            0 => false,
-            1 => true,
+        let (has_rows, is_alone) = match reader.byte()? {
+            0 => (false, false),
+            1 => (true, false),
+            2 if format == FORMAT_WITH_ALONE => (true, true),
             _ => return None,
         };
-        let origin = DayOrigin { generation: Generation(reader.varint()?), has_rows };
+        let origin = DayOrigin { generation: Generation(reader.varint()?), has_rows, is_alone };
         // Each day once.
         if rollups.days.insert(day, origin).is_some() {
             return None;
@@ -183,14 +215,72 @@ impl RollupCatalogue {
         self.by_metric.get(&metric)?.get(&(interval.key(), span))
     }
 
-    /// The spans of a metric whose days all end at or before a timestamp.
-    pub(crate) fn expired(&self, shard: u16, metric: u32, horizon: TimestampMs) -> Vec<RollupKey> {
-        let spans = self.by_metric.get(&metric).into_iter().flat_map(BTreeMap::iter);
-        let before = |rollups: &SpanRollups| {
-            rollups.days.keys().all(|&number| Bucket { tier: Tier::Day, number }.end() <= horizon)
-        };
-        let expired = spans.filter(|(_, rollups)| before(rollups));
+    /// Metrics that have rollups.
+    pub(crate) fn metrics(&self) -> impl Iterator<Item = u32> + '_ {
+        self.by_metric.keys().copied()
+    }
+
+    /// The spans of a metric, by interval and number.
+    fn spans(&self, metric: u32) -> impl Iterator<Item = (&(u32, u32), &Arc<SpanRollups>)> {
+        self.by_metric.get(&metric).into_iter().flatten()
+    }
+
+    /// The spans of a metric of which no day is kept.
+    pub(crate) fn expired(&self, shard: u16, metric: u32, horizons: Horizons) -> Vec<RollupKey> {
+        let all = |rollups: &SpanRollups| rollups.days.iter().all(|(&day, origin)| is_gone(day, *origin, horizons));
+        let expired = self.spans(metric).filter(|(_, rollups)| all(rollups));
         expired.map(|(&(interval_ms, span), _)| RollupKey { shard, interval_ms, span, metric }).collect()
+    }
+
+    /// The spans of a metric with days whose rows stand alone and are no longer kept.
+    pub(crate) fn with_expired_days(&self, shard: u16, metric: u32, horizons: Horizons) -> Vec<RollupKey> {
+        let any = |rollups: &SpanRollups| {
+            rollups.days.iter().any(|(&day, origin)| origin.is_alone && is_gone(day, *origin, horizons))
+        };
+        let expired = self.spans(metric).filter(|(_, rollups)| any(rollups));
+        expired.map(|(&(interval_ms, span), _)| RollupKey { shard, interval_ms, span, metric }).collect()
+    }
+
+    /// The days of a metric whose rows of some interval stand alone.
+    pub(crate) fn days_alone(&self, metric: u32) -> BTreeSet<u32> {
+        let days = self.spans(metric).flat_map(|(_, rollups)| &rollups.days);
+        days.filter(|(_, origin)| origin.is_alone).map(|(&day, _)| day).collect()
+    }
+
+    /// The days in a range of time whose rows of an interval stand alone, and the generation that they were made of.
+    pub(crate) fn alone_between(
+        &self,
+        interval: RollupInterval,
+        metric: u32,
+        range: TimeRange,
+    ) -> BTreeMap<u32, Generation> {
+        let mut alone = BTreeMap::new();
+        let Some(days) = Bucket::overlapping(Tier::Day, range) else { return alone };
+        let (first, last) = (days.start().number, days.end().number);
+        let spans = (interval.key(), interval.span_of(first))..=(interval.key(), interval.span_of(last));
+        for (_, rollups) in self.by_metric.get(&metric).into_iter().flat_map(|spans_of| spans_of.range(spans.clone())) {
+            let days = rollups.days.range(first..=last).filter(|(_, origin)| origin.is_alone);
+            alone.extend(days.map(|(&day, origin)| (day, origin.generation)));
+        }
+        alone
+    }
+
+    /// The spans of a metric that have rows alone of days in a range of time.
+    pub(crate) fn spans_alone(&self, shard: u16, metric: u32, range: TimeRange) -> Vec<RollupKey> {
+        let overlaps = |(&number, origin): (&u32, &DayOrigin)| origin.is_alone && day(number).range().overlaps(range);
+        let spans = self.spans(metric).filter(|(_, rollups)| rollups.days.iter().any(overlaps));
+        spans.map(|(&(interval_ms, span), _)| RollupKey { shard, interval_ms, span, metric }).collect()
+    }
+
+    /// Numbers of the series of a metric that may have rows that stand alone: groups say from which series to which they
+    /// reach.
+    pub(crate) fn series_alone(&self, metric: u32) -> RoaringBitmap {
+        let mut series = RoaringBitmap::new();
+        let alone = self.spans(metric).filter(|(_, rollups)| rollups.days.values().any(|origin| origin.is_alone));
+        for group in alone.flat_map(|(_, rollups)| &rollups.groups) {
+            series.insert_range(group.first..=group.last);
+        }
+        series
     }
 
     /// Forgets the rollups of a span.
@@ -210,6 +300,14 @@ impl RollupCatalogue {
     }
 }
 
+fn day(number: u32) -> Bucket {
+    Bucket { tier: Tier::Day, number }
+}
+
+fn is_gone(number: u32, origin: DayOrigin, horizons: Horizons) -> bool {
+    day(number).end() <= if origin.is_alone { horizons.rollups } else { horizons.points }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -217,7 +315,7 @@ mod tests {
     const KEY: RollupKey = RollupKey { shard: 0, interval_ms: 3_600_000, span: 2_071, metric: 1 };
 
     fn rollups() -> SpanRollups {
-        let origin = |generation, has_rows| DayOrigin { generation: Generation(generation), has_rows };
+        let origin = |generation, has_rows| DayOrigin::new(Generation(generation), has_rows);
         let group = |first, last| RollupGroupInfo { first, last, bytes: 16_000, rows: 1_200 };
         SpanRollups {
             version: 1 << 40,
@@ -228,7 +326,44 @@ mod tests {
 
     #[test]
     fn a_directory_survives_its_bytes() {
-        assert_eq!(SpanRollups::decode(&KEY, &rollups().encode()), Ok(rollups()));
+        let encoded = rollups().encode();
+        assert_eq!((SpanRollups::decode(&KEY, &encoded), encoded[0]), (Ok(rollups()), FORMAT));
+    }
+
+    #[test]
+    fn days_whose_rows_stand_alone_are_told_to_older_programs_by_the_format() {
+        let mut alone = rollups();
+        alone.days.get_mut(&20_710).unwrap().is_alone = true;
+        let encoded = alone.encode();
+        assert_eq!((SpanRollups::decode(&KEY, &encoded), encoded[0]), (Ok(alone.clone()), FORMAT_WITH_ALONE));
+        let body = stored_value::open(FORMAT_WITH_ALONE, &encoded).unwrap().to_vec();
+        let as_older = stored_value::build(FORMAT, |out| out.extend_from_slice(&body));
+        assert!(SpanRollups::decode(&KEY, &as_older).is_err());
+        let as_newer = stored_value::build(3, |out| out.extend_from_slice(&body));
+        let error = SpanRollups::decode(&KEY, &as_newer).unwrap_err().to_string();
+        assert!(error.contains("its format is 3"), "{error}");
+        let left = alone.only_alone().unwrap();
+        assert_eq!((left.days.len(), left.groups.len(), rollups().only_alone()), (1, 3, None));
+    }
+
+    #[test]
+    fn rows_that_stand_alone_go_later_than_the_others() {
+        let mut of_span = rollups();
+        of_span.days.get_mut(&20_710).unwrap().is_alone = true;
+        let mut catalogue = RollupCatalogue::default();
+        catalogue.set(&KEY, Arc::new(of_span));
+        let horizons = |points: u32, rollups: u32| Horizons { points: day(points).end(), rollups: day(rollups).end() };
+        let gone =
+            |horizons| catalogue.expired(0, 1, horizons).len() + 10 * catalogue.with_expired_days(0, 1, horizons).len();
+        assert_eq!(gone(horizons(20_717, 20_709)), 0);
+        assert_eq!(gone(horizons(20_716, 20_710)), 10);
+        assert_eq!(gone(horizons(20_717, 20_710)), 11);
+        assert_eq!(catalogue.days_alone(1), BTreeSet::from([20_710]));
+        let alone = |range| catalogue.alone_between(RollupInterval::HOUR, 1, range).len();
+        assert_eq!((alone(TimeRange::ALL), alone(day(20_710).range()), alone(day(20_711).range())), (1, 1, 0));
+        let spans = |range| catalogue.spans_alone(0, 1, range).len();
+        assert_eq!((spans(TimeRange::ALL), spans(day(20_710).range()), spans(day(20_717).range())), (1, 1, 0));
+        assert_eq!(catalogue.series_alone(1), (0..=9).collect());
     }
 
     #[test]
@@ -236,7 +371,7 @@ mod tests {
         let mut catalogue = RollupCatalogue::default();
         catalogue.set(&KEY, Arc::new(rollups()));
         let origin = |metric, day| catalogue.origin(RollupInterval::HOUR, metric, day);
-        assert_eq!(origin(1, 20_710), Some(DayOrigin { generation: Generation(65_537), has_rows: true }));
+        assert_eq!(origin(1, 20_710), Some(DayOrigin::new(Generation(65_537), true)));
         assert_eq!((origin(1, 20_711), origin(2, 20_710)), (None, None));
         assert!(catalogue.span(RollupInterval::HOUR, 1, 2_070).is_none());
         assert_eq!(catalogue.totals(), (3_600, 48_000));
@@ -246,8 +381,12 @@ mod tests {
         #[test]
         fn any_bytes_give_a_directory_or_an_error(body in proptest::collection::vec(0_u8.., 0..100)) {
             let value = stored_value::build(FORMAT, |out| out.extend_from_slice(&body));
-            if let Ok(rollups) = SpanRollups::decode(&KEY, &value) {
-                assert!(rollups.days.len() + rollups.groups.len() <= body.len());
+            let newer = stored_value::build(FORMAT_WITH_ALONE, |out| out.extend_from_slice(&body));
+            for value in [value, newer] {
+                if let Ok(rollups) = SpanRollups::decode(&KEY, &value) {
+                    assert!(rollups.days.len() + rollups.groups.len() <= body.len());
+                    assert_eq!(SpanRollups::decode(&KEY, &rollups.encode()), Ok(rollups));
+                }
             }
         }
     }

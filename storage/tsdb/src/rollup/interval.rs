@@ -49,6 +49,11 @@ impl RollupInterval {
         i64::from(self.ms)
     }
 
+    /// The interval of a key, which may be one that is no longer made; `None` when there is no such interval.
+    pub(crate) fn of_key(ms: u32) -> Option<Self> {
+        Self::new(Duration::from_millis(u64::from(ms))).ok()
+    }
+
     /// Its length as keys have it.
     pub(crate) fn key(self) -> u32 {
         self.ms

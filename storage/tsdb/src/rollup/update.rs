@@ -4,11 +4,15 @@
 //! that commit takes them away. It expects the directory as it was read, so of two changes one wins; what the other one
 //! wrote is taken away by the next change, because that reads all groups of the span.
 
-use std::{collections::BTreeMap, ops::Range, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use tidemark_kv::{Commit, KvSnapshot};
-use tidemark_model::PointColumns;
+use tidemark_model::{PointColumns, TimeRange};
 
 use super::{
     Magnitude, RollupInterval, SpanRollups,
@@ -17,7 +21,7 @@ use super::{
     rows::add_rows,
 };
 use crate::{
-    Bucket, CodecError, Generation, Scan, StoreError,
+    Bucket, CodecError, Generation, Scan, StoreError, Tier,
     bucket::DAY_MS,
     codec::{RollupColumns, RollupField, decode_rollup_block, encode_rollup_block},
     keys::{RollupGroupKey, RollupKey},
@@ -34,7 +38,7 @@ pub(crate) struct StoredSpan {
     of: RollupKey,
     /// The directory's value.
     directory: Option<Bytes>,
-    rollups: SpanRollups,
+    pub(super) rollups: SpanRollups,
     /// The groups that the directory names, in order.
     groups: Vec<(RollupGroupKey, Bytes)>,
     /// Groups that nobody finds.
@@ -45,6 +49,7 @@ pub(crate) struct StoredSpan {
 pub(crate) struct DayRows {
     stored: StoredSpan,
     day: Bucket,
+    wanted: RowsWanted,
     bytes_max: usize,
     rows: RollupColumns,
     /// Blocks of this day alone.
@@ -52,6 +57,15 @@ pub(crate) struct DayRows {
     series: Vec<(u32, Range<usize>)>,
     points: u64,
     row_count: u64,
+}
+
+/// Which days get rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RowsWanted {
+    /// Those with enough points to a row.
+    WhereFasterThanPoints,
+    /// All, because the points are about to go.
+    Always,
 }
 
 /// What changes in the rollups of a span.
@@ -69,17 +83,14 @@ pub(crate) struct SpanUpdate {
 }
 
 impl StoredSpan {
-    /// Reads the rollups of the span that a day is in. `None` when they are larger than `bytes_max`, which a directory
-    /// of an older configuration may be.
+    /// Reads the rollups of a span. `None` when they are larger than `bytes_max`, which a directory of an older
+    /// configuration may be.
     pub(crate) async fn read(
         snapshot: &dyn KvSnapshot,
-        shard: u16,
-        metric: u32,
-        interval: RollupInterval,
-        day: Bucket,
+        of: RollupKey,
         bytes_max: u64,
     ) -> Result<Option<Self>, StoreError> {
-        let of = RollupKey { shard, interval_ms: interval.key(), span: interval.span_of(day.number), metric };
+        let Some(interval) = RollupInterval::of_key(of.interval_ms) else { return Ok(None) };
         let directory = snapshot.get(&of.encode()).await?;
         let rollups = match &directory {
             Some(value) => SpanRollups::decode(&of, value)?,
@@ -112,10 +123,11 @@ impl StoredSpan {
 }
 
 impl DayRows {
-    pub(crate) fn new(stored: StoredSpan, day: Bucket, bytes_max: u64) -> Self {
+    pub(crate) fn new(stored: StoredSpan, day: Bucket, wanted: RowsWanted, bytes_max: u64) -> Self {
         Self {
             stored,
             day,
+            wanted,
             bytes_max: usize::try_from(bytes_max).unwrap_or(usize::MAX),
             rows: RollupColumns::default(),
             blocks: Vec::new(),
@@ -143,8 +155,12 @@ impl DayRows {
 
     /// The change of the span, when `generation` is all that there is of the day. `version` is nobody else's.
     pub(crate) fn finish(self, generation: Generation, version: u64) -> Result<SpanUpdate, StoreError> {
-        let is_worth_it = self.row_count * POINTS_PER_ROW_MIN <= self.points && self.blocks.len() <= self.bytes_max;
-        if is_worth_it && let Some(update) = self.with_rows(generation, version)? {
+        let is_dense = self.row_count * POINTS_PER_ROW_MIN <= self.points;
+        let is_worth_it = is_dense || self.wanted == RowsWanted::Always;
+        if is_worth_it
+            && self.blocks.len() <= self.bytes_max
+            && let Some(update) = self.with_rows(generation, version)?
+        {
             return Ok(update);
         }
         Ok(self.without_rows(generation))
@@ -169,34 +185,24 @@ impl DayRows {
             return Ok(None);
         }
         let old = self.stored.groups.iter().map(|(key, _)| key.encode());
-        Ok(Some(self.update(rollups, groups, old.chain(self.stored.orphans.iter().cloned()).collect())))
+        let gone = old.chain(self.stored.orphans.iter().cloned()).collect();
+        Ok(Some(self.stored.update(rollups, groups, gone)))
     }
 
     /// The rows of other days stay as they are.
     fn without_rows(&self, generation: Generation) -> SpanUpdate {
-        self.update(self.rollups(generation, false), Vec::new(), self.stored.orphans.clone())
+        self.stored.update(self.rollups(generation, false), Vec::new(), self.stored.orphans.clone())
     }
 
     /// The directory with the day's new origin. A day without points has none.
     fn rollups(&self, generation: Generation, has_rows: bool) -> SpanRollups {
         let mut rollups = self.stored.rollups.clone();
         if self.points > 0 {
-            rollups.days.insert(self.day.number, DayOrigin { generation, has_rows });
+            rollups.days.insert(self.day.number, DayOrigin::new(generation, has_rows));
         } else {
             rollups.days.remove(&self.day.number);
         }
         rollups
-    }
-
-    fn update(&self, rollups: SpanRollups, groups: Vec<(Bytes, Bytes)>, gone: Vec<Bytes>) -> SpanUpdate {
-        SpanUpdate {
-            of: self.stored.of,
-            groups,
-            before: self.stored.directory.clone(),
-            after: rollups.encode(),
-            gone,
-            rollups: Arc::new(rollups),
-        }
     }
 
     /// The stored block of each series and that of the new day.
@@ -245,6 +251,65 @@ impl DayRows {
     }
 }
 
+impl StoredSpan {
+    /// The change that leaves out the rows of days that stand alone and that `is_hidden` says so of, by the number of the
+    /// series and the day and the range of the row; `None` when there are none. `version` is nobody else's.
+    pub(crate) fn without(
+        self,
+        is_hidden: impl Fn(u32, u32, TimeRange) -> bool,
+        version: u64,
+    ) -> Result<Option<SpanUpdate>, StoreError> {
+        let rollups = SpanRollups { version, groups: Vec::new(), ..self.rollups.clone() };
+        let mut writer =
+            SpanWriter { of: self.of, rollups, filling: RollupGroupBuilder::default(), groups: Vec::new() };
+        let (mut left, mut dropped) = (BTreeSet::new(), 0_usize);
+        let (mut all, mut kept) = (RollupColumns::default(), RollupColumns::default());
+        for (key, value) in &self.groups {
+            for entry in read_directory(key, value)? {
+                let block = value.get(entry.bytes).unwrap_or_default();
+                let damaged = |error: CodecError| stored_value::damaged(&key.encode(), error.to_string());
+                decode_rollup_block(block, &RollupField::ALL, &mut all).map_err(damaged)?;
+                kept.clear();
+                for (row, &interval) in all.intervals.iter().enumerate() {
+                    let range = self.range_of(interval);
+                    let day = Bucket::of(Tier::Day, range.start).number;
+                    let is_alone = self.rollups.days.get(&day).is_some_and(|origin| origin.is_alone);
+                    if is_alone && is_hidden(entry.number, day, range) {
+                        dropped += 1;
+                    } else {
+                        left.insert(day);
+                        kept.append(&all, row..row + 1);
+                    }
+                }
+                if !kept.is_empty() {
+                    writer.push(entry.number, &kept).map_err(unencodable)?;
+                }
+            }
+        }
+        writer.close();
+        let SpanWriter { mut rollups, groups, .. } = writer;
+        rollups.days.retain(|day, origin| !origin.is_alone || left.contains(day));
+        let gone = self.groups.iter().map(|(key, _)| key.encode()).chain(self.orphans.iter().cloned()).collect();
+        Ok((dropped > 0).then(|| self.update(rollups, groups, gone)))
+    }
+
+    fn range_of(&self, interval: u32) -> TimeRange {
+        let start = self.interval.span_start(self.of.span) + i64::from(interval) * self.interval.millis();
+        TimeRange::new(start, start + self.interval.millis())
+    }
+
+    fn update(&self, rollups: SpanRollups, groups: Vec<(Bytes, Bytes)>, gone: Vec<Bytes>) -> SpanUpdate {
+        SpanUpdate {
+            of: self.of,
+            groups,
+            before: self.directory.clone(),
+            after: rollups.encode(),
+            gone,
+            rollups: Arc::new(rollups),
+        }
+    }
+}
+
 fn unencodable(error: CodecError) -> StoreError {
     tidemark_kv::KvError::Unavailable(format!("the rollups were not encoded: {error}")).into()
 }
@@ -286,10 +351,15 @@ impl SpanUpdate {
         for gone in &self.gone {
             commit.delete(gone.clone());
         }
-        if self.rollups.days.is_empty() && self.rollups.groups.is_empty() {
-            commit.delete(key);
-        } else {
-            commit.put(key, self.after.clone());
-        }
+        match self.after_commit() {
+            None => commit.delete(key),
+            Some(after) => commit.put(key, after),
+        };
+    }
+
+    /// The directory as it is afterwards; `None` when there is none.
+    pub(crate) fn after_commit(&self) -> Option<Bytes> {
+        let has_any = !self.rollups.days.is_empty() || !self.rollups.groups.is_empty();
+        has_any.then(|| self.after.clone())
     }
 }

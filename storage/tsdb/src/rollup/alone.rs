@@ -1,0 +1,166 @@
+//! Rows that outlive their points.
+//!
+//! Before the points of a day go, its rows are told to stand alone: from then on they answer for the day whatever else
+//! there is of it, and nothing is computed from points any more. That is a commit of its own, ahead of those that take the
+//! points away: whoever dies in between leaves rows and points of which either gives the same answers, and the next
+//! expiry goes on. To change both in one commit was turned down: a day has a directory of rollups for each interval, and
+//! together with its own pages they may be more than a commit holds.
+//!
+//! What is deleted of such a day is deleted by whole rows, since nobody can take a part of a sum away.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use tidemark_kv::{Commit, CommitOutcome, Kv, KvError};
+
+use super::{RollupInterval, SpanRollups, update::StoredSpan};
+use crate::{
+    BlockCatalogue, Bucket, Shard, StoreError, Tier, change_log::DirectoryId, commits::Commits, keys::RollupKey,
+    retention::Horizons, tombstones::Tombstone,
+};
+
+/// How often a commit is repeated when its outcome is unknown.
+const ATTEMPTS_MAX: usize = 8;
+
+/// Whether a day has one generation, and rows of each interval were made of it.
+pub(crate) fn has_all_rows(catalogue: &BlockCatalogue, metric: u32, day: Bucket, intervals: &[RollupInterval]) -> bool {
+    let has_late = catalogue.buckets(metric, day.parts(Tier::TwoHours)).next().is_some();
+    !has_late && intervals.iter().all(|&interval| has_rows(catalogue, metric, day, interval))
+}
+
+/// Whether rows of an interval were made of the only generation that was compacted.
+fn has_rows(catalogue: &BlockCatalogue, metric: u32, day: Bucket, interval: RollupInterval) -> bool {
+    let origin = catalogue.rollups.origin(interval, metric, day.number);
+    match (catalogue.generations(metric, day), origin) {
+        ([only], Some(origin)) => origin.has_rows && origin.generation == only.generation,
+        _ => false,
+    }
+}
+
+/// Lets the rows of a day, of each interval that has them, answer without its points from now on. To do so again is
+/// harmless.
+///
+/// # Errors
+/// What the engine refused, a conflict when the rows changed meanwhile. The next time goes on.
+pub(crate) async fn let_stand_alone(
+    kv: &Arc<dyn Kv>,
+    shard: &Shard,
+    metric: u32,
+    day: Bucket,
+    intervals: &[RollupInterval],
+) -> Result<(), StoreError> {
+    for &interval in intervals {
+        let made_of = {
+            let state = shard.state.read();
+            let has_rows = has_rows(&state.catalogue, metric, day, interval);
+            state.catalogue.rollups.origin(interval, metric, day.number).filter(|origin| has_rows && !origin.is_alone)
+        };
+        let Some(made_of) = made_of else { continue };
+        let of =
+            RollupKey { shard: shard.number, interval_ms: interval.key(), span: interval.span_of(day.number), metric };
+        change(kv, shard, &of, |rollups| match rollups.days.get_mut(&day.number) {
+            Some(origin) if *origin == made_of => origin.is_alone = true,
+            // Others changed it: what it is now is looked at the next time.
+            _ => {}
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+/// Forgets the days of a span whose rows stand alone and are no longer kept. The rows themselves go with the span.
+///
+/// # Errors
+/// What the engine refused, a conflict when the rows changed meanwhile. The next time goes on.
+pub(crate) async fn forget_expired_days(
+    kv: &Arc<dyn Kv>,
+    shard: &Shard,
+    of: &RollupKey,
+    horizons: Horizons,
+) -> Result<(), StoreError> {
+    let is_kept = |&number: &u32| Bucket { tier: Tier::Day, number }.end() > horizons.rollups;
+    change(kv, shard, of, |rollups| rollups.days.retain(|day, origin| !origin.is_alone || is_kept(day))).await
+}
+
+/// Changes the directory of a span, and not its groups.
+async fn change(
+    kv: &Arc<dyn Kv>,
+    shard: &Shard,
+    of: &RollupKey,
+    change: impl FnOnce(&mut SpanRollups),
+) -> Result<(), StoreError> {
+    let key = of.encode();
+    let Some(before) = kv.snapshot().await?.get(&key).await? else { return Ok(()) };
+    let mut rollups = SpanRollups::decode(of, &before)?;
+    change(&mut rollups);
+    let after = rollups.encode();
+    if after != before {
+        let mut commit = Commit::new();
+        commit.expect(key.clone(), Some(before)).put(key.clone(), after.clone());
+        publish(kv.as_ref(), shard, of, commit, Some(after)).await?;
+        shard.changed(|state| state.catalogue.rollups.set(of, Arc::new(rollups)));
+    }
+    Ok(())
+}
+
+/// Commits a change of the directory of a span, which is `after` then. Other processes are told.
+async fn publish(
+    kv: &dyn Kv,
+    shard: &Shard,
+    of: &RollupKey,
+    mut commit: Commit,
+    after: Option<Bytes>,
+) -> Result<(), StoreError> {
+    // The rollups of a metric are read again when one of its days changed.
+    let day = Bucket { tier: Tier::Day, number: 0 };
+    shard.note_changes(&mut commit, [DirectoryId { metric: of.metric, bucket: day }]);
+    let mut unknown = None;
+    for _ in 0..ATTEMPTS_MAX {
+        match kv.commit(commit.clone()).await {
+            CommitOutcome::Done(_) => return Ok(()),
+            // It was done before, when the outcome was unknown.
+            CommitOutcome::Refused(KvError::Conflict { .. })
+                if unknown.is_some() && kv.snapshot().await?.get(&of.encode()).await? == after =>
+            {
+                return Ok(());
+            }
+            CommitOutcome::Refused(error) => return Err(error.into()),
+            CommitOutcome::Unknown(error) => unknown = Some(error),
+        }
+    }
+    Err(unknown.unwrap_or(KvError::Closed).into())
+}
+
+/// Takes the rows that stand alone and that deletions are about from the disk. `false` when the span is too large for it.
+/// `version` is nobody else's.
+///
+/// # Errors
+/// What the engine refused or which group is damaged. Nothing is lost, and the rows stay hidden.
+pub(crate) async fn purge_span(
+    kv: &Arc<dyn Kv>,
+    shard: &Shard,
+    of: RollupKey,
+    tombstones: Vec<Arc<Tombstone>>,
+    bytes_max: u64,
+    version: u64,
+) -> Result<bool, StoreError> {
+    let Some(stored) = StoredSpan::read(kv.snapshot().await?.as_ref(), of, bytes_max).await? else { return Ok(false) };
+    let made_of: BTreeMap<u32, u64> =
+        stored.rollups.days.iter().map(|(&day, origin)| (day, origin.generation.epoch())).collect();
+    let pruning = move || {
+        let is_hidden = |number, day: u32, range| {
+            let epoch = made_of.get(&day).copied().unwrap_or(u64::MAX);
+            tombstones.iter().any(|tombstone| tombstone.hides_row(number, epoch, range))
+        };
+        stored.without(is_hidden, version)
+    };
+    let pruned = tokio::task::spawn_blocking(pruning).await;
+    let pruned = pruned.map_err(|error| KvError::Unavailable(format!("the rows were not purged: {error}")))??;
+    let Some(update) = pruned else { return Ok(true) };
+    Commits::new(kv.as_ref()).put_all(update.groups.iter().cloned()).await?;
+    let mut commit = Commit::new();
+    update.add_to(&mut commit);
+    publish(kv.as_ref(), shard, &of, commit, update.after_commit()).await?;
+    shard.changed(|state| state.catalogue.rollups.set(&of, Arc::clone(&update.rollups)));
+    Ok(true)
+}
