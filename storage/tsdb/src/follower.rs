@@ -30,7 +30,7 @@ use crate::{
     index_rows, keys,
     replay::{LogChange, LogRecord, LogTail, replay},
     rollup::{MetricRollups, RollupCatalogue},
-    shard::SealedLast,
+    shard::{SealedLast, emptied},
     stored_value,
 };
 
@@ -145,7 +145,7 @@ impl Follower {
         let newer = self.newer_heads(snapshot, shard.number, &known, &fence).await?;
         let directories = load_directories(snapshot, shard.number, &fence, changes).await?;
         let series = self.index.read().shard_len(shard.number) as usize;
-        let locals = self.locals_of_emptied(shard, &directories);
+        let locals = self.locals_of_emptied(&directories);
         // Nothing is awaited from here on: all of it or none.
         let mut state = shard.state.write();
         if let Some((tombstones, new)) = tombstones {
@@ -196,9 +196,9 @@ impl Follower {
     }
 
     /// The series, by their numbers in the shard, of each metric that has a directory less.
-    fn locals_of_emptied(&self, shard: &Shard, directories: &Directories) -> HashMap<u32, Vec<u32>> {
+    fn locals_of_emptied(&self, directories: &Directories) -> HashMap<u32, Vec<u32>> {
         let Directories::These(changed, _) = directories else { return HashMap::new() };
-        let metrics: BTreeSet<u32> = shard.state.read().emptied(changed).iter().map(|id| id.metric).collect();
+        let metrics: BTreeSet<u32> = emptied(changed).map(|id| id.metric).collect();
         let index = self.index.read();
         metrics.into_iter().map(|metric| (metric, index.locals_of_metric(metric))).collect()
     }

@@ -255,7 +255,7 @@ impl ShardState {
         changed: Vec<(DirectoryId, Vec<GenerationGroups>)>,
         locals: &HashMap<u32, Vec<u32>>,
     ) {
-        let emptied = self.emptied(&changed);
+        let emptied: Vec<DirectoryId> = emptied(&changed).collect();
         for (id, generations) in changed {
             self.catalogue.set(id, generations);
         }
@@ -267,13 +267,6 @@ impl ShardState {
                 self.deletions += 1;
             }
         }
-    }
-
-    /// The directories that have groups and no longer will: retention took them away, or a compaction put their points
-    /// elsewhere.
-    pub(crate) fn emptied(&self, changed: &[(DirectoryId, Vec<GenerationGroups>)]) -> Vec<DirectoryId> {
-        let had = |id: &DirectoryId| !self.catalogue.generations(id.metric, id.bucket).is_empty();
-        changed.iter().filter(|(id, now)| now.is_empty() && had(id)).map(|(id, _)| *id).collect()
     }
 
     /// Takes over what was found out about other processes. `is_complete` says that the open head has all of its epoch;
@@ -372,6 +365,13 @@ impl SealedLast {
         }
         self.known.get_mut(local)
     }
+}
+
+/// The directories among some that have no groups any more: retention took them away, or a compaction put their points
+/// elsewhere. IMPORTANT: whether or not they were known to have some. What was sealed and taken away since the last look
+/// was only known from a head.
+pub(crate) fn emptied(changed: &[(DirectoryId, Vec<GenerationGroups>)]) -> impl Iterator<Item = DirectoryId> + '_ {
+    changed.iter().filter(|(_, now)| now.is_empty()).map(|(id, _)| *id)
 }
 
 /// The newer of two points; of equal timestamps the one written later.

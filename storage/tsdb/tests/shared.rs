@@ -9,10 +9,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use support::{ProbeKv, Random, START, TestPoint, batch, bits_of, read, read_metric, seeds::seeds, write};
 use tidemark_kv::{FaultPlan, Kv, MemoryKv};
 use tidemark_model::{
-    DeleteOutcome, DeleteRefusal, DeleteRequest, ManualClock, NameKind, PointDeleter, PointSink, SeriesCatalog,
+    Clock, DeleteOutcome, DeleteRefusal, DeleteRequest, ManualClock, NameKind, PointDeleter, PointSink, SeriesCatalog,
     SeriesSelector, TimeRange, Value, WriteOutcome,
 };
-use tidemark_tsdb::{SealReason, Sharing, Store, StoreError, StoreOptions};
+use tidemark_tsdb::{Retention, RetentionRule, SealReason, Sharing, Store, StoreError, StoreOptions};
 
 const WEB: support::Tags<'_> = &[("host", "web")];
 
@@ -20,8 +20,17 @@ type OwnedPoint = (&'static str, [(&'static str, &'static str); 1], i64, Value);
 
 type Model = BTreeMap<String, BTreeMap<i64, (u64, bool)>>;
 
+const DAY_MS: i64 = 86_400_000;
+
 fn options(shards: u16) -> StoreOptions {
     StoreOptions { shards, sharing: Sharing::Shared, ..StoreOptions::default() }
+}
+
+/// Points of `cpu` are kept for a day, and all others for ever.
+fn retention() -> Retention {
+    let keep = Some(Duration::from_millis(DAY_MS as u64));
+    let rule = RetentionRule { metric: "cpu".to_owned(), keep, keep_rollups: None };
+    Retention { rules: vec![rule], ..Retention::default() }
 }
 
 async fn open(kv: Arc<dyn Kv>, clock: &Arc<ManualClock>, shards: u16) -> Store {
@@ -48,14 +57,25 @@ struct History {
     model: Model,
     random: Random,
     seed: u64,
+    /// Points that retention took.
+    expired: u64,
 }
 
 impl History {
     async fn new(seed: u64, kv: Arc<dyn Kv>, memory: Option<Arc<MemoryKv>>) -> Self {
         let clock = Arc::new(ManualClock::new(START));
         let shards = 1 + (seed % 3) as u16;
-        let mut history =
-            Self { kv, memory, clock, shards, processes: Vec::new(), model: Model::new(), random: Random(seed), seed };
+        let mut history = Self {
+            kv,
+            memory,
+            clock,
+            shards,
+            processes: Vec::new(),
+            model: Model::new(),
+            random: Random(seed),
+            seed,
+            expired: 0,
+        };
         for _ in 0..3 {
             let process = history.start().await;
             history.processes.push(process);
@@ -65,8 +85,45 @@ impl History {
 
     async fn start(&self) -> Process {
         let probe = ProbeKv::new(Arc::clone(&self.kv));
-        let store = open(Arc::clone(&probe) as Arc<dyn Kv>, &self.clock, self.shards).await;
+        let options = match self.retains() {
+            true => StoreOptions { retention: retention(), ..options(self.shards) },
+            false => options(self.shards),
+        };
+        let kv = Arc::clone(&probe) as Arc<dyn Kv>;
+        let store = Store::open(kv, Arc::clone(&self.clock) as _, options).await.unwrap();
         Process { store, probe }
+    }
+
+    fn retains(&self) -> bool {
+        self.seed % 2 == 1
+    }
+
+    /// Does all that waits, so that it is known what retention took.
+    async fn settle(&mut self) {
+        self.set_faults(FaultPlan::default());
+        let by = self.any();
+        let store = self.processes[by].store.clone();
+        // A seal of one that died is taken over when it has not got on for two minutes.
+        while store.seal(SealReason::Requested).await.is_err() {
+            self.clock.advance(Duration::from_secs(121));
+        }
+        store.purge().await.unwrap();
+        store.expire().await.unwrap();
+        let horizon = self.clock.now_ms() - DAY_MS;
+        for (_, points) in self.model.iter_mut().filter(|(key, _)| key.starts_with("cpu")) {
+            let before = points.len();
+            points.retain(|at, _| at - at.rem_euclid(DAY_MS) + DAY_MS > horizon);
+            self.expired += (before - points.len()) as u64;
+        }
+    }
+
+    /// A day passes.
+    async fn age(&mut self) {
+        if self.retains() && self.random.below(3) == 0 {
+            self.settle().await;
+            self.clock.advance(Duration::from_millis(DAY_MS as u64));
+            self.settle().await;
+        }
     }
 
     fn set_faults(&self, plan: FaultPlan) {
@@ -177,13 +234,14 @@ impl History {
     }
 }
 
-async fn run(seed: u64, faults: bool) {
+/// How many points retention took.
+async fn run(seed: u64, faults: bool) -> u64 {
     let memory = Arc::new(MemoryKv::new());
     let history = History::new(seed, Arc::clone(&memory) as Arc<dyn Kv>, Some(memory)).await;
-    run_on(history, faults).await;
+    run_on(history, faults).await
 }
 
-async fn run_on(mut history: History, faults: bool) {
+async fn run_on(mut history: History, faults: bool) -> u64 {
     let seed = history.seed;
     for step in 0..80 {
         if faults {
@@ -191,7 +249,9 @@ async fn run_on(mut history: History, faults: bool) {
                 FaultPlan { seed: seed + step, unknown_per_mille: 50, conflict_per_mille: 50, ..FaultPlan::default() };
             history.set_faults(plan);
         }
-        match history.random.below(14) {
+        let action = history.random.below(15);
+        match action {
+            14 => history.age().await,
             12 | 13 => history.delete().await,
             0..=5 => history.write().await,
             6 | 7 => history.seal(faults).await,
@@ -201,6 +261,10 @@ async fn run_on(mut history: History, faults: bool) {
                 history.check(by).await;
             }
         }
+        // Seals take away what is too old.
+        if history.retains() && matches!(action, 6..=8) {
+            history.settle().await;
+        }
     }
     history.set_faults(FaultPlan::default());
     // A seal of one that died is taken over when it has not got on for two minutes.
@@ -209,6 +273,9 @@ async fn run_on(mut history: History, faults: bool) {
         history.clock.advance(Duration::from_secs(121));
     }
     history.processes[0].store.seal(SealReason::Requested).await.unwrap();
+    if history.retains() {
+        history.settle().await;
+    }
     for by in 0..history.processes.len() {
         history.check(by).await;
         assert_eq!(history.processes[by].store.figures().head_points, 0, "seed {seed}");
@@ -219,13 +286,17 @@ async fn run_on(mut history: History, faults: bool) {
     for process in &history.processes {
         process.store.close().await;
     }
+    history.expired
 }
 
 #[tokio::test]
 async fn any_history_of_several_processes_reads_as_a_map_does() {
-    for seed in seeds(0, 150) {
-        run(seed, false).await;
+    let seeds = seeds(0, 150);
+    let (count, mut expired) = (seeds.len() as u64, 0);
+    for seed in seeds {
+        expired += run(seed, false).await;
     }
+    assert!(count < 100 || expired > 10 * count, "{expired} points expired with {count} seeds");
 }
 
 #[tokio::test]
