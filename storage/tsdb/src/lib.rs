@@ -37,6 +37,7 @@ mod future;
 mod generation;
 mod group;
 mod group_commit;
+mod group_purge;
 mod growth;
 mod head;
 mod index;

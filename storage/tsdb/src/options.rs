@@ -39,7 +39,8 @@ pub struct StoreOptions {
     /// (`rollups.intervals`), for queries of such intervals over old data. None of them: no rollups.
     pub rollup_intervals: Vec<RollupInterval>,
     /// Bytes of blocks that one merge or compaction may hold (`limits.merge_bytes`); it takes twice as much memory. What
-    /// a metric has of a bucket or a day beyond it stays in the generations that it has.
+    /// a metric has of a bucket or a day beyond it stays in the generations that it has; deleted points are taken out group
+    /// by group, and rows that outlive their points are not made of it.
     pub merge_bytes_max: u64,
 }
 

@@ -1,7 +1,8 @@
 //! Deleted points go from the disk, and then their tombstones.
 //!
 //! When the epoch of a deletion is sealed, no block of an epoch before it will come any more. Each bucket that still has
-//! points of it is rewritten as a merge does it, without them, one after the other; when all are done the tombstone goes.
+//! points of it is rewritten as a merge does it, without them, one after the other, or group by group when it is too large
+//! for that (`group_purge.rs`); when all are done the tombstone goes.
 //! A purge that dies in between is done again and finds in the directories of the groups which buckets are left.
 
 use std::{
@@ -17,6 +18,7 @@ use crate::{
     compaction::CompactionRules,
     directory::{GenerationGroups, GroupInfo},
     group::{self, BlockEntry},
+    group_purge::GroupPurge,
     keys::{RollupKey, TombstoneKey},
     merger::rewrite_bucket,
     reader::fetch_groups,
@@ -76,7 +78,9 @@ pub(crate) async fn purge_shard(
         if !has_deleted_points(kv.as_ref(), shard, metric, bucket, &tombstones).await? {
             continue;
         }
-        if rewrite_bucket(kv, shard, metric, bucket, rules, version()).await? {
+        if rewrite_bucket(kv, shard, metric, bucket, rules, version()).await?
+            || GroupPurge::new(kv, shard, metric, bucket).run(rules.bytes_max, version).await?
+        {
             report.buckets += 1;
         } else {
             left.extend(tombstones.iter().map(|tombstone| key_of(shard, tombstone).encode()));

@@ -198,7 +198,7 @@ impl Replacement<'_> {
     }
 
     fn claim(&self) -> Bytes {
-        stored_value::build(CLAIM_FORMAT, |out| put_varint(out, self.version))
+        claim(self.version)
     }
 
     /// Commits the change of the directory. Its first expectation is a page that it deletes, and nobody writes that page
@@ -228,6 +228,11 @@ impl Replacement<'_> {
         }
         Err(last.unwrap_or(KvError::Closed).into())
     }
+}
+
+/// What a replacement claims a bucket with.
+pub(crate) fn claim(version: u64) -> Bytes {
+    stored_value::build(CLAIM_FORMAT, |out| put_varint(out, version))
 }
 
 /// Reads a claim, for a check.

@@ -4,7 +4,11 @@
 
 mod support;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use support::{
     ProbeKv, ROLLUP_FUNCTIONS, Random, START, TestPoint, batch, bits_of, buckets_of, open, open_with, read,
@@ -12,10 +16,12 @@ use support::{
 };
 use tidemark_kv::{FaultPlan, Kv, MemoryKv};
 use tidemark_model::{
-    Clock, DeleteOutcome, DeleteRefusal, DeleteRequest, ManualClock, PointDeleter, PointSink, ReadError, SeriesCatalog,
-    SeriesSelector, TagMatch, TagPredicate, TimeRange, Value, WriteOutcome,
+    Clock, DeleteOutcome, DeleteRefusal, DeleteRequest, ManualClock, PointDeleter, PointSink, ReadError,
+    RollupFunction, SeriesCatalog, SeriesSelector, TagMatch, TagPredicate, TimeRange, Value, WriteOutcome,
 };
-use tidemark_tsdb::{RollupInterval, SealReason, Store, StoreError, StoreOptions};
+use tidemark_tsdb::{
+    Retention, RetentionRule, RollupInterval, SealReason, Store, StoreError, StoreOptions, inspect::FindingKind,
+};
 use tokio_util::task::TaskTracker;
 
 const METRICS: [&str; 3] = ["cpu", "mem", "disk"];
@@ -25,6 +31,107 @@ const DAY_MS: i64 = 86_400_000;
 
 /// What must be there: bits of the value by series and timestamp.
 type Model = BTreeMap<String, BTreeMap<i64, (u64, bool)>>;
+
+/// What is left of days whose points are gone, by series and start of the hour: the points that the rows were made of.
+type RowModel = BTreeMap<String, BTreeMap<i64, Vec<(i64, Value)>>>;
+
+/// How long points and rollups of `cpu`, and points of `mem`, are kept in some histories: whole days, because then it is
+/// known which buckets go. `disk` is kept for ever.
+const KEEP_DAYS: u64 = 1;
+const KEEP_ROLLUPS_DAYS: u64 = 2;
+
+/// What retention made of a history.
+#[derive(Default)]
+struct Retained {
+    rows: RowModel,
+    /// Days of `cpu` whose rows stand alone, by their starts.
+    alone: BTreeSet<i64>,
+    /// Points and rows that went away.
+    points_gone: u64,
+    rows_gone: u64,
+}
+
+fn retention() -> Retention {
+    let days = |days: u64| Some(Duration::from_secs(days * 86_400));
+    let rule =
+        |metric: &str, keep_rollups| RetentionRule { metric: metric.to_owned(), keep: days(KEEP_DAYS), keep_rollups };
+    let rules = vec![rule("cpu", days(KEEP_ROLLUPS_DAYS)), rule("mem", None)];
+    Retention { rules, ..Retention::default() }
+}
+
+fn day_of(at: i64) -> i64 {
+    at - at.rem_euclid(DAY_MS)
+}
+
+fn value_of((bits, is_float): (u64, bool)) -> Value {
+    if is_float { Value::Float(f64::from_bits(bits)) } else { Value::Int(bits.cast_signed()) }
+}
+
+impl Retained {
+    /// What an expiry does when all points are in blocks and no deletion waits.
+    fn expire(&mut self, model: &mut Model, now: i64) {
+        let horizon = now - KEEP_DAYS as i64 * DAY_MS;
+        let horizon_of_rows = now - KEEP_ROLLUPS_DAYS as i64 * DAY_MS;
+        let is_gone = |at: i64| day_of(at) + DAY_MS <= horizon;
+        // A deletion that took all rows of a day was purged before.
+        let rows = &self.rows;
+        self.alone.retain(|day| rows.values().flat_map(BTreeMap::keys).any(|hour| day_of(*hour) == *day));
+        let mut fresh = BTreeSet::new();
+        for (key, points) in model.iter_mut().filter(|(key, _)| !key.starts_with("disk")) {
+            let gone: Vec<(i64, Value)> =
+                points.extract_if(.., |at, _| is_gone(*at)).map(|(at, bits)| (at, value_of(bits))).collect();
+            self.points_gone += gone.len() as u64;
+            let keeps = |at: i64| {
+                key.starts_with("cpu") && !self.alone.contains(&day_of(at)) && day_of(at) + DAY_MS > horizon_of_rows
+            };
+            for (at, value) in gone.into_iter().filter(|(at, _)| keeps(*at)) {
+                fresh.insert(day_of(at));
+                let hour = at - at.rem_euclid(3_600_000);
+                self.rows.entry(key.clone()).or_default().entry(hour).or_default().push((at, value));
+            }
+        }
+        self.alone.extend(fresh);
+        self.alone.retain(|day| day + DAY_MS > horizon_of_rows);
+        for rows in self.rows.values_mut() {
+            let before = rows.len();
+            rows.retain(|hour, _| self.alone.contains(&day_of(*hour)));
+            self.rows_gone += (before - rows.len()) as u64;
+        }
+    }
+
+    /// Whole rows go, and days that have none left are like any other.
+    fn delete(&mut self, is_meant: impl Fn(&str) -> bool, range: TimeRange) {
+        for (_, rows) in self.rows.iter_mut().filter(|(key, _)| is_meant(key)) {
+            rows.retain(|&hour, _| !range.overlaps(TimeRange::new(hour, hour + 3_600_000)));
+        }
+    }
+
+    /// Whether there are points of days whose rows stand alone: they came too late.
+    fn has_late(&self, model: &Model) -> bool {
+        let of_cpu = model.iter().filter(|(key, _)| key.starts_with("cpu"));
+        of_cpu.flat_map(|(_, points)| points.keys()).any(|at| self.alone.contains(&day_of(*at)))
+    }
+
+    /// Buckets of a series as a query finds them: of rows where they lie in the range as a whole.
+    fn buckets(
+        &self,
+        key: &str,
+        points: &BTreeMap<i64, (u64, bool)>,
+        range: TimeRange,
+        interval_ms: i64,
+        function: RollupFunction,
+    ) -> support::Buckets {
+        let mut all: BTreeMap<i64, Value> =
+            points.iter().filter(|(at, _)| range.contains(**at)).map(|(&at, &bits)| (at, value_of(bits))).collect();
+        for (at, value) in self.rows.get(key).into_iter().flatten().flat_map(|(_, points)| points) {
+            let start = at - at.rem_euclid(interval_ms);
+            if range.start <= start && start + interval_ms <= range.end {
+                all.insert(*at, *value);
+            }
+        }
+        buckets_of(all, interval_ms, function)
+    }
+}
 
 type OwnedPoint = (usize, usize, i64, Value);
 
@@ -71,7 +178,7 @@ async fn write_until_stored(store: &Store, points: &[OwnedPoint], model: &mut Mo
 }
 
 /// Some hosts of a metric, or all metrics of a host, and a range that may be anything from one point to all.
-async fn delete_until_done(store: &Store, random: &mut Random, model: &mut Model) {
+async fn delete_until_done(store: &Store, random: &mut Random, model: &mut Model, retained: &mut Retained) {
     let metric = (random.below(4) > 0).then(|| METRICS[random.below(3) as usize]);
     let hosts: Vec<String> = (0..1 + random.below(2)).map(|_| HOSTS[random.below(4) as usize].to_owned()).collect();
     let start = START + (random.below(3) * 7_200_000 + random.below(12) * 15_000) as i64 - 30_000;
@@ -86,13 +193,14 @@ async fn delete_until_done(store: &Store, random: &mut Random, model: &mut Model
     for _ in 0..100 {
         match store.delete(&request).await {
             DeleteOutcome::Done(_) => {
-                for (key, points) in model {
-                    let is_meant = metric.is_none_or(|metric| key.starts_with(metric))
-                        && hosts.iter().any(|host| key.ends_with(&format!("={host}}}")));
-                    if is_meant {
-                        points.retain(|&at, _| !range.contains(at));
-                    }
+                let is_meant = |key: &str| {
+                    metric.is_none_or(|metric| key.starts_with(metric))
+                        && hosts.iter().any(|host| key.ends_with(&format!("={host}}}")))
+                };
+                for (_, points) in model.iter_mut().filter(|(key, _)| is_meant(key)) {
+                    points.retain(|&at, _| !range.contains(at));
                 }
+                retained.delete(is_meant, range);
                 return;
             }
             DeleteOutcome::Refused(DeleteRefusal::Selection(_)) => return,
@@ -128,9 +236,13 @@ async fn check(store: &Store, model: &Model, range: TimeRange, seed: u64) {
 }
 
 /// Buckets as queries ask for them, from rows where the store has them, against the points. Says how many rows it had.
-async fn check_buckets(store: &Store, model: &Model, random: &mut Random, seed: u64) -> u64 {
+async fn check_buckets(store: &Store, model: &Model, retained: &Retained, random: &mut Random, seed: u64) -> u64 {
     let any = SeriesSelector::Tags { metric: None, predicates: Vec::new(), exact_keys: false };
-    let interval_ms = [3_600_000, 7_200_000, 5 * 3_600_000, DAY_MS, 2 * DAY_MS][random.below(5) as usize];
+    let mut interval_ms = [3_600_000, 7_200_000, 5 * 3_600_000, DAY_MS, 2 * DAY_MS][random.below(5) as usize];
+    if !retained.alone.is_empty() && DAY_MS % interval_ms != 0 {
+        // Whether a bucket of several days has rows depends on what was compacted.
+        interval_ms = DAY_MS;
+    }
     let function = ROLLUP_FUNCTIONS[random.below(7) as usize];
     let range = match random.below(3) {
         0 => TimeRange::ALL,
@@ -142,23 +254,69 @@ async fn check_buckets(store: &Store, model: &Model, random: &mut Random, seed: 
     };
     let (found, statistics) = read_buckets(store, any, range, interval_ms, function).await;
     for (key, points) in model {
-        let value = |(bits, is_float): (u64, bool)| match is_float {
-            true => Value::Float(f64::from_bits(bits)),
-            false => Value::Int(bits.cast_signed()),
-        };
-        let inside = points.iter().filter(|(at, _)| range.contains(**at)).map(|(&at, &bits)| (at, value(bits)));
-        let expect = buckets_of(inside, interval_ms, function);
-        assert_eq!(
-            found.get(key),
-            Some(&expect),
-            "seed {seed}, {function:?} of {interval_ms} ms of {key} in {range:?}"
-        );
+        let expect = retained.buckets(key, points, range, interval_ms, function);
+        let what = format!("seed {seed}, {function:?} of {interval_ms} ms of {key} in {range:?}");
+        let has_sums_of_rows = interval_ms > 3_600_000
+            && matches!(function, RollupFunction::Sum | RollupFunction::Average)
+            && retained.rows.get(key).is_some_and(|rows| !rows.is_empty());
+        if has_sums_of_rows {
+            assert_close(&found[key], &expect, &what);
+        } else {
+            assert_eq!(found.get(key), Some(&expect), "{what}");
+        }
     }
     statistics.rollup_rows
 }
 
+/// The sums of sums may differ in their last bits.
+fn assert_close(found: &support::Buckets, expect: &support::Buckets, what: &str) {
+    assert!(found.keys().eq(expect.keys()), "{what}: {found:?} {expect:?}");
+    for (found, expect) in found.values().zip(expect.values()) {
+        let (found, expect) = (f64::from_bits(*found), f64::from_bits(*expect));
+        assert!(found == expect || (found - expect).abs() <= 1e-9 * expect.abs(), "{what}: {found} {expect}");
+    }
+}
+
+/// Does all that waits, so that it is known what retention took.
+async fn settle(
+    store: &Store,
+    memory: &MemoryKv,
+    faults: FaultPlan,
+    model: &mut Model,
+    retained: &mut Retained,
+    now: i64,
+) {
+    memory.set_faults(FaultPlan::default());
+    store.seal(SealReason::Requested).await.unwrap();
+    store.purge().await.unwrap();
+    store.expire().await.unwrap();
+    memory.set_faults(faults);
+    retained.expire(model, now);
+}
+
 /// Returns how many days were compacted and how many rows were read.
 async fn run(seed: u64, faults: bool) -> (u64, u64) {
+    let (compacted, rows, _) = run_with(seed, faults, Kind::Plain).await;
+    (compacted, rows)
+}
+
+/// What is special about a history.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Plain,
+    /// Points and rollups of some metrics are kept for some days.
+    Retains,
+    /// Most buckets are too large to be merged, compacted or purged as a whole.
+    SmallMerges,
+}
+
+async fn run_with(seed: u64, faults: bool, kind: Kind) -> (u64, u64, Retained) {
+    let retains = kind == Kind::Retains;
+    let plan = match faults {
+        true => FaultPlan { seed, unknown_per_mille: 100, conflict_per_mille: 100, ..FaultPlan::default() },
+        false => FaultPlan::default(),
+    };
+    let mut retained = Retained::default();
     let (mut compacted, mut rows) = (0, 0);
     let clock = Arc::new(ManualClock::new(START));
     let mut random = Random(seed);
@@ -167,19 +325,21 @@ async fn run(seed: u64, faults: bool) -> (u64, u64) {
     let kv = || ProbeKv::new(Arc::clone(&memory) as Arc<dyn Kv>);
     let day = RollupInterval::new(Duration::from_secs(86_400)).unwrap();
     let rollup_intervals =
-        if seed.is_multiple_of(4) { vec![day, RollupInterval::HOUR] } else { vec![RollupInterval::HOUR] };
-    let options = StoreOptions { shards: 1 + (seed % 3) as u16, rollup_intervals, ..StoreOptions::default() };
+        if seed.is_multiple_of(4) && !retains { vec![day, RollupInterval::HOUR] } else { vec![RollupInterval::HOUR] };
+    let retention = if retains { retention() } else { Retention::default() };
+    let shards = 1 + (seed % 3) as u16;
+    let merge_bytes_max = if kind == Kind::SmallMerges { 120 } else { StoreOptions::default().merge_bytes_max };
+    let options = StoreOptions { shards, rollup_intervals, retention, merge_bytes_max, ..StoreOptions::default() };
     let open = async |kv: &Arc<ProbeKv>| {
         let clock = Arc::clone(&clock) as Arc<dyn Clock>;
         Store::open(Arc::clone(kv) as Arc<dyn Kv>, clock, options.clone()).await.unwrap()
     };
     let mut probe = kv();
     let mut store = open(&probe).await;
-    if faults {
-        memory.set_faults(FaultPlan { seed, unknown_per_mille: 100, conflict_per_mille: 100, ..FaultPlan::default() });
-    }
+    memory.set_faults(plan);
     for _ in 0..80 {
-        match random.below(19) {
+        let step = random.below(19);
+        match step {
             18 => {
                 if random.below(3) == 0 {
                     probe.die_after(random.below(3) as i64);
@@ -194,7 +354,7 @@ async fn run(seed: u64, faults: bool) -> (u64, u64) {
                     assert!(faults || purged.is_ok(), "seed {seed}: {purged:?}");
                 }
             }
-            16 | 17 => delete_until_done(&store, &mut random, &mut model).await,
+            16 | 17 => delete_until_done(&store, &mut random, &mut model, &mut retained).await,
             0..=6 => write_until_stored(&store, &random_points(&mut random), &mut model).await,
             7 | 8 => {
                 let sealed = store.seal(SealReason::Requested).await;
@@ -224,9 +384,26 @@ async fn run(seed: u64, faults: bool) -> (u64, u64) {
                 let done = store.compact().await;
                 assert!(faults || done.is_ok(), "seed {seed}: {done:?}");
             }
+            12 if retains => {
+                let days = random.below(2);
+                if days > 0 {
+                    // What was written until now is in blocks when its time comes.
+                    settle(&store, &memory, plan, &mut model, &mut retained, clock.now_ms()).await;
+                    clock.advance(Duration::from_secs(days * 86_400));
+                }
+            }
             12 => clock.advance(Duration::from_secs(random.below(2) * 43_200)),
-            13 | 14 => rows += check_buckets(&store, &model, &mut random, seed).await,
+            13 | 14 => {
+                if retained.has_late(&model) {
+                    settle(&store, &memory, plan, &mut model, &mut retained, clock.now_ms()).await;
+                }
+                rows += check_buckets(&store, &model, &retained, &mut random, seed).await;
+            }
             _ => check(&store, &model, TimeRange::ALL, seed).await,
+        }
+        // Seals take away what is too old, and compactions do not.
+        if retains && matches!(step, 7 | 8 | 10) {
+            settle(&store, &memory, plan, &mut model, &mut retained, clock.now_ms()).await;
         }
     }
     check(&store, &model, TimeRange::ALL, seed).await;
@@ -235,15 +412,48 @@ async fn run(seed: u64, faults: bool) -> (u64, u64) {
     assert_eq!(store.figures().head_points, 0, "seed {seed}");
     store.purge().await.unwrap();
     assert_eq!(store.figures().tombstones, 0, "seed {seed}");
+    if retains {
+        settle(&store, &memory, FaultPlan::default(), &mut model, &mut retained, clock.now_ms()).await;
+        rows += check_buckets(&store, &model, &retained, &mut random, seed).await;
+    }
     clock.advance(Duration::from_secs(4 * 86_400));
     store.compact().await.unwrap();
+    if retains {
+        settle(&store, &memory, FaultPlan::default(), &mut model, &mut retained, clock.now_ms()).await;
+        let left =
+            model.iter().filter(|(key, _)| !key.starts_with("disk")).map(|(_, points)| points.len()).sum::<usize>();
+        assert!(left == 0 && retained.alone.is_empty(), "seed {seed}");
+    }
     check(&store, &model, TimeRange::ALL, seed).await;
     for _ in 0..4 {
-        rows += check_buckets(&store, &model, &mut random, seed).await;
+        rows += check_buckets(&store, &model, &retained, &mut random, seed).await;
     }
     compacted += store.figures().seals.compactions;
     store.close().await;
-    (compacted, rows)
+    (compacted, rows, retained)
+}
+
+#[tokio::test]
+async fn any_history_of_buckets_that_are_too_large_to_merge_reads_as_a_map_does() {
+    for (first, faults) in [(4_000, false), (5_000, true)] {
+        for seed in seeds(first, 40) {
+            run_with(seed, faults, Kind::SmallMerges).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn any_history_with_retention_reads_as_a_map_of_what_is_kept() {
+    for (first, faults) in [(2_000, false), (3_000, true)] {
+        let seeds = seeds(first, 60);
+        let (count, mut points, mut rows) = (seeds.len() as u64, 0, 0);
+        for seed in seeds {
+            let (_, _, retained) = run_with(seed, faults, Kind::Retains).await;
+            (points, rows) = (points + retained.points_gone, rows + retained.rows_gone);
+        }
+        let is_enough = count < 50 || points > 50 * count && rows > 5 * count;
+        assert!(is_enough, "{points} points and {rows} rows went away with {count} seeds");
+    }
 }
 
 #[tokio::test]
@@ -549,6 +759,74 @@ async fn deleted_points_are_gone_from_the_disk_after_a_seal() {
     assert_eq!((store.figures().block_points, store.figures().tombstones), (25, 0));
     assert_eq!(read_metric(&store, "cpu", TimeRange::ALL).await, read);
     store.close().await;
+}
+
+fn one_of(hosts: impl Iterator<Item = usize>) -> SeriesSelector {
+    let matches = TagMatch::OneOf(hosts.map(|host| format!("h{host:03}")).collect());
+    let predicates = vec![TagPredicate { key: "host".to_owned(), matches }];
+    SeriesSelector::Tags { metric: Some("cpu".to_owned()), predicates, exact_keys: false }
+}
+
+#[tokio::test]
+async fn deleted_points_of_a_bucket_that_is_too_large_to_merge_are_gone_from_the_disk_as_well() {
+    const SERIES: usize = 200;
+    let options = |merge_bytes_max| StoreOptions { merge_bytes_max, ..StoreOptions::default() };
+    let mut steps = 0;
+    for deaths_after in (0..40).chain([i64::MAX]) {
+        let memory: Arc<dyn Kv> = Arc::new(MemoryKv::new());
+        let probe = ProbeKv::new(Arc::clone(&memory));
+        let store = open_with(Arc::clone(&probe) as Arc<dyn Kv>, options(10_000)).await.unwrap();
+        let names: Vec<String> = (0..SERIES).map(|host| format!("h{host:03}")).collect();
+        let mut random = Random(5);
+        // Two generations of one bucket; of some timestamps both have points.
+        for (generation, from) in [(0, 0), (1, 40)] {
+            let tags: Vec<[(&str, &str); 1]> = names.iter().map(|name| [("host", name.as_str())]).collect();
+            let mut points: Vec<TestPoint<'_>> = Vec::new();
+            for tags in tags.iter().skip(generation) {
+                let value = |_| Value::Float(f64::from_bits(random.next() >> 2));
+                let values: Vec<Value> = (from..from + 60).map(value).collect();
+                points
+                    .extend((from..).zip(values).map(|(step, value)| ("cpu", &tags[..], START + step * 15_000, value)));
+            }
+            write(&store, &points).await;
+            store.seal(SealReason::Requested).await.unwrap();
+        }
+        assert_eq!(store.figures().block_points, 60 * (2 * SERIES as u64 - 1));
+        // All of some series, and a part of others.
+        let part = TimeRange::new(START + 30 * 15_000, START + 50 * 15_000);
+        for (selector, range) in
+            [(one_of((0..SERIES).step_by(3)), TimeRange::ALL), (one_of((1..SERIES / 2).step_by(5)), part)]
+        {
+            let request = DeleteRequest { selector, range, series_max: SERIES };
+            assert!(matches!(store.delete(&request).await, DeleteOutcome::Done(_)));
+        }
+        let expect = read_metric(&store, "cpu", TimeRange::ALL).await;
+        let before = store.figures().block_points;
+        probe.die_after(if deaths_after == i64::MAX { -1 } else { deaths_after });
+        let _may_fail = store.seal(SealReason::Requested).await.is_ok();
+        probe.die_after(-1);
+        steps = steps.max(if store.figures().tombstones > 0 { deaths_after } else { 0 });
+        assert_eq!(read_metric(&store, "cpu", TimeRange::ALL).await, expect, "after {deaths_after} commits");
+        drop(store);
+        let store = open_with(Arc::clone(&memory), options(10_000)).await.unwrap();
+        assert_eq!(read_metric(&store, "cpu", TimeRange::ALL).await, expect, "after {deaths_after} commits");
+        store.seal(SealReason::Requested).await.unwrap();
+        store.purge().await.unwrap();
+        let figures = store.figures();
+        assert_eq!(figures.tombstones, 0, "after {deaths_after} commits");
+        assert!(figures.block_points < before - 40 * SERIES as u64 / 3, "after {deaths_after} commits");
+        assert_eq!(read_metric(&store, "cpu", TimeRange::ALL).await, expect, "after {deaths_after} commits");
+        drop(store);
+        let report = tidemark_tsdb::inspect::check_store(memory.as_ref(), &mut |_| {}).await.unwrap();
+        assert!(report.findings.iter().all(|finding| finding.kind == FindingKind::Orphan), "{:#?}", report.findings);
+        // With room enough it is merged as ever.
+        let clock = Arc::new(ManualClock::new(START + 3 * DAY_MS));
+        let store = Store::open(memory, clock, options(64 << 20)).await.unwrap();
+        assert_eq!(store.compact().await.unwrap().days, 1);
+        assert_eq!(read_metric(&store, "cpu", TimeRange::ALL).await, expect, "after {deaths_after} commits");
+        store.close().await;
+    }
+    assert!(steps > 5, "{steps}");
 }
 
 #[tokio::test]
