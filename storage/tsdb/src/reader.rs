@@ -10,7 +10,7 @@ use futures_util::{StreamExt, TryStreamExt, future::try_join_all, stream};
 use hashbrown::HashMap;
 use tidemark_kv::{KeyRange, KvError, KvSnapshot};
 use tidemark_model::{
-    BoxFuture, PointColumns, ReadError, ReadLimits, ReadRequest, ReadStatistics, SeriesId, SeriesReader,
+    BoxFuture, PointColumns, ReadError, ReadLimits, ReadRequest, ReadStatistics, RollupRequest, SeriesId, SeriesReader,
     SeriesSelector, SeriesSet, TimeRange,
 };
 
@@ -22,7 +22,7 @@ use crate::{
     keys::{RollupGroupKey, RollupKey},
     point_stream::StreamSnapshot,
     renewing_snapshot::RenewingSnapshot,
-    rollup::{self, Coverage, DayUse, RollupChoice, SpanRollups},
+    rollup::{self, Coverage, DayUse, RollupChoice, RollupInterval, SpanRollups},
     scan::after,
     selection::{OrderedSeries, in_order, select},
     series_set::{Chunk, HeadPoints, Hiding, RollupChunk, StoredSeries},
@@ -77,6 +77,8 @@ struct MetricRead {
     buckets: Vec<(Bucket, Vec<GenerationGroups>)>,
     /// Which of the points in memory are its.
     heads: Range<usize>,
+    /// The interval whose rows are used.
+    interval: Option<RollupInterval>,
     days: DayUse,
     spans: Vec<(RollupKey, Arc<SpanRollups>)>,
     coverage: Coverage,
@@ -98,7 +100,9 @@ struct Plan<'a> {
     statistics: ReadStatistics,
     /// By id, hence by shard, metric and number.
     selected: &'a [Selected],
-    rollup: Option<RollupChoice<'a>>,
+    rollup: Option<&'a RollupRequest>,
+    /// Of these rows are made.
+    intervals: &'a [RollupInterval],
     metrics: Vec<MetricRead>,
     heads: Vec<HeadPoints>,
     hiding: Hiding,
@@ -135,7 +139,8 @@ impl Store {
             limits: request.limits,
             statistics: ReadStatistics { series: infos.len(), ..ReadStatistics::default() },
             selected: &selected,
-            rollup: rollup.and_then(|request| RollupChoice::of(request, &self.inner.options.rollup_intervals)),
+            rollup,
+            intervals: &self.inner.options.rollup_intervals,
             metrics: Vec::new(),
             heads: Vec::new(),
             hiding: Hiding::default(),
@@ -198,7 +203,11 @@ impl Plan<'_> {
                 }
             }
             let (mut days, mut spans) = (DayUse::default(), Vec::new());
-            if let Some(RollupChoice { interval, .. }) = self.rollup {
+            let choice = self.rollup.and_then(|request| {
+                RollupChoice::of(request, self.intervals, &state.catalogue.rollups, metric, self.range)
+            });
+            let interval = choice.map(|choice| choice.interval);
+            if let Some(interval) = interval {
                 days = DayUse::of_blocks(&state.catalogue, metric, interval, self.range, &tombstones);
                 spans.extend(days.spans(interval).into_iter().filter_map(|span| {
                     let of = RollupKey { shard: shard.number, interval_ms: interval.key(), span, metric };
@@ -210,8 +219,17 @@ impl Plan<'_> {
             }
             let heads = heads..self.heads.len();
             let coverage = Coverage::default();
-            let read =
-                MetricRead { shard: shard.number, metric, series: of_metric, buckets, heads, days, spans, coverage };
+            let read = MetricRead {
+                shard: shard.number,
+                metric,
+                series: of_metric,
+                buckets,
+                heads,
+                interval,
+                days,
+                spans,
+                coverage,
+            };
             self.metrics.push(read);
         }
         Ok(())
@@ -220,11 +238,11 @@ impl Plan<'_> {
     /// Reads what is needed; `false` when a group is gone.
     async fn fetch(&mut self, snapshot: &dyn KvSnapshot) -> Result<bool, ReadError> {
         let mut metrics = std::mem::take(&mut self.metrics);
-        if let Some(choice) = self.rollup {
-            for metric in &mut metrics {
-                if !self.fetch_rollups(snapshot, choice, metric).await? {
-                    return Ok(false);
-                }
+        for metric in &mut metrics {
+            if let (Some(request), Some(interval)) = (self.rollup, metric.interval)
+                && !self.fetch_rollups(snapshot, RollupChoice { request, interval }, metric).await?
+            {
+                return Ok(false);
             }
         }
         let mut reads = Vec::new();

@@ -303,7 +303,7 @@ impl Sealer {
         };
         let Some(horizons) = horizons else { return Ok(()) };
         let mut buckets = expired(&shard.state.read().catalogue, metric, horizons.points);
-        if horizons.keep_rollups_longer() {
+        if horizons.keep_rollups_longer() && !self.compaction.intervals.is_empty() {
             let postponed = self.keep_rows(shard, metric, horizons, &buckets).await?;
             buckets = expired(&shard.state.read().catalogue, metric, horizons.points);
             // Rows are made of whole days.
@@ -370,8 +370,7 @@ impl Sealer {
                 );
             }
         }
-        let_stand_alone(&self.kv, shard, metric, day, intervals).await?;
-        Ok(true)
+        let_stand_alone(&self.kv, shard, metric, day, intervals).await
     }
 
     /// Takes rows away that are older than the retention of their metric.

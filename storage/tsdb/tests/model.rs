@@ -446,7 +446,7 @@ async fn any_history_of_buckets_that_are_too_large_to_merge_reads_as_a_map_does(
 async fn any_history_with_retention_reads_as_a_map_of_what_is_kept() {
     for (first, faults) in [(2_000, false), (3_000, true)] {
         let seeds = seeds(first, 60);
-        let (count, mut points, mut rows) = (seeds.len() as u64, 0, 0);
+        let (count, mut points, mut rows) = (seeds.len(), 0, 0);
         for seed in seeds {
             let (_, _, retained) = run_with(seed, faults, Kind::Retains).await;
             (points, rows) = (points + retained.points_gone, rows + retained.rows_gone);

@@ -237,6 +237,23 @@ async fn an_expiry_that_dies_anywhere_loses_no_row() {
 }
 
 #[tokio::test]
+async fn days_whose_points_are_gone_are_answered_by_the_intervals_that_were_made_of_them() {
+    let clock = Arc::new(ManualClock::new(START));
+    let kv: Arc<dyn Kv> = Arc::new(MemoryKv::new());
+    let store = open(&kv, &clock, options(Sharing::Alone)).await;
+    fill(&store).await;
+    store.seal(SealReason::Requested).await.unwrap();
+    store.close().await;
+    let day = RollupInterval::new(Duration::from_secs(86_400)).unwrap();
+    for rollup_intervals in [vec![RollupInterval::HOUR, day], vec![day], Vec::new()] {
+        let store = open(&kv, &clock, StoreOptions { rollup_intervals, ..options(Sharing::Alone) }).await;
+        store.seal(SealReason::Requested).await.unwrap();
+        check(&store).await;
+        store.close().await;
+    }
+}
+
+#[tokio::test]
 async fn a_day_that_is_too_large_for_rollups_goes_without_and_other_intervals_are_kept_as_well() {
     let clock = Arc::new(ManualClock::new(START));
     let kv: Arc<dyn Kv> = Arc::new(MemoryKv::new());

@@ -292,7 +292,7 @@ async fn run_on(mut history: History, faults: bool) -> u64 {
 #[tokio::test]
 async fn any_history_of_several_processes_reads_as_a_map_does() {
     let seeds = seeds(0, 150);
-    let (count, mut expired) = (seeds.len() as u64, 0);
+    let (count, mut expired) = (seeds.len(), 0);
     for seed in seeds {
         expired += run(seed, false).await;
     }

@@ -122,6 +122,7 @@ pub(crate) struct RetentionSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) keep: Option<Span>,
     /// How long rollups answer queries in place of points that are gone; not longer than the points when it is not set.
+    /// A day of a metric that is larger than `limits.merge_bytes` has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) keep_rollups: Option<Span>,
     /// The first rule that matches the name of a metric decides.

@@ -37,8 +37,8 @@ fn has_rows(catalogue: &BlockCatalogue, metric: u32, day: Bucket, interval: Roll
     }
 }
 
-/// Lets the rows of a day, of each interval that has them, answer without its points from now on. To do so again is
-/// harmless.
+/// Lets the rows of a day, of each interval that has them, answer without its points from now on. `false` when another
+/// process changed some meanwhile: what they are now is looked at the next time. To do so again is harmless.
 ///
 /// # Errors
 /// What the engine refused, a conflict when the rows changed meanwhile. The next time goes on.
@@ -48,7 +48,7 @@ pub(crate) async fn let_stand_alone(
     metric: u32,
     day: Bucket,
     intervals: &[RollupInterval],
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     for &interval in intervals {
         let made_of = {
             let state = shard.state.read();
@@ -58,14 +58,18 @@ pub(crate) async fn let_stand_alone(
         let Some(made_of) = made_of else { continue };
         let of =
             RollupKey { shard: shard.number, interval_ms: interval.key(), span: interval.span_of(day.number), metric };
-        change(kv, shard, &of, |rollups| match rollups.days.get_mut(&day.number) {
-            Some(origin) if *origin == made_of => origin.is_alone = true,
-            // Others changed it: what it is now is looked at the next time.
-            _ => {}
-        })
-        .await?;
+        let let_stand = |rollups: &mut SpanRollups| match rollups.days.get_mut(&day.number) {
+            Some(origin) if *origin == made_of => {
+                origin.is_alone = true;
+                true
+            }
+            _ => false,
+        };
+        if !change(kv, shard, &of, let_stand).await? {
+            return Ok(false);
+        }
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Forgets the days of a span whose rows stand alone and are no longer kept. The rows themselves go with the span.
@@ -79,20 +83,26 @@ pub(crate) async fn forget_expired_days(
     horizons: Horizons,
 ) -> Result<(), StoreError> {
     let is_kept = |&number: &u32| Bucket { tier: Tier::Day, number }.end() > horizons.rollups;
-    change(kv, shard, of, |rollups| rollups.days.retain(|day, origin| !origin.is_alone || is_kept(day))).await
+    let forget = |rollups: &mut SpanRollups| {
+        rollups.days.retain(|day, origin| !origin.is_alone || is_kept(day));
+        true
+    };
+    change(kv, shard, of, forget).await.map(drop)
 }
 
-/// Changes the directory of a span, and not its groups.
+/// Changes the directory of a span, and not its groups; `false` when it is gone or `change` says so.
 async fn change(
     kv: &Arc<dyn Kv>,
     shard: &Shard,
     of: &RollupKey,
-    change: impl FnOnce(&mut SpanRollups),
-) -> Result<(), StoreError> {
+    change: impl FnOnce(&mut SpanRollups) -> bool,
+) -> Result<bool, StoreError> {
     let key = of.encode();
-    let Some(before) = kv.snapshot().await?.get(&key).await? else { return Ok(()) };
+    let Some(before) = kv.snapshot().await?.get(&key).await? else { return Ok(false) };
     let mut rollups = SpanRollups::decode(of, &before)?;
-    change(&mut rollups);
+    if !change(&mut rollups) {
+        return Ok(false);
+    }
     let after = rollups.encode();
     if after != before {
         let mut commit = Commit::new();
@@ -100,7 +110,7 @@ async fn change(
         publish(kv.as_ref(), shard, of, commit, Some(after)).await?;
         shard.changed(|state| state.catalogue.rollups.set(of, Arc::new(rollups)));
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Commits a change of the directory of a span, which is `after` then. Other processes are told.

@@ -15,7 +15,7 @@ use std::{
 
 use tidemark_model::{RollupFunction, RollupRequest, TimeRange, TimestampMs};
 
-use super::{Magnitude, RollupInterval};
+use super::{Magnitude, RollupCatalogue, RollupInterval};
 use crate::{
     BlockCatalogue, Bucket, Generation, RangeSet, Tier, bucket::DAY_MS, codec::RollupField, tombstones::Tombstone,
 };
@@ -50,10 +50,21 @@ pub(crate) struct RollupChoice<'a> {
 }
 
 impl<'a> RollupChoice<'a> {
-    /// The longest interval of which the buckets of a request are made.
-    pub(crate) fn of(request: &'a RollupRequest, intervals: &[RollupInterval]) -> Option<Self> {
-        let fitting = intervals.iter().filter(|interval| request.buckets.are_made_of(interval.millis()));
-        fitting.max().map(|&interval| Self { request, interval })
+    /// The interval of which the buckets of a request are made and that answers for most of the days of a metric whose
+    /// points are gone; of equal ones the longest. What is made now may be other intervals than were made of these days.
+    pub(crate) fn of(
+        request: &'a RollupRequest,
+        made: &[RollupInterval],
+        rollups: &RollupCatalogue,
+        metric: u32,
+        range: TimeRange,
+    ) -> Option<Self> {
+        let made = made.iter().map(|&interval| (rollups.alone_between(interval, metric, range).len(), interval));
+        let stored = rollups.intervals(metric);
+        let alone = stored.map(|interval| (rollups.alone_between(interval, metric, range).len(), interval));
+        let known = made.chain(alone.filter(|(days, _)| *days > 0));
+        let fitting = known.filter(|(_, interval)| request.buckets.are_made_of(interval.millis()));
+        fitting.max().map(|(_, interval)| Self { request, interval })
     }
 
     /// Whether rows give the value of a bucket bit by bit.
@@ -338,16 +349,24 @@ mod tests {
     fn the_longest_interval_that_makes_up_the_buckets_is_chosen() {
         let minutes = |minutes: u64| RollupInterval::new(std::time::Duration::from_secs(60 * minutes)).unwrap();
         let intervals = [minutes(5), RollupInterval::HOUR];
-        let chosen = |request| RollupChoice::of(&request, &intervals).map(|choice| choice.interval);
+        let catalogue = RollupCatalogue::default();
+        fn of<'a>(
+            request: &'a RollupRequest,
+            made: &[RollupInterval],
+            catalogue: &RollupCatalogue,
+        ) -> Option<RollupChoice<'a>> {
+            RollupChoice::of(request, made, catalogue, 1, TimeRange::ALL)
+        }
+        let chosen = |request| of(&request, &intervals, &catalogue).map(|choice| choice.interval);
         assert_eq!(chosen(every(2)), Some(RollupInterval::HOUR));
         let half = RollupRequest { buckets: RollupBuckets::Every(HOUR / 2), ..every(1) };
         assert_eq!(chosen(half), Some(minutes(5)));
         assert_eq!(chosen(RollupRequest { buckets: RollupBuckets::Every(HOUR / 7), ..every(1) }), None);
         let request = every(24);
-        let choice = RollupChoice::of(&request, &intervals).unwrap();
+        let choice = of(&request, &intervals, &catalogue).unwrap();
         assert!(choice.is_exact(Magnitude::Whole(48)) && !choice.is_exact(Magnitude::Whole(49)));
         let largest = RollupRequest { function: RollupFunction::Largest, ..every(24) };
-        assert!(RollupChoice::of(&largest, &intervals).unwrap().is_exact(Magnitude::Rounded));
-        assert!(!RollupChoice::of(&largest, &intervals).unwrap().is_exact(Magnitude::Unusable));
+        let choice = of(&largest, &intervals, &catalogue).unwrap();
+        assert!(choice.is_exact(Magnitude::Rounded) && !choice.is_exact(Magnitude::Unusable));
     }
 }

@@ -220,6 +220,13 @@ impl RollupCatalogue {
         self.by_metric.keys().copied()
     }
 
+    /// The intervals that a metric has rollups of, those that are no longer made as well.
+    pub(crate) fn intervals(&self, metric: u32) -> impl Iterator<Item = RollupInterval> + '_ {
+        let mut keys: Vec<u32> = self.spans(metric).map(|(&(interval, _), _)| interval).collect();
+        keys.dedup();
+        keys.into_iter().filter_map(RollupInterval::of_key)
+    }
+
     /// The spans of a metric, by interval and number.
     fn spans(&self, metric: u32) -> impl Iterator<Item = (&(u32, u32), &Arc<SpanRollups>)> {
         self.by_metric.get(&metric).into_iter().flatten()
