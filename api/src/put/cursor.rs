@@ -20,7 +20,14 @@ const TAGS_MAX: usize = 16;
 /// # Errors
 /// Gives up, leaving some points in the builder: throw it away.
 pub(crate) fn parse(text: &str, builder: &mut PointBatchBuilder) -> Result<(), GaveUp> {
-    let mut cursor = Cursor { text, bytes: text.as_bytes(), at: 0, tags_before: b"", tags: [("", ""); TAGS_MAX] };
+    let mut cursor = Cursor {
+        text,
+        bytes: text.as_bytes(),
+        at: 0,
+        tags_before: b"",
+        timestamp_before: (b"", 0),
+        tags: [("", ""); TAGS_MAX],
+    };
     // A point is seldom shorter than this.
     builder.reserve(text.len() / 96);
     match cursor.next()? {
@@ -41,6 +48,8 @@ struct Cursor<'a> {
     /// The tags of the last point as they were sent, with their braces: agents send the metrics of a host side by
     /// side, and comparing bytes is cheaper than reading, checking and sorting the tags again.
     tags_before: &'a [u8],
+    /// The timestamp of the last point as it was sent, with the byte behind it, and its milliseconds.
+    timestamp_before: (&'a [u8], i64),
     /// Room for the tags of one point.
     tags: [(&'a str, &'a str); TAGS_MAX],
 }
@@ -59,6 +68,15 @@ enum TagField {
     SameAsBefore,
     /// So many of the cursor's tags.
     Listed(usize),
+}
+
+/// The keys of the fields.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Key {
+    Metric,
+    Timestamp,
+    Value,
+    Tags,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -83,6 +101,16 @@ const CLASSES: [Class; 256] = {
     set(&mut classes, 0x7F, Class::Other);
     classes
 };
+
+/// Whether [`CLASSES`] has text for all bytes of a word. May say no where it has; that is only slower.
+fn all_text(word: u64) -> bool {
+    const ONES: u64 = u64::MAX / 0xFF;
+    const HIGH: u64 = ONES * 0x80;
+    // Of each byte the high bit, where it is below the limit; exact for the lowest such byte (Mycroft's test).
+    let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word & HIGH;
+    let equal = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
+    below(word, 0x20) | equal(b'"') | equal(b'\\') | equal(0x7F) == 0
+}
 
 #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler with indexes below 256")]
 const fn set(classes: &mut [Class; 256], byte: usize, class: Class) {
@@ -122,17 +150,14 @@ impl<'a> Cursor<'a> {
     fn point(&mut self, builder: &mut PointBatchBuilder) -> Result<(), GaveUp> {
         let mut fields = Fields::default();
         loop {
-            self.expect(b'"')?;
-            let key = self.string()?;
-            self.expect(b':')?;
-            match key {
-                "metric" if fields.metric.is_none() => {
+            match self.key()? {
+                Key::Metric if fields.metric.is_none() => {
                     self.expect(b'"')?;
                     fields.metric = Some(self.string()?);
                 }
-                "timestamp" if fields.timestamp.is_none() => fields.timestamp = Some(self.timestamp()?),
-                "value" if fields.value.is_none() => fields.value = Some(self.value()?),
-                "tags" if fields.tags.is_none() => fields.tags = Some(self.tags()?),
+                Key::Timestamp if fields.timestamp.is_none() => fields.timestamp = Some(self.timestamp()?),
+                Key::Value if fields.value.is_none() => fields.value = Some(self.value()?),
+                Key::Tags if fields.tags.is_none() => fields.tags = Some(self.tags()?),
                 _ => return Err(GaveUp),
             }
             match self.next()? {
@@ -143,9 +168,34 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// The key of a field up to its colon, which is taken. Its first letter tells which one it must be.
+    fn key(&mut self) -> Result<Key, GaveUp> {
+        self.expect(b'"')?;
+        let rest = self.bytes.get(self.at..).ok_or(GaveUp)?;
+        let (key, text): (Key, &[u8]) = match rest {
+            [b'm', ..] => (Key::Metric, b"metric\""),
+            [b'v', ..] => (Key::Value, b"value\""),
+            [b't', b'i', ..] => (Key::Timestamp, b"timestamp\""),
+            [b't', ..] => (Key::Tags, b"tags\""),
+            _ => return Err(GaveUp),
+        };
+        if !rest.starts_with(text) {
+            return Err(GaveUp);
+        }
+        self.at += text.len();
+        self.expect(b':')?;
+        Ok(key)
+    }
+
     /// The text of a string up to its closing quote, which is taken.
     fn string(&mut self) -> Result<&'a str, GaveUp> {
         let start = self.at;
+        // Eight bytes at once, as long as all of them are text.
+        while let Some(word) = self.bytes.get(self.at..).and_then(|rest| rest.first_chunk::<8>())
+            && all_text(u64::from_le_bytes(*word))
+        {
+            self.at += 8;
+        }
         loop {
             let byte = *self.bytes.get(self.at).ok_or(GaveUp)?;
             match CLASSES.get(usize::from(byte)) {
@@ -163,6 +213,12 @@ impl<'a> Cursor<'a> {
     fn timestamp(&mut self) -> Result<i64, GaveUp> {
         self.skip_blanks();
         let start = self.at;
+        let (text, before) = self.timestamp_before;
+        if !text.is_empty() && self.bytes.get(start..).is_some_and(|rest| rest.starts_with(text)) {
+            // The byte behind it is no part of the number.
+            self.at += text.len() - 1;
+            return Ok(before);
+        }
         let mut timestamp = 0_i64;
         while let Some(&digit @ b'0'..=b'9') = self.bytes.get(self.at) {
             timestamp = timestamp * 10 + i64::from(digit - b'0');
@@ -173,7 +229,9 @@ impl<'a> Cursor<'a> {
         }
         // JSON has no leading zeros, and zero is no timestamp.
         if matches!(self.bytes.get(start), Some(b'1'..=b'9')) && self.at_end_of_number() {
-            Ok(timestamp_ms(timestamp))
+            let timestamp = timestamp_ms(timestamp);
+            self.timestamp_before = (self.bytes.get(start..=self.at).ok_or(GaveUp)?, timestamp);
+            Ok(timestamp)
         } else {
             Err(GaveUp)
         }
@@ -272,6 +330,35 @@ mod tests {
             ]
         );
         assert_eq!(read(r#"{"metric":"m","timestamp":1,"value":0,"tags":{"a":"b"}}"#).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn every_byte_in_every_place_of_a_word_is_told_from_text() {
+        for byte in 0..=255_u8 {
+            for place in 0..8 {
+                for other in [b'a', 0x20, 0xC3, b'!', b'#', b'[', b']', 0x7E, 0x80] {
+                    let mut bytes = [other; 8];
+                    bytes[place] = byte;
+                    let text = CLASSES[usize::from(byte)] == Class::Text;
+                    assert_eq!(all_text(u64::from_le_bytes(bytes)), text, "{byte} among {other}");
+                }
+            }
+        }
+        assert!(!all_text(u64::from_le_bytes(*b"\"\"\"\"\"\"\"\"")));
+    }
+
+    #[test]
+    fn a_timestamp_like_the_one_before_is_read_to_its_end() {
+        let body = |second: &str| {
+            let point =
+                |timestamp: &str| format!(r#"{{"timestamp":{timestamp},"metric":"m","value":1,"tags":{{"a":"b"}}}}"#);
+            read(&format!("[{},{}]", point("135"), point(second)))
+        };
+        assert_eq!(body("135").unwrap()[1], "m{a=b} 135000 Int(1)");
+        assert_eq!(body("1356").unwrap()[1], "m{a=b} 1356000 Int(1)");
+        assert_eq!(body(" 135").unwrap()[1], "m{a=b} 135000 Int(1)");
+        assert_eq!(body("135 ").unwrap()[1], "m{a=b} 135000 Int(1)");
+        assert_eq!(body("135.5"), Err(GaveUp));
     }
 
     #[test]

@@ -21,11 +21,13 @@ pub(crate) struct PutLines<'a> {
     tags_max: usize,
     /// The tags of the last point as they were sent.
     tags_before: &'a str,
+    /// The timestamp of the last point as it was sent, and its milliseconds.
+    timestamp_before: (&'a str, i64),
 }
 
 impl<'a> PutLines<'a> {
     pub(crate) fn new(tags_max: usize) -> Self {
-        Self { builder: PointBatchBuilder::new(tags_max), tags_max, tags_before: "" }
+        Self { builder: PointBatchBuilder::new(tags_max), tags_max, tags_before: "", timestamp_before: ("", 0) }
     }
 
     /// Adds the point of a line: what comes after `put `.
@@ -60,7 +62,7 @@ impl<'a> PutLines<'a> {
         let (metric, rest) = word(words)?;
         let (timestamp, rest) = word(rest)?;
         let (value, tags_text) = word(rest)?;
-        let timestamp = number::line_timestamp(timestamp).ok()?;
+        let timestamp = self.timestamp(timestamp)?;
         let (number, bytes) = number::json_number(value.as_bytes())?;
         if bytes != value.len() {
             return None;
@@ -77,6 +79,15 @@ impl<'a> PutLines<'a> {
         self.builder.push(metric, tags.get_mut(..count)?, timestamp, number).ok()?;
         self.tags_before = tags_text;
         Some(())
+    }
+
+    /// Milliseconds of a timestamp, which nearly every line has in common with the one before.
+    fn timestamp(&mut self, text: &'a str) -> Option<i64> {
+        if text != self.timestamp_before.0 {
+            self.timestamp_before = (text, number::line_timestamp(text).ok()?);
+        }
+        // The text before the first line is empty, and an empty one is no timestamp.
+        (!text.is_empty()).then_some(self.timestamp_before.1)
     }
 
     fn add_any(&mut self, words: &'a str) -> Result<(), String> {
