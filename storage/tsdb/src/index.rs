@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     hash::BuildHasher,
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 use foldhash::fast::RandomState;
@@ -71,7 +72,11 @@ pub(crate) struct Index {
     metrics: Vec<MetricEntry>,
     series: Vec<SeriesEntry>,
     hasher: RandomState,
-    by_text: HashTable<(SeriesKey, Target)>,
+    /// Slots, found by the canonical text of their series.
+    by_text: HashTable<u32>,
+    /// For each slot the one that was looked up after it the last time: agents send their series in the same order
+    /// again and again, and comparing a text is cheaper than hashing it and looking for it.
+    followers: Vec<AtomicU32>,
     postings: HashMap<u32, TagPostings, RandomState>,
     locals: Vec<u32>,
     /// Slots of series whose points are all gone.
@@ -122,6 +127,7 @@ impl Index {
             series: Vec::new(),
             hasher: RandomState::default(),
             by_text: HashTable::new(),
+            followers: Vec::new(),
             postings: HashMap::default(),
             locals: vec![0; usize::from(shards)],
             hidden: RoaringBitmap::new(),
@@ -207,8 +213,32 @@ impl Index {
 
     /// The series with this canonical text.
     pub(crate) fn target(&self, text: &str) -> Option<Target> {
+        Some(self.series(self.slot_of_text(text)?)?.target)
+    }
+
+    /// As [`Self::target`] for one text after the other. `last` is the slot that the call before found, and becomes that of
+    /// this one; any number will do at the beginning.
+    pub(crate) fn next_target(&self, text: &str, last: &mut u32) -> Option<Target> {
+        let follower = self.followers.get(*last as usize);
+        let guess = follower.map(|follower| follower.load(Ordering::Relaxed));
+        if let Some(guess) = guess
+            && let Some(series) = self.series(guess)
+            && series.key.as_str() == text
+        {
+            *last = guess;
+            return Some(series.target);
+        }
+        let slot = self.slot_of_text(text)?;
+        if let Some(follower) = follower {
+            follower.store(slot, Ordering::Relaxed);
+        }
+        *last = slot;
+        Some(self.series(slot)?.target)
+    }
+
+    fn slot_of_text(&self, text: &str) -> Option<u32> {
         let hash = self.hasher.hash_one(text.as_bytes());
-        self.by_text.find(hash, |(key, _)| key.as_str() == text).map(|&(_, target)| target)
+        self.by_text.find(hash, |&slot| text_at(&self.series, slot) == text).copied()
     }
 
     /// Adds a series whose names are known. Numbers of a metric come without a gap; says whether that held.
@@ -226,12 +256,12 @@ impl Index {
         let hash = self.hasher.hash_one(text.as_bytes());
         let place = self.by_text.entry(
             hash,
-            |(other, _)| *other == key,
-            |(other, _)| self.hasher.hash_one(other.as_str().as_bytes()),
+            |&other| text_at(&self.series, other) == text,
+            |&other| self.hasher.hash_one(text_at(&self.series, other).as_bytes()),
         );
         match place {
             Entry::Occupied(_) => return None,
-            Entry::Vacant(vacant) => vacant.insert((key.clone(), target)),
+            Entry::Vacant(vacant) => vacant.insert(slot),
         };
         *local += 1;
         let growth = self.growth.get_mut();
@@ -252,6 +282,7 @@ impl Index {
             having.insert(slot);
         }
         self.series.push(SeriesEntry { key, target, tags });
+        self.followers.push(AtomicU32::new(slot.saturating_add(1)));
         self.count_shown(slot, true);
         Some(target)
     }
@@ -378,6 +409,11 @@ impl Index {
     }
 }
 
+/// The canonical text of the series in a slot; no text is empty.
+fn text_at(series: &[SeriesEntry], slot: u32) -> &str {
+    series.get(slot as usize).map_or("", |entry| entry.key.as_str())
+}
+
 /// Whether no series of the metric has this tag.
 fn is_new_in(postings: &HashMap<u32, TagPostings, RandomState>, metric: &MetricEntry, key: u32, value: u32) -> bool {
     let having = postings.get(&key).and_then(|postings| postings.by_value.get(&value));
@@ -413,6 +449,32 @@ pub(crate) mod tests {
         let tags: Box<[_]> = tags.collect();
         let number = index.metric_len(metric) as u32;
         assert!(index.insert(metric, number, tags).is_some());
+    }
+
+    #[test]
+    fn series_are_found_one_after_the_other_in_whatever_order_they_come() {
+        let hosts: Vec<String> = (0..50).map(|host| format!("web{host}")).collect();
+        let mut index = Index::new(4);
+        hosts.iter().for_each(|host| add_to(&mut index, "cpu", &[("host", host)]));
+        let text = |number: usize| format!("cpu\0host\0web{number}");
+        let mut last = 0;
+        // In order, the other way round, the same again, in jumps, and some that do not exist (50 to 59).
+        let orders: [Box<dyn Fn(usize) -> usize>; 5] = [
+            Box::new(|step| step % 50),
+            Box::new(|step| 49 - step % 50),
+            Box::new(|step| 49 - step % 50),
+            Box::new(|step| step * 7 % 60),
+            Box::new(|_| 3),
+        ];
+        for order in orders {
+            for number in (0..120).map(order) {
+                let found = index.next_target(&text(number), &mut last);
+                assert_eq!(found, index.target(&text(number)), "{number}");
+                assert_eq!(found.is_some(), number < 50);
+            }
+        }
+        last = u32::MAX;
+        assert_eq!(index.next_target(&text(7), &mut last), index.target(&text(7)));
     }
 
     #[test]

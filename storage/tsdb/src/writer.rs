@@ -158,8 +158,9 @@ impl Flushed {
 fn resolve(index: &RwLock<Index>, batch: &PointBatch, targets: &mut [Target]) -> Vec<usize> {
     let index = index.read();
     let mut missing = Vec::new();
+    let mut last = 0;
     for (entry, target) in targets.iter_mut().enumerate().filter(|(_, target)| **target == Target::NONE) {
-        match index.target(batch.series_text(entry)) {
+        match index.next_target(batch.series_text(entry), &mut last) {
             Some(found) => *target = found,
             None => missing.push(entry),
         }
