@@ -1,6 +1,7 @@
 //! The `tidemark` binary: command line, configuration, wiring, signals and the order of shutdown. It holds no rule of
 //! the business; those live in the crates it puts together.
 
+mod allocator;
 mod cli;
 mod commands;
 mod config;
@@ -25,6 +26,7 @@ const EXIT_USAGE: u8 = 2;
 const EXIT_PROBLEMS: u8 = 3;
 
 fn main() -> ExitCode {
+    allocator::limit_arenas();
     let cli = Cli::parse();
     match run(&cli) {
         Ok(code) => code,

@@ -3,7 +3,7 @@
 /// Options of [`super::RedbKv::open`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RedbOptions {
-    /// Memory for cached pages; 64 MiB.
+    /// Memory for cached pages; 32 MiB.
     pub cache_bytes: usize,
     /// Bytes of commits in one transaction, after which the group is closed; 4 MiB.
     pub group_bytes_max: usize,
@@ -26,7 +26,7 @@ pub struct RedbOptions {
 impl Default for RedbOptions {
     fn default() -> Self {
         Self {
-            cache_bytes: 64 << 20,
+            cache_bytes: 32 << 20,
             group_bytes_max: 4 << 20,
             queue_commits_max: 1024,
             queue_bytes_max: 64 << 20,
