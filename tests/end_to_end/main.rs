@@ -11,6 +11,7 @@ mod browser;
 mod cluster;
 mod command_line;
 mod conformance;
+mod deletes;
 mod disk_full;
 mod index;
 mod kill_nine;

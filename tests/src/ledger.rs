@@ -13,18 +13,18 @@ pub struct Ledger {
     unknown: BTreeMap<(u32, i64), i64>,
 }
 
-/// Metric of all points of a ledger.
-const METRIC: &str = "ledger.points";
-/// Timestamp of the first point in seconds: 2026-01-01.
-const START_S: i64 = 1_767_225_600;
-
 impl Ledger {
+    /// Metric of all points of a ledger.
+    pub const METRIC: &str = "ledger.points";
+    /// Timestamp of step 0 in seconds: 2026-01-01. Steps are seconds.
+    pub const START_S: i64 = 1_767_225_600;
+
     /// Body of a put of `points` points of `series` from step `first` on.
     #[must_use]
     pub fn body(series: u32, first: i64, points: i64) -> Value {
         let points = (first..first + points).map(|step| {
             let tags = json!({ "series": format!("s{series}") });
-            json!({"metric": METRIC, "timestamp": START_S + step, "value": value(series, step), "tags": tags})
+            json!({"metric": Self::METRIC, "timestamp": Self::START_S + step, "value": value(series, step), "tags": tags})
         });
         Value::Array(points.collect())
     }
@@ -37,6 +37,23 @@ impl Ledger {
     /// Enters points whose write was neither acknowledged nor refused: they may be there or not.
     pub fn lose_track(&mut self, series: u32, first: i64, points: i64) {
         self.unknown.extend((first..first + points).map(|step| ((series, step), value(series, step))));
+    }
+
+    /// Strikes points out that were deleted: none of them may be there any more.
+    pub fn delete(&mut self, series: u32, first: i64, points: i64) {
+        let steps = first..first + points;
+        let stays = |point: &(u32, i64)| point.0 != series || !steps.contains(&point.1);
+        self.acknowledged.retain(|point, _| stays(point));
+        self.unknown.retain(|point, _| stays(point));
+    }
+
+    /// Step and value of the newest acknowledged point of a series.
+    #[must_use]
+    pub fn newest(&self, series: u32) -> Option<(i64, i64)> {
+        self.acknowledged
+            .range((series, i64::MIN)..=(series, i64::MAX))
+            .next_back()
+            .map(|(point, value)| (point.1, *value))
     }
 
     /// Points acknowledged so far.
@@ -74,9 +91,9 @@ fn value(series: u32, step: i64) -> i64 {
 /// Every point of the ledger's metric, read raw, series by series.
 fn stored(client: &Client) -> BTreeMap<(u32, i64), i64> {
     let query = json!({
-        "start": START_S - 10,
-        "end": START_S + 100_000_000,
-        "queries": [{"aggregator": "none", "metric": METRIC}],
+        "start": Ledger::START_S - 10,
+        "end": Ledger::START_S + 100_000_000,
+        "queries": [{"aggregator": "none", "metric": Ledger::METRIC}],
     });
     let answer = client.post("/api/query?arrays", &query);
     if answer.status == 400 && answer.text().contains("No such name for 'metrics'") {
@@ -88,7 +105,7 @@ fn stored(client: &Client) -> BTreeMap<(u32, i64), i64> {
         let name: u32 = series["tags"]["series"].as_str().unwrap()[1..].parse().unwrap();
         for point in series["dps"].as_array().unwrap() {
             let (timestamp, value) = (point[0].as_i64().unwrap(), point[1].as_i64().unwrap());
-            let twice = stored.insert((name, timestamp - START_S), value);
+            let twice = stored.insert((name, timestamp - Ledger::START_S), value);
             assert_eq!(twice, None, "series {name} has two points at {timestamp}");
         }
     }

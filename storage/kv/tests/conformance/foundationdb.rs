@@ -1,71 +1,14 @@
-//! A real cluster, and what only it can be asked.
-//!
-//! `FDB_CLUSTER_FILE` names its cluster file; `TIDEMARK_FDB_LIBRARY` the client library, if the loader does not find it.
+//! What only a real cluster can be asked.
 
-use std::{
-    hash::{BuildHasher, RandomState},
-    io::Write,
-    path::{Path, PathBuf},
-    sync::{Arc, Once},
-    time::Duration,
+use std::time::Duration;
+
+use tidemark_kv::{CommitOutcome, FdbOptions, KeyRange, KvError, RangeLimit, Versionstamp};
+
+use crate::{
+    done,
+    fdb_store::{cluster_file, open, own_prefix, with_store},
+    refused, value,
 };
-
-use tidemark_kv::{
-    CommitOutcome, FdbKv, FdbNetwork, FdbOptions, KeyPrefix, KeyRange, Kv, KvError, RangeLimit, Versionstamp,
-};
-use tokio::task::JoinSet;
-
-use crate::{done, refused, value};
-
-/// Runs a case on a store of its own in the cluster and clears it afterwards, also when the case fails.
-pub(crate) async fn with_store<R>(case: impl FnOnce(Arc<dyn Kv>) -> R)
-where
-    R: Future<Output = ()> + Send + 'static,
-{
-    let Some(cluster) = cluster_file() else { return };
-    let store: Arc<dyn Kv> = Arc::new(open(&cluster, FdbOptions { key_prefix: own_prefix(), ..FdbOptions::default() }));
-    let mut running = JoinSet::new();
-    running.spawn(case(Arc::clone(&store)));
-    let ended = running.join_next().await.unwrap();
-    done(&*store, |commit| {
-        commit.delete_range(KeyRange::prefix(b""));
-    })
-    .await;
-    if let Err(failed) = ended {
-        std::panic::resume_unwind(failed.into_panic());
-    }
-}
-
-/// The cluster to test on. Without one, says so once.
-fn cluster_file() -> Option<PathBuf> {
-    let file = variable("FDB_CLUSTER_FILE");
-    if file.is_none() {
-        static SAID: Once = Once::new();
-        SAID.call_once(|| {
-            say_skipped("the tests on FoundationDB need a cluster; set FDB_CLUSTER_FILE to its cluster file")
-        });
-    }
-    file
-}
-
-/// Says what was skipped and why, past the test runner that would keep it to itself.
-pub(crate) fn say_skipped(reason: &str) {
-    std::io::stderr().write_all(format!("SKIPPED: {reason}\n").as_bytes()).unwrap();
-}
-
-#[expect(clippy::disallowed_methods, reason = "tests are told their cluster in the environment")]
-pub(crate) fn variable(name: &str) -> Option<PathBuf> {
-    std::env::var(name).ok().filter(|value| !value.is_empty()).map(PathBuf::from)
-}
-
-pub(crate) fn open(cluster: &Path, options: FdbOptions) -> FdbKv {
-    let network = FdbNetwork::start(variable("TIDEMARK_FDB_LIBRARY").as_deref()).unwrap();
-    FdbKv::open(network, cluster, options).unwrap()
-}
-
-fn own_prefix() -> KeyPrefix {
-    KeyPrefix::new(format!("tidemark-test/{:016x}/", RandomState::new().hash_one("prefix"))).unwrap()
-}
 
 #[tokio::test]
 async fn stores_of_other_prefixes_do_not_see_each_other_and_handles_of_one_do() {

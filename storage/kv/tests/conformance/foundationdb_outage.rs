@@ -4,10 +4,6 @@
 
 use std::{
     collections::HashMap,
-    fs,
-    net::TcpListener,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -18,91 +14,16 @@ use std::{
 use tidemark_kv::{Commit, CommitOutcome, FdbOptions, KeyRange, Kv, KvError, RangeLimit};
 use tokio::task::JoinSet;
 
-use crate::foundationdb::{open, say_skipped, variable};
+use crate::{
+    fdb_processes::{FdbProcesses, PROCESSES},
+    fdb_store::{open, say_skipped, variable},
+};
 
 const WRITERS: usize = 8;
 /// How long a cluster may take for anything that is waited for here.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Commits that are waited for before and after each blow.
 const STEP: u64 = 300;
-
-/// Three processes on this machine, in a folder that goes with them.
-struct Processes {
-    folder: tempfile::TempDir,
-    server: PathBuf,
-    addresses: Vec<String>,
-    running: Vec<Child>,
-}
-
-impl Processes {
-    async fn start(server: PathBuf) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        // Held all at once, so that they are three.
-        let ports: Vec<_> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let addresses: Vec<_> = ports.iter().map(|port| port.local_addr().unwrap().to_string()).collect();
-        drop(ports);
-        fs::write(folder.path().join("fdb.cluster"), format!("test:test@{}", addresses.join(","))).unwrap();
-        let mut processes = Self { folder, server, addresses, running: Vec::new() };
-        processes.running = (0..3).map(|number| processes.launch(number)).collect();
-        let created = async {
-            while !processes.ask("configure new double memory").contains("Database created") {
-                tokio::time::sleep(Duration::from_millis(200)).await;
-            }
-            while !processes.ask("status minimal").contains("is available") {
-                tokio::time::sleep(Duration::from_millis(200)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, created).await.expect("the cluster did not come up");
-        processes
-    }
-
-    fn cluster_file(&self) -> PathBuf {
-        self.folder.path().join("fdb.cluster")
-    }
-
-    fn launch(&self, number: usize) -> Child {
-        let folder = self.folder.path().join(number.to_string());
-        fs::create_dir_all(&folder).unwrap();
-        let address = &self.addresses[number];
-        Command::new(&self.server)
-            .args(["--public-address", address, "--listen-address", address])
-            // A machine of its own, or two copies could be on the same.
-            .args(["--machine-id", &number.to_string()])
-            .args([Path::new("--cluster-file"), &self.cluster_file(), Path::new("--datadir"), &folder])
-            .args([Path::new("--logdir"), self.folder.path()])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap()
-    }
-
-    fn ask(&self, command: &str) -> String {
-        let cli = self.server.with_file_name("fdbcli");
-        let asked = Command::new(cli)
-            .arg("-C")
-            .arg(self.cluster_file())
-            .args(["--timeout", "10", "--exec", command])
-            .output()
-            .unwrap();
-        String::from_utf8_lossy(&asked.stdout).into_owned()
-    }
-
-    /// `kill -9`.
-    fn kill(&mut self, number: usize) {
-        self.running[number].kill().unwrap();
-        self.running[number].wait().unwrap();
-    }
-
-    fn start_again(&mut self, number: usize) {
-        self.running[number] = self.launch(number);
-    }
-}
-
-impl Drop for Processes {
-    fn drop(&mut self) {
-        (0..self.running.len()).for_each(|number| self.kill(number));
-    }
-}
 
 /// What the writers have seen, over all of them.
 #[derive(Default)]
@@ -192,7 +113,7 @@ async fn nothing_is_lost_or_doubled_while_processes_are_killed_and_started_again
         );
         return;
     };
-    let mut processes = Processes::start(server).await;
+    let mut processes = FdbProcesses::start(server);
     let store: Arc<dyn Kv> = Arc::new(open(&processes.cluster_file(), FdbOptions::default()));
     crate::done(&*store, |commit| {
         commit.put("fence", "0");
@@ -205,7 +126,7 @@ async fn nothing_is_lost_or_doubled_while_processes_are_killed_and_started_again
         let (store, seen) = (Arc::clone(&store), Arc::clone(&seen));
         writers.spawn(async move { (writer, write(&*store, writer, &seen).await) });
     }
-    for number in 0..3 {
+    for number in 0..PROCESSES {
         seen.progress().await;
         processes.kill(number);
         seen.progress().await;

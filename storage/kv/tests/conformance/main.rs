@@ -6,6 +6,12 @@ mod concurrency;
 mod contract;
 mod durability;
 #[cfg(feature = "fdb")]
+#[path = "../support/fdb_processes.rs"]
+mod fdb_processes;
+#[cfg(feature = "fdb")]
+#[path = "../support/fdb_store.rs"]
+mod fdb_store;
+#[cfg(feature = "fdb")]
 mod foundationdb;
 #[cfg(feature = "fdb")]
 mod foundationdb_outage;
@@ -32,7 +38,7 @@ macro_rules! on_every_engine {
         #[cfg(feature = "fdb")]
         mod fdb {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() { crate::foundationdb::with_store($case).await; })*
+            async fn $name() { crate::fdb_store::with_store($case).await; })*
         }
     };
 }

@@ -115,7 +115,7 @@ proptest! {
 
     #[test]
     fn the_foundationdb_engine_does_what_a_map_does(commits in prop::collection::vec(commit(), 0..30)) {
-        block_on(crate::foundationdb::with_store(|store| async move { follow(&*store, commits).await }));
+        block_on(crate::fdb_store::with_store(|store| async move { follow(&*store, commits).await }));
     }
 }
 

@@ -9,6 +9,7 @@
 )]
 
 #[cfg(feature = "fdb")]
+#[path = "../../../kv/tests/support/fdb_store.rs"]
 pub mod foundationdb;
 pub mod seeds;
 
