@@ -37,6 +37,11 @@ pub(crate) struct SealToken {
     pub(crate) attempt: u64,
 }
 
+impl SealToken {
+    /// Of a seal that a restore leaves behind for whoever opens the store. Writers have numbers from 1 on.
+    pub(crate) const NOBODY: Self = Self { writer: 0, attempt: 0 };
+}
+
 impl Fence {
     /// The fence of a new shard.
     pub(crate) const NEW: Self = Self { open: 1, sealed: 0, sealing: None };

@@ -431,7 +431,7 @@ impl Sealer {
     }
 
     /// Which seal under way this process may take over. In a shared store that of another process, or of one that died,
-    /// only when it has not got on for a while.
+    /// only when it has not got on for a while; that of nobody at once.
     async fn take_over(&self, shard: &Shard) -> Result<TakeOver, StoreError> {
         if !shard.sharing.is_shared() {
             return Ok(TakeOver::Any);
@@ -444,7 +444,8 @@ impl Sealer {
         if seen.0 != owner {
             *seen = (owner, now);
         }
-        let is_dead = owner.writer == self.writer || now.saturating_sub(seen.1) >= TAKE_OVER_AFTER;
+        let is_nobodys = owner == SealToken::NOBODY || owner.writer == self.writer;
+        let is_dead = is_nobodys || now.saturating_sub(seen.1) >= TAKE_OVER_AFTER;
         Ok(TakeOver::Of(is_dead.then_some(owner)))
     }
 

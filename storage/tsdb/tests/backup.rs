@@ -20,7 +20,7 @@ use tidemark_model::{
     Value,
 };
 use tidemark_tsdb::{
-    Retention, SealReason, Store, StoreOptions,
+    Retention, SealReason, Sharing, Store, StoreOptions,
     backup::{
         BackupCursor, BackupError, BackupFile, BackupHeader, BackupOptions, BackupSink, BackupSummary, BackupVerifier,
         Existing, Restore, TakenChunk, take_backup,
@@ -213,6 +213,21 @@ async fn a_restored_store_answers_as_the_one_that_was_saved() {
     restored.close().await;
     assert_eq!(answers_of(&to).await, expected);
     assert!(matches!(restore(&to, &file, usize::MAX).await, Err(BackupError::NotEmpty)));
+}
+
+#[tokio::test]
+async fn a_restored_log_is_sealed_at_once_also_where_other_processes_may_seal() {
+    let (from, to) = (memory(), memory());
+    let store = open(Arc::clone(&from)).await.unwrap();
+    fill(&store, 0..2).await;
+    let expected = answers(&store).await;
+    restore(&to, &file_of(&take(from.as_ref(), BackupCursor::start(), usize::MAX).await), usize::MAX).await.unwrap();
+    let shared = StoreOptions { sharing: Sharing::Shared, ..StoreOptions::default() };
+    let restored = open_with(to, shared).await.unwrap();
+    restored.seal(SealReason::Requested).await.unwrap();
+    assert_eq!(restored.figures().log_bytes, 0);
+    assert_eq!(answers(&restored).await, expected);
+    restored.close().await;
 }
 
 #[tokio::test]

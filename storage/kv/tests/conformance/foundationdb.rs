@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidemark_kv::{CommitOutcome, FdbOptions, KeyRange, KvError, RangeLimit, Versionstamp};
+use tidemark_kv::{CommitOutcome, FdbOptions, KeyRange, Kv, KvError, RangeLimit, Versionstamp};
 
 use crate::{
     done,

@@ -1,6 +1,12 @@
 //! A FoundationDB cluster of this test's own, whose processes it can kill and start again. Tests of whole processes take
 //! this file in by its path.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 use std::{
     fs,

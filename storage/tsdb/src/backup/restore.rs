@@ -174,8 +174,7 @@ fn log_epoch(fence: Fence) -> u64 {
 fn fence_after(fence: Fence, has_log: bool) -> Fence {
     let epoch = log_epoch(fence);
     if has_log {
-        let owner = SealToken { writer: 0, attempt: 0 };
-        Fence { open: epoch + 1, sealed: epoch - 1, sealing: Some(Sealing { epoch, owner }) }
+        Fence { open: epoch + 1, sealed: epoch - 1, sealing: Some(Sealing { epoch, owner: SealToken::NOBODY }) }
     } else {
         Fence { open: epoch, sealed: epoch - 1, sealing: None }
     }
