@@ -9,6 +9,7 @@ mod bad_input;
 mod broker;
 mod browser;
 mod cluster;
+mod cluster_operations;
 mod command_line;
 mod conformance;
 mod deletes;

@@ -179,7 +179,7 @@ fn damage_of_a_backup_or_of_a_store_is_found_and_named() {
 }
 
 /// Points of both types at the edges of what there is, two series, one of them for more than a day.
-fn odd_lines() -> String {
+pub(crate) fn odd_lines() -> String {
     let mut lines = String::new();
     let values = ["-9223372036854775808", "9223372036854775807", "0", "-0.0", "1.0", "0.1", "1e300", "5e-324", "-1.5"];
     for step in 0..3_000_u64 {

@@ -14,7 +14,7 @@ mod wait;
 
 pub use http::{Client, Response};
 pub use ledger::Ledger;
-pub use node::{Node, NodeOptions, tidemark};
+pub use node::{Node, NodeOptions, tidemark, tidemark_at};
 pub use receiver::Receiver;
 pub use redis::RedisServer;
 pub use wait::wait_for;

@@ -192,10 +192,12 @@ impl Drop for Node {
 /// The binary under test as a command, without the settings of whoever runs the tests.
 #[must_use]
 pub fn tidemark() -> Command {
-    with_clean_environment(binary())
+    tidemark_at(binary())
 }
 
-fn with_clean_environment(binary: &Path) -> Command {
+/// Another binary as a command, likewise.
+#[must_use]
+pub fn tidemark_at(binary: &Path) -> Command {
     let mut command = Command::new(binary);
     let names = std::env::vars_os().map(|(name, _)| name);
     for name in names.filter(|name| name.to_string_lossy().starts_with("TIDEMARK_")) {
@@ -205,7 +207,7 @@ fn with_clean_environment(binary: &Path) -> Command {
 }
 
 fn command(options: &NodeOptions, data: &Path, log: &Path) -> Command {
-    let mut command = options.binary.as_deref().map_or_else(tidemark, with_clean_environment);
+    let mut command = options.binary.as_deref().map_or_else(tidemark, tidemark_at);
     command.args(&options.arguments);
     let takes_listen = options.arguments.first().is_some_and(|first| first == "serve" || first == "api");
     if takes_listen && !options.arguments.iter().any(|argument| argument == "--listen") {

@@ -118,7 +118,7 @@ pub(crate) struct ServeOptions {
     /// Where jobs wait: `embedded` or `redis://HOST:PORT`, without TLS for now [default: embedded].
     #[arg(long, value_name = "URL")]
     broker: Option<String>,
-    /// Where points are kept: `embedded` [default: embedded].
+    /// Where points are kept: `embedded` or `fdb:CLUSTER_FILE` [default: embedded].
     #[arg(long, value_name = "URL")]
     store: Option<String>,
     /// Fill a folder of its own (`./tidemark-demo`, emptied first) with a week of a made-up fleet, and keep that going.

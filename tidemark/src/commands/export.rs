@@ -17,13 +17,7 @@ use super::{
     client::Server,
     offline::{self, Wanted},
 };
-use crate::{
-    cli::ExportOptions,
-    config::Settings,
-    logging,
-    serve::{open_store, take_folder},
-    usage::UsageError,
-};
+use crate::{cli::ExportOptions, config::Settings, logging, serve::open_store, usage::UsageError};
 
 /// Writes lines to a file or to standard output.
 pub(crate) fn run(options: &ExportOptions, settings: Settings) -> anyhow::Result<ExitCode> {
@@ -64,7 +58,7 @@ async fn from_store(options: &ExportOptions, settings: &Settings, out: &mut (dyn
         range(options, settings, clock.now_ms()).map_err(|error| error.context(UsageError("a time".to_owned())))?;
     let export = Export::new(&options.series, range, options.format)?;
     offline::expect_store(settings, Wanted::Existing)?;
-    let folder = take_folder(settings, false)?;
+    let folder = offline::take_folder_of_store(settings)?;
     let (store, _engine) = open_store(settings, folder.as_ref(), &clock).await?;
     let mut sink = Lines(out);
     let ended = export.run(&store, &store, &mut sink).await;

@@ -22,7 +22,7 @@ use crate::{
     config::{Settings, masked},
     logging,
     progress_bar::{Counted, Progress, ProgressBar},
-    serve::{open_store, take_folder},
+    serve::open_store,
     usage::UsageError,
 };
 
@@ -39,7 +39,7 @@ pub(crate) fn run(options: &ImportOptions, settings: Settings) -> anyhow::Result
     offline::runtime()?.block_on(async {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let refused = if options.target.is_offline() {
-            let folder = take_folder(&settings, false)?;
+            let folder = offline::take_folder_of_store(&settings)?;
             let (store, _engine) = open_store(&settings, folder.as_ref(), &clock).await?;
             let imported = Import::new(&store, settings.opentsdb.max_tags, &clock).files(options).await;
             store.close().await;

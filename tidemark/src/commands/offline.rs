@@ -7,7 +7,7 @@ use tidemark_kv::{Kv, RedbKv, RedbOptions};
 
 use crate::{
     config::{Settings, StoreUrl},
-    serve::{DataFolder, STORE_FILE, open_cluster},
+    serve::{DataFolder, STORE_FILE, open_cluster, take_folder},
 };
 
 /// Whether there has to be a store.
@@ -50,6 +50,17 @@ pub(crate) async fn open(settings: &Settings, wanted: Wanted, options: RedbOptio
     let opened = tokio::task::spawn_blocking(move || RedbKv::open(&path, options)).await?;
     let file = Arc::new(opened.with_context(context)?);
     Ok(OfflineStore { kv: Arc::clone(&file) as _, file: Some(file), shown, _folder: Some(folder) })
+}
+
+/// Takes the data folder when the store is in it; the jobs that may wait there are nothing to commands about the store.
+///
+/// # Errors
+/// When a server has it.
+pub(crate) fn take_folder_of_store(settings: &Settings) -> anyhow::Result<Option<DataFolder>> {
+    match settings.store {
+        StoreUrl::Embedded => take_folder(settings, false),
+        StoreUrl::Fdb(_) => Ok(None),
+    }
 }
 
 /// Checks that there is a store, if there has to be one. What a cluster holds is seen when it is opened.

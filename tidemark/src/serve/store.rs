@@ -36,11 +36,13 @@ pub(crate) async fn open(
         }
         StoreUrl::Fdb(store) => {
             let engine = cluster::open(store).with_context(context)?;
-            let stored = Store::stored_shards(engine.as_ref()).await.with_context(context)?;
-            let shards = stored.or(store.shards).unwrap_or(SHARDS_IN_A_CLUSTER);
+            let shards = store.shards.unwrap_or(SHARDS_IN_A_CLUSTER);
             (engine, None, StoreOptions { shards, sharing: Sharing::Shared, ..options })
         }
     };
+    // A store that exists keeps its number, also one that a backup brought here from the other engine.
+    let stored = Store::stored_shards(engine.as_ref()).await.with_context(context)?;
+    let options = StoreOptions { shards: stored.unwrap_or(options.shards), ..options };
     let store = Store::open(Arc::clone(&engine), Arc::clone(clock), options).await.with_context(context)?;
     if let Some(file) = file {
         compact_if_worth_it(&store, &file).await;
