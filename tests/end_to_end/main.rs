@@ -10,10 +10,13 @@ mod broker;
 mod browser;
 mod cluster;
 mod cluster_operations;
+mod cluster_outage;
 mod command_line;
 mod conformance;
 mod deletes;
 mod disk_full;
+#[path = "../../storage/kv/tests/support/fdb_processes.rs"]
+mod fdb_processes;
 mod index;
 mod kill_nine;
 mod many_hosts;
