@@ -25,6 +25,9 @@ struct HeadSeries {
     stream: PointStream,
 }
 
+/// Series that are looked at ahead: as many misses as a processor has under way at once, more or less.
+const ROWS_AHEAD: usize = 16;
+
 /// A point on its way into the log and the head.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Row {
@@ -67,10 +70,23 @@ impl Head {
         }
     }
 
+    /// Adds points; later ones win over earlier ones.
+    ///
+    /// Each is of another series, and nothing of that is in a cache when there are many: so some series are looked at
+    /// ahead, which the processor does at the same time, before points are added to them, which it does one by one.
+    pub(crate) fn push_all(&mut self, rows: &[Row]) {
+        for some in rows.chunks(ROWS_AHEAD) {
+            let looked_at =
+                some.iter().filter_map(|row| Some(self.series.get(row.local as usize)?.stream.look_at_end()));
+            std::hint::black_box(looked_at.fold(0, |all, one| all ^ one));
+            some.iter().for_each(|row| self.push(row));
+        }
+    }
+
     /// Adds an entry of the log.
     pub(crate) fn add(&mut self, entry: &LogRecord) {
         match &entry.change {
-            LogChange::Points(rows) => rows.iter().for_each(|row| self.push(row)),
+            LogChange::Points(rows) => self.push_all(rows),
             LogChange::Deletion(locals, range) => self.delete(locals, *range),
         }
         self.segments += 1;

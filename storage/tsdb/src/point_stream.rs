@@ -79,6 +79,11 @@ impl PointStream {
         self.note(timestamp, bits, float);
     }
 
+    /// Reads both ends of what [`Self::push`] will need, and nothing that means anything.
+    pub(crate) fn look_at_end(&self) -> u32 {
+        self.count ^ self.bytes.last().map_or(0, |&byte| u32::from(byte))
+    }
+
     fn note(&mut self, timestamp: TimestampMs, bits: u64, float: bool) {
         if self.count == 0 || timestamp > self.max {
             self.max = timestamp;

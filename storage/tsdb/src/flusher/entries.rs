@@ -99,7 +99,7 @@ impl Flusher {
     fn add_to_head(&self, rows: &[Row], segments: &Segments, epoch: u64) {
         let mut state = self.shard.state.write();
         if state.fence.open == epoch {
-            rows.iter().for_each(|row| state.open.push(row));
+            state.open.push_all(rows);
         }
         self.note_log(state, segments, epoch);
     }
