@@ -14,7 +14,7 @@ use parking_lot::{Mutex, MutexGuard, RwLock};
 use redb::{Builder, Database, ReadTransaction, ReadableDatabase, ReadableTable, WriteTransaction};
 
 use super::{
-    ENTRIES, JOURNAL, LAYOUT, LAYOUT_VERSION, LAYOUT_WITHOUT_JOURNAL, RedbOptions, SEQUENCE, STATE,
+    ENTRIES, JOURNAL, JOURNAL_BYTES, LAYOUT, LAYOUT_VERSION, LAYOUT_WITHOUT_JOURNAL, RedbOptions, SEQUENCE, STATE,
     backend::{Disk, WatchedFile},
     failure::{Failure, open_error},
     group::replay,
@@ -62,12 +62,14 @@ impl DatabaseFile {
     pub(super) fn open(path: &Path, options: RedbOptions, disk: Arc<Disk>) -> Result<Self, KvError> {
         let database = open_database(path, options, options.verify_on_open, &disk)?;
         // Before the journal is there, its id has to be: a crash between the two leaves an id without a journal.
-        let journal_id = prepare(path, &database)?;
+        let Prepared { journal_id, journal_bytes: promised_bytes } = prepare(path, &database)?;
         let RedbOptions { journal_bytes, journal_group_bytes, .. } = options;
         let journal = Journal::open(path, journal_id, journal_bytes, journal_group_bytes, &disk)?;
+        journal.check_length(promised_bytes)?;
         let handle = RwLock::new(Handle::Open(database));
         let file = Self { path: path.into(), options, disk, handle, journal: Mutex::new(journal) };
         file.replay().map_err(|failure| open_failure(path, failure))?;
+        file.reserve_journal(promised_bytes)?;
         sync_folder(path).map_err(|error| open_failure(path, Failure::Broken(error.to_string())))?;
         Ok(file)
     }
@@ -101,6 +103,35 @@ impl DatabaseFile {
         self.journal.lock()
     }
 
+    /// Gives the journal its length, and notes that it has it, unless `noted` says so already: from here on, a shorter one
+    /// has lost something. Without room on the disk there is no journal.
+    fn reserve_journal(&self, noted: u64) -> Result<(), KvError> {
+        match self.try_to_reserve_journal(noted) {
+            Ok(()) => Ok(()),
+            Err(Failure::Full(reason)) => {
+                let path = self.path.with_extension("journal");
+                tracing::warn!(reason, journal = %path.display(), "no room for the journal: writes take longer");
+                self.journal.lock().give_up();
+                // redb refuses everything once an access of its file failed.
+                self.reopen()
+            }
+            Err(failure) => Err(open_failure(&self.path, failure)),
+        }
+    }
+
+    fn try_to_reserve_journal(&self, noted: u64) -> Result<(), Failure> {
+        let mut journal = self.journal.lock();
+        let bytes = journal.reserve()?;
+        if bytes == noted {
+            return Ok(());
+        }
+        sync_folder(&self.path).map_err(|error| Failure::Broken(error.to_string()))?;
+        note_journal_bytes(self.handle.read().database()?, bytes)?;
+        // That was durable, and so is everything before it.
+        journal.start_over();
+        Ok(())
+    }
+
     fn replay(&self) -> Result<(), Failure> {
         replay(self, &mut self.journal.lock(), self.stored_sequence()?)
     }
@@ -116,9 +147,8 @@ impl DatabaseFile {
         let Handle::Open(database) = handle else { return };
         let mut journal = self.journal.lock();
         let close = || -> Result<(), String> {
-            if journal.is_needed() {
-                save(&database).map_err(|failure| format!("{failure:?}"))?;
-            }
+            // Also what the journal holds: the transaction is durable.
+            note_journal_bytes(&database, 0).map_err(|failure| format!("{failure:?}"))?;
             database.close().map_err(|error| error.to_string())?;
             journal.empty().map_err(|error| error.to_string())
         };
@@ -184,22 +214,30 @@ impl DatabaseFile {
     }
 }
 
-/// Creates the tables of a new file, makes an older layout ours, and gives the id of the journal.
-fn prepare(path: &Path, database: &Database) -> Result<u64, KvError> {
-    let state = || -> Result<Option<(u64, u64)>, Failure> {
+/// What a file says of its journal.
+struct Prepared {
+    journal_id: u64,
+    /// How long it is at least.
+    journal_bytes: u64,
+}
+
+/// Creates the tables of a new file, and makes an older layout ours.
+fn prepare(path: &Path, database: &Database) -> Result<Prepared, KvError> {
+    let state = || -> Result<Option<(u64, Prepared)>, Failure> {
         let Ok(state) = database.begin_read()?.open_table(STATE) else { return Ok(None) };
         let field = |name: &str| -> Result<u64, Failure> {
             Ok(ReadableTable::get(&state, name)?.map_or(0, |value| value.value()))
         };
-        Ok(Some((field(LAYOUT)?, field(JOURNAL)?)))
+        let prepared = Prepared { journal_id: field(JOURNAL)?, journal_bytes: field(JOURNAL_BYTES)? };
+        Ok(Some((field(LAYOUT)?, prepared)))
     };
     let found = state().map_err(|failure| open_failure(path, failure))?;
     match found {
-        Some((LAYOUT_VERSION, journal)) => Ok(journal),
+        Some((LAYOUT_VERSION, prepared)) => Ok(prepared),
         None | Some((LAYOUT_WITHOUT_JOURNAL, _)) => {
-            let journal = new_journal_id();
-            create_tables(database, journal).map_err(|failure| open_failure(path, failure))?;
-            Ok(journal)
+            let journal_id = new_journal_id();
+            create_tables(database, journal_id).map_err(|failure| open_failure(path, failure))?;
+            Ok(Prepared { journal_id, journal_bytes: 0 })
         }
         Some((other, _)) => Err(KvError::Corrupt(format!(
             "the store `{}` has layout {other}; this version reads layout {LAYOUT_VERSION}",
@@ -225,6 +263,14 @@ fn create_tables(database: &Database, journal: u64) -> Result<(), Failure> {
             state.insert(SEQUENCE, 0)?;
         }
     }
+    Ok(transaction.commit()?)
+}
+
+/// Notes how long the journal is at least, and makes everything durable in the file.
+fn note_journal_bytes(database: &Database, bytes: u64) -> Result<(), Failure> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_quick_repair(true);
+    transaction.open_table(STATE)?.insert(JOURNAL_BYTES, bytes)?;
     Ok(transaction.commit()?)
 }
 

@@ -21,6 +21,9 @@ use super::{
 };
 use crate::{KvError, Operation};
 
+/// Zeros of one write.
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+
 /// A journal is never so long: whatever is has not been written by us.
 const READ_BYTES_MAX: u64 = 1 << 30;
 
@@ -96,6 +99,41 @@ impl Journal {
         Ok(())
     }
 
+    /// Refuses a journal that is shorter than the store says: commits that were acknowledged may have been in it.
+    pub(super) fn check_length(&self, promised: u64) -> Result<(), KvError> {
+        let found = self.file.len().map_err(|error| self.unreadable(&error))?;
+        if found >= promised {
+            return Ok(());
+        }
+        Err(self.damaged(&format!(
+            "is missing or cut off, it has {found} of {promised} bytes: bring it back, since it holds the newest points. \
+             The store was not closed in order, so it cannot be opened without it"
+        )))
+    }
+
+    /// Writes the file out to its full length, so that a frame changes blocks that are there and nothing else; its length.
+    pub(super) fn reserve(&mut self) -> Result<u64, Failure> {
+        let reserve = || -> std::io::Result<u64> {
+            let (wanted, mut length) = (self.bytes_max as u64, self.file.len()?);
+            if length >= wanted {
+                return Ok(length);
+            }
+            while length < wanted {
+                let count = usize::try_from(wanted - length).unwrap_or(ZEROS.len()).min(ZEROS.len());
+                self.file.write(length, ZEROS.get(..count).unwrap_or(&ZEROS))?;
+                length += count as u64;
+            }
+            self.file.sync_data()?;
+            Ok(length)
+        };
+        reserve().map_err(|error| Failure::from(redb::StorageError::Io(error)))
+    }
+
+    /// Takes no more groups.
+    pub(super) fn give_up(&mut self) {
+        self.bytes_max = 0;
+    }
+
     /// Whether a group of so many bytes may be added; otherwise a durable transaction is due.
     pub(super) fn has_room(&self, group_bytes: usize) -> bool {
         // Lengths, the header and the padding beside the bytes of the commits, which count 16 for each operation.
@@ -118,11 +156,6 @@ impl Journal {
         written.map_err(|error| Failure::from(redb::StorageError::Io(error)))?;
         self.position += self.frame.len();
         Ok(())
-    }
-
-    /// Whether something is in the journal that is not durable in redb.
-    pub(super) fn is_needed(&self) -> bool {
-        self.position > 0
     }
 
     /// A durable transaction holds everything: the next frame goes to the start.

@@ -67,3 +67,5 @@ const LAYOUT_VERSION: u64 = 2;
 const LAYOUT_WITHOUT_JOURNAL: u64 = 1;
 /// In [`STATE`]: the id that the frames of the journal carry.
 const JOURNAL: &str = "journal";
+/// In [`STATE`]: how long the journal is at least, unless the store was closed in order; then it is 0.
+const JOURNAL_BYTES: &str = "journal_bytes";

@@ -253,6 +253,8 @@ async fn a_file_system_that_really_is_full_loses_nothing_and_goes_on_when_there_
         }
         drop(store);
         std::fs::remove_file(&path).unwrap();
+        // Where there was no room for closing in order, it still is what a restart needs.
+        std::fs::remove_file(path.with_extension("journal")).unwrap();
     }
 }
 
@@ -343,11 +345,12 @@ async fn a_torn_frame_is_forgotten_and_a_damaged_one_before_others_is_refused() 
     let crash = crashed(folder.path());
     let journal = crash.path().join("store.journal");
     let sound = std::fs::read(&journal).unwrap();
-    assert_eq!(sound.len(), 3 * 4096);
+    assert_eq!((sound.len(), &sound[3 * 4096..][..8]), (4 << 20, &[0; 8][..]));
     let write = |flip: usize, keep: usize| {
         let mut bytes = sound.clone();
         bytes[flip] ^= 4;
-        std::fs::write(&journal, &bytes[..keep]).unwrap();
+        bytes[keep..].fill(0);
+        std::fs::write(&journal, &bytes).unwrap();
         // A store that was opened has its part of the journal.
         std::fs::copy(folder.path().join("store.redb"), crash.path().join("store.redb")).unwrap();
     };
@@ -389,6 +392,48 @@ async fn a_journal_of_another_store_or_of_a_later_one_is_refused() {
             other => panic!("expected corrupt, got {:?}", other.map(|_| ())),
         }
     }
+}
+
+#[tokio::test]
+async fn a_store_that_was_not_closed_is_not_opened_without_its_whole_journal() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = open(folder.path());
+    put_small(&store, "a").await;
+    let crash = crashed(folder.path());
+    let journal = crash.path().join("store.journal");
+    let sound = std::fs::read(&journal).unwrap();
+    let refused = || match RedbKv::open(&crash.path().join("store.redb"), RedbOptions::default()) {
+        Err(KvError::Corrupt(text)) => text,
+        other => panic!("expected corrupt, got {:?}", other.map(|_| ())),
+    };
+    std::fs::write(&journal, &sound[..4096]).unwrap();
+    assert!(refused().contains("it has 4096 of 4194304 bytes"), "{}", refused());
+    std::fs::remove_file(&journal).unwrap();
+    assert!(refused().contains("store.journal` is missing or cut off, it has 0 of 4194304 bytes"), "{}", refused());
+    std::fs::write(&journal, &sound).unwrap();
+    assert_eq!(keys(&open(crash.path()).0).await, ["a"]);
+    // After the end in order it may be gone.
+    std::fs::remove_file(&journal).unwrap();
+    assert_eq!(keys(&open(crash.path()).0).await, ["a"]);
+}
+
+#[tokio::test]
+async fn a_store_opens_without_a_journal_where_the_disk_has_no_room_for_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = open(folder.path());
+    put_small(&store, "a").await;
+    drop(store);
+    let disk = Arc::new(Disk::default());
+    disk.full_beyond.store(3 << 20, Ordering::SeqCst);
+    let path = folder.path().join("store.redb");
+    assert!(std::fs::metadata(&path).unwrap().len() < 3 << 20);
+    let store = RedbKv::open_on(&path, RedbOptions::default(), Arc::clone(&disk)).unwrap();
+    put_small(&store, "b").await;
+    assert_eq!(store.journal_position(), 0);
+    // What it has of the journal promises nothing.
+    let crash = crashed(folder.path());
+    std::fs::remove_file(crash.path().join("store.journal")).unwrap();
+    assert_eq!(keys(&open(crash.path()).0).await, ["a", "b"]);
 }
 
 #[tokio::test]
