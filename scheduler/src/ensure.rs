@@ -46,6 +46,7 @@ pub fn new_schedule(name: &str, timing: Timing, job: JobTemplate) -> Schedule {
         paused: false,
         splay: Duration::ZERO,
         last_due_ms: None,
+        round: 0,
         version: 0,
     }
 }
@@ -65,6 +66,7 @@ pub async fn ensure_schedule(broker: &dyn Broker, schedule: Schedule) -> Result<
                 let wanted = Schedule {
                     last_due_ms: known.last_due_ms,
                     paused: known.paused,
+                    round: known.round,
                     version: known.version,
                     ..schedule.clone()
                 };

@@ -1,7 +1,7 @@
 //! The service: one leader looks at all schedules a few times a second.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     hash::Hasher,
     sync::{
         Arc,
@@ -52,6 +52,8 @@ pub struct Scheduler {
     leads_until: Duration,
     /// Timings that were read, so that a cron line is parsed once.
     timings: HashMap<String, (Timing, Result<SlotTimes, TimingError>)>,
+    /// Schedules whose queue takes no jobs, of which it was said already.
+    refused: HashSet<String>,
 }
 
 /// What others see of a scheduler. Cheap to clone.
@@ -110,7 +112,8 @@ impl Scheduler {
     #[must_use]
     pub fn new(options: SchedulerOptions, broker: Arc<dyn Broker>, clock: Arc<dyn Clock>) -> Self {
         let handle = SchedulerHandle::default();
-        Self { options, broker, clock, handle, leads_until: Duration::ZERO, timings: HashMap::new() }
+        let (timings, refused) = (HashMap::new(), HashSet::new());
+        Self { options, broker, clock, handle, leads_until: Duration::ZERO, timings, refused }
     }
 
     /// To look at the scheduler while it runs.
@@ -168,7 +171,9 @@ impl Scheduler {
         let mut report = StepReport { leads: self.handle.leads(), ..StepReport::default() };
         if report.leads {
             let schedules = self.broker.schedules().await?;
-            self.timings.retain(|name, _| schedules.iter().any(|schedule| schedule.name == *name));
+            let names: HashSet<&str> = schedules.iter().map(|schedule| schedule.name.as_str()).collect();
+            self.timings.retain(|name, _| names.contains(name.as_str()));
+            self.refused.retain(|name| names.contains(name.as_str()));
             for schedule in schedules {
                 self.look_at(schedule, &mut report).await?;
             }
@@ -188,12 +193,18 @@ impl Scheduler {
     }
 
     async fn look_at(&mut self, schedule: Schedule, report: &mut StepReport) -> Result<(), BrokerError> {
+        if schedule.is_done() {
+            return self.forget_done(schedule).await;
+        }
         let Some(slots) = self.slots_of(&schedule) else { return Ok(()) };
         let Some(due) = due_slots(&schedule, &slots, self.clock.now_ms(), self.options.tolerance) else {
             return Ok(());
         };
         if due.skipped > 0 {
             tracing::warn!(schedule = schedule.name, slots = due.skipped, "slots passed while no scheduler ran");
+        }
+        if due.begins_anew {
+            tracing::warn!(schedule = schedule.name, "the clock was set back: the schedule begins anew");
         }
         let jobs: Vec<NewJob> = due.enqueue.iter().filter_map(|due_ms| self.job_of(&schedule, *due_ms)).collect();
         let enqueued = jobs.len() as u64;
@@ -203,10 +214,14 @@ impl Scheduler {
         }
         if !jobs.is_empty() {
             match self.broker.push(jobs).await {
-                Ok(_queued_or_known) => {}
+                Ok(_queued_or_known) => {
+                    self.refused.remove(&schedule.name);
+                }
                 Err(error @ (BrokerError::Full { .. } | BrokerError::Invalid(_))) => {
                     // One schedule must not hold up the others; it stays due.
-                    tracing::warn!(schedule = schedule.name, %error, "enqueue a slot");
+                    if self.refused.insert(schedule.name.clone()) {
+                        tracing::warn!(schedule = schedule.name, %error, "enqueue a slot; trying again");
+                    }
                     return Ok(());
                 }
                 Err(error) => return Err(error),
@@ -214,12 +229,27 @@ impl Scheduler {
         }
         // IMPORTANT: after the push; see the crate's text.
         let expect = ScheduleExpect::Version(schedule.version);
-        let moved = Schedule { last_due_ms: Some(due.last_due_ms), ..schedule };
+        let round = schedule.round.wrapping_add(u32::from(due.begins_anew));
+        let moved = Schedule { last_due_ms: Some(due.last_due_ms), round, ..schedule };
         if self.broker.put_schedule(moved, expect).await?.is_some() {
             report.enqueued += enqueued;
             report.skipped += due.skipped;
             self.handle.shared.enqueued.fetch_add(enqueued, Ordering::Relaxed);
             self.handle.shared.skipped.fetch_add(due.skipped, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Removes a one-off a day after its time.
+    async fn forget_done(&self, schedule: Schedule) -> Result<(), BrokerError> {
+        let last_ms = schedule.last_due_ms.unwrap_or(TimestampMs::MAX);
+        if last_ms.saturating_add(DONE_KEPT_MS) > self.clock.now_ms() {
+            return Ok(());
+        }
+        // IMPORTANT: by its version first, or one that was given a new time meanwhile would be removed.
+        let (name, expect) = (schedule.name.clone(), ScheduleExpect::Version(schedule.version));
+        if self.broker.put_schedule(schedule, expect).await?.is_some() {
+            self.broker.delete_schedule(&name).await?;
         }
         Ok(())
     }
@@ -241,9 +271,9 @@ impl Scheduler {
         // A slot that is skipped when it is old needs its key only while it may be enqueued; one that is caught up, longer.
         let unique_for = match schedule.catch_up {
             CatchUp::Skip => 2 * self.options.tolerance,
-            CatchUp::One => Duration::from_secs(24 * 3_600),
+            CatchUp::One | CatchUp::All => Duration::from_secs(24 * 3_600),
         };
-        match schedule.job.job(&schedule.name, due_ms, unique_for) {
+        match schedule.job_at(due_ms, unique_for) {
             Ok(job) if schedule.splay.is_zero() => Some(job),
             Ok(job) => Some(job.not_before(due_ms.saturating_add(splay_ms(schedule)))),
             Err(error) => {
@@ -256,6 +286,8 @@ impl Scheduler {
 
 /// The name of the leadership.
 const LEADERSHIP: &str = "scheduler";
+/// How long a one-off is kept after its time, in ms.
+const DONE_KEPT_MS: i64 = 24 * 3_600 * 1_000;
 
 /// A part of the splay that is always the same for a schedule.
 fn splay_ms(schedule: &Schedule) -> i64 {

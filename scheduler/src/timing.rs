@@ -31,6 +31,9 @@ pub enum TimingError {
     /// There is no such time zone.
     #[error("`{0}` is no time zone of the IANA database, such as `Europe/Amsterdam` or `UTC`")]
     Zone(String),
+    /// No calendar reaches that far.
+    #[error("{0} ms since the epoch is no time of any calendar")]
+    Instant(TimestampMs),
 }
 
 /// The slots of a schedule.
@@ -45,6 +48,7 @@ pub struct SlotTimes(Slots);
 enum Slots {
     Every(i64),
     Cron { line: CronLine, zone: Tz },
+    Once(TimestampMs),
 }
 
 impl SlotTimes {
@@ -64,6 +68,10 @@ impl SlotTimes {
                 let line = CronLine::parse(line).map_err(|reason| TimingError::Line { line: line.clone(), reason })?;
                 Ok(Self(Slots::Cron { line, zone }))
             }
+            Timing::Once(at_ms) if DateTime::from_timestamp_millis(*at_ms).is_none() => {
+                Err(TimingError::Instant(*at_ms))
+            }
+            Timing::Once(at_ms) => Ok(Self(Slots::Once(*at_ms))),
         }
     }
 
@@ -76,7 +84,34 @@ impl SlotTimes {
                 let after = DateTime::from_timestamp_millis(after_ms)?;
                 next_of_line(line, *zone, after).map(|slot| slot.timestamp_millis())
             }
+            Slots::Once(at_ms) => Some(*at_ms).filter(|at_ms| *at_ms > after_ms),
         }
+    }
+
+    /// Whether slots are at times of day, so that none must come again when clocks are set back, rather than "so often".
+    #[must_use]
+    pub fn is_time_of_day(&self) -> bool {
+        match &self.0 {
+            Slots::Every(_) => false,
+            Slots::Cron { line, .. } => !line.any_hour,
+            Slots::Once(_) => true,
+        }
+    }
+
+    /// The earliest time in `after_ms..until_ms` after which at most `count_max` slots come up to `until_ms`.
+    pub(crate) fn after_which(&self, after_ms: TimestampMs, until_ms: TimestampMs, count_max: u64) -> TimestampMs {
+        let fits =
+            |from_ms| self.last_between(from_ms, until_ms, count_max + 1).is_none_or(|(_, count)| count <= count_max);
+        if fits(after_ms) {
+            return after_ms;
+        }
+        // A line may be dense in one month and empty in the next, so there is no better guess than the middle.
+        let (mut low_ms, mut high_ms) = (after_ms, until_ms);
+        while high_ms - low_ms > 1 {
+            let middle_ms = low_ms + (high_ms - low_ms) / 2;
+            if fits(middle_ms) { high_ms = middle_ms } else { low_ms = middle_ms }
+        }
+        high_ms
     }
 
     /// The last slot at or before `until_ms` and after `after_ms`, and how many there are; `None` when there is none.

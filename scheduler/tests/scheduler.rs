@@ -269,6 +269,132 @@ async fn a_broker_that_is_away_delays_slots_and_loses_none() {
     assert_eq!((seen.len(), distinct.len()), (10, 10));
 }
 
+/// A year in steps of seven minutes, over both changes of the clocks: leaders die, come back and are cut off from the
+/// broker, and once nobody leads for two days.
+#[tokio::test]
+async fn through_a_year_of_changing_leaders_every_slot_comes_once_or_is_said_to_have_passed() {
+    let world = World::at("2026-01-01T00:00:00Z");
+    let all = |schedule| Schedule { catch_up: CatchUp::All, ..schedule };
+    let schedules = [
+        all(cron("hourly", "0 * * * *", "Europe/Amsterdam")),
+        all(cron("night", "30 2 * * *", "Europe/Amsterdam")),
+        all(cron("weekday", "0 9 * * 1-5", "America/New_York")),
+        cron("skips", "0 */6 * * *", "Australia/Lord_Howe"),
+        new_schedule("once", Timing::Once(ms("2026-07-04T12:00:00Z")), template()),
+    ];
+    for schedule in schedules.clone() {
+        world.schedule(schedule).await;
+    }
+    let mut leaders = [world.scheduler("a"), world.scheduler("b"), world.scheduler("c")];
+    leaders[0].step().await.unwrap();
+    let (start_ms, end_ms) = (world.clock.now_ms(), ms("2027-01-01T00:00:00Z"));
+    let absence_ms = ms("2026-05-01T00:00:00Z")..ms("2026-05-03T00:00:00Z");
+    let mut seen = Vec::new();
+    let mut round: u64 = 0;
+    while world.clock.now_ms() < end_ms {
+        world.clock.advance(Duration::from_secs(7 * 60));
+        round += 1;
+        if absence_ms.contains(&world.clock.now_ms()) {
+            continue;
+        }
+        // A few are tried; which, and what happens to their calls, changes all the time.
+        let chosen = usize::try_from(round.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 60).unwrap() % 3;
+        match round % 7 {
+            0 => world.broker.faults().refuse_next(2),
+            1 => world.broker.faults().lose_next_answers(3),
+            _ => {}
+        }
+        drop(leaders[chosen].step().await);
+        world.broker.faults().refuse_next(0);
+        world.broker.faults().lose_next_answers(0);
+        if round.is_multiple_of(11) {
+            // The leader dies: its lease runs out before the next look.
+            leaders[chosen] = world.scheduler(["a", "b", "c"][chosen]);
+        }
+        seen.extend(world.take_jobs().await);
+    }
+    world.clock.advance(Duration::from_secs(10));
+    leaders[0].step().await.unwrap();
+    seen.extend(world.take_jobs().await);
+    let distinct: BTreeSet<&String> = seen.iter().collect();
+    assert_eq!(distinct.len(), seen.len(), "no slot comes twice");
+    for schedule in &schedules {
+        let slots = SlotTimes::new(&schedule.timing).unwrap();
+        let following = std::iter::successors(slots.next_after(start_ms), |slot_ms| slots.next_after(*slot_ms));
+        let keys = following.take_while(|slot_ms| *slot_ms <= end_ms).map(|ms| format!("{}@{ms}", schedule.name));
+        let (came, passed): (Vec<String>, Vec<String>) = keys.partition(|key| distinct.contains(key));
+        if schedule.catch_up == CatchUp::All {
+            assert_eq!(passed, Vec::<String>::new());
+        } else {
+            assert!(!came.is_empty() || schedule.name == "once", "{}", schedule.name);
+        }
+    }
+    let keys_of = |name: &str| seen.iter().filter(|key| key.starts_with(name)).count();
+    assert_eq!((keys_of("hourly@"), keys_of("night@")), (365 * 24, 365));
+    assert!(world.broker.schedule("once").await.unwrap().is_none(), "a one-off is forgotten after a day");
+}
+
+#[tokio::test]
+async fn a_one_off_fires_once_is_shown_as_done_and_may_be_given_a_new_time() {
+    let world = World::at("2026-01-01T00:00:00Z");
+    let at_ms = ms("2026-01-01T00:01:00Z");
+    world.schedule(new_schedule("once", Timing::Once(at_ms), template())).await;
+    let mut scheduler = world.scheduler("a");
+    for _ in 0..120 {
+        world.clock.advance(Duration::from_secs(1));
+        scheduler.step().await.unwrap();
+    }
+    assert_eq!(world.take_jobs().await, [format!("once@{at_ms}")]);
+    assert!(world.broker.schedule("once").await.unwrap().unwrap().is_done());
+    // Clocks are set back: it has been.
+    world.clock.set_now_ms(at_ms - 30_000);
+    for _ in 0..120 {
+        world.clock.advance(Duration::from_secs(1));
+        scheduler.step().await.unwrap();
+    }
+    assert_eq!(world.take_jobs().await, Vec::<String>::new());
+    let again_ms = at_ms + 600_000;
+    world.schedule(new_schedule("once", Timing::Once(again_ms), template())).await;
+    world.clock.advance(Duration::from_secs(515));
+    scheduler.step().await.unwrap();
+    assert_eq!(world.take_jobs().await, [format!("once@{again_ms}")]);
+}
+
+#[tokio::test]
+async fn when_clocks_jump_times_of_day_come_once_and_all_missed_slots_are_caught_up() {
+    let world = World::at("2026-06-01T00:00:00Z");
+    let all = |schedule| Schedule { catch_up: CatchUp::All, ..schedule };
+    world.schedule(all(cron("daily", "0 3 * * *", "UTC"))).await;
+    world.schedule(all(cron("quarter", "*/15 * * * *", "UTC"))).await;
+    let mut scheduler = world.scheduler("a");
+    scheduler.step().await.unwrap();
+    let mut seen = Vec::new();
+    let mut run = async |minutes: u64, seen: &mut Vec<String>| {
+        for _ in 0..minutes {
+            world.clock.advance(Duration::from_secs(60));
+            scheduler.step().await.unwrap();
+            seen.extend(world.take_jobs().await);
+        }
+    };
+    run(4 * 60, &mut seen).await;
+    for jump_ms in [3_600_000, -3_600_000, 86_400_000, -7_200_000] {
+        world.clock.set_now_ms(world.clock.now_ms() + jump_ms);
+        run(3 * 60, &mut seen).await;
+    }
+    let now_ms = world.clock.now_ms();
+    let distinct: BTreeSet<&String> = seen.iter().collect();
+    assert_eq!(distinct.len(), seen.len());
+    let due = |key: &String| key.split(['@', '#']).nth(1).unwrap().parse::<i64>().unwrap();
+    let mut daily: Vec<i64> = seen.iter().filter(|key| key.starts_with("daily@")).map(due).collect();
+    daily.dedup();
+    let expect = [ms("2026-06-01T03:00:00Z"), ms("2026-06-02T03:00:00Z")];
+    assert_eq!(daily, expect.into_iter().filter(|due_ms| *due_ms <= now_ms).collect::<Vec<_>>());
+    // Nothing between the first and the last slot is missing.
+    let quarters: BTreeSet<i64> = seen.iter().filter(|key| key.starts_with("quarter@")).map(due).collect();
+    let (first, last) = (*quarters.first().unwrap(), *quarters.last().unwrap());
+    assert_eq!(quarters.len() as i64, (last - first) / 900_000 + 1);
+}
+
 #[test]
 fn the_next_times_can_be_shown() {
     let timing = Timing::Cron { line: "0 12 * * *".to_owned(), zone: "Asia/Tokyo".to_owned() };

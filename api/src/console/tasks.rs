@@ -115,6 +115,8 @@ fn schedule_row(schedule: &Schedule, now_ms: i64) -> ScheduleRow {
     let when = match &schedule.timing {
         Timing::Every(every_ms) => format!("every {}", tidemark_dashboards::format_duration(*every_ms as f64)),
         Timing::Cron { line, zone } => format!("{line} ({zone})"),
+        Timing::Once(_) if schedule.is_done() => "once, done".to_owned(),
+        Timing::Once(_) => "once".to_owned(),
     };
     ScheduleRow {
         name: schedule.name.clone(),

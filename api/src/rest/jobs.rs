@@ -169,12 +169,14 @@ pub(super) async fn schedules(console: Data<Console>) -> Result<HttpResponse, Ap
             let when = match &schedule.timing {
                 Timing::Every(every_ms) => json!({"every_ms": every_ms}),
                 Timing::Cron { line, zone } => json!({"cron": line, "time_zone": zone}),
+                Timing::Once(at_ms) => json!({"once_ms": at_ms}),
             };
             json!({
                 "name": schedule.name,
                 "kind": schedule.job.kind.to_string(),
                 "when": when,
                 "paused": schedule.paused,
+                "done": schedule.is_done(),
                 "last_due_ms": schedule.last_due_ms,
             })
         })

@@ -59,6 +59,6 @@ pub use payload::{
     RollupStep, WritePayload, decode_body,
 };
 pub use queue_name::{QueueName, QueueNameError};
-pub use schedule::{CatchUp, JobTemplate, Leadership, Schedule, ScheduleExpect, Timing};
+pub use schedule::{CATCH_UP_MAX, CatchUp, JobTemplate, Leadership, Schedule, ScheduleExpect, Timing};
 pub use table_broker::{TableBroker, TableRunner};
 pub use view::{BrokerHealth, JobFilter, JobPage, JobView, Page, QueueStats, QueueTotals, WorkerReport, WorkerView};

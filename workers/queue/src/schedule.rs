@@ -25,8 +25,31 @@ pub struct Schedule {
     pub splay: Duration,
     /// The last slot that was dealt with, in ms since the epoch; the leader moves it.
     pub last_due_ms: Option<TimestampMs>,
+    /// How often it began anew because clocks were set back: its slots have the same times again, and other unique keys.
+    #[serde(default)]
+    pub round: u32,
     /// Grows with every write; for compare-and-set.
     pub version: u64,
+}
+
+impl Schedule {
+    /// Whether it has no slot any more: a one-off whose time was dealt with. It is kept for a day, so that people see it.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        matches!(self.timing, Timing::Once(at_ms) if self.last_due_ms.is_some_and(|last_ms| last_ms >= at_ms))
+    }
+
+    /// The job of one slot, with the unique key `schedule@due`, or `schedule@due#round` once clocks were set back.
+    ///
+    /// # Errors
+    /// The template's queue has an illegal name.
+    pub fn job_at(&self, due_ms: TimestampMs, unique_for: Duration) -> Result<NewJob, crate::QueueNameError> {
+        let mut job = self.job.job(&self.name, due_ms, unique_for)?;
+        if let Some(unique) = job.unique.as_mut().filter(|_| self.round > 0) {
+            unique.key = format!("{}@{due_ms}#{}", self.name, self.round);
+        }
+        Ok(job)
+    }
 }
 
 /// When a schedule is due.
@@ -41,6 +64,8 @@ pub enum Timing {
         /// The time zone, such as `Europe/Amsterdam` or `UTC`.
         zone: String,
     },
+    /// Once, at this time in ms since the epoch.
+    Once(TimestampMs),
 }
 
 /// What to do about slots that passed while no scheduler ran.
@@ -51,7 +76,12 @@ pub enum CatchUp {
     Skip,
     /// Enqueue the last of them.
     One,
+    /// Enqueue all of them, the oldest first; of more than [`CATCH_UP_MAX`] the last so many.
+    All,
 }
+
+/// Most slots that [`CatchUp::All`] enqueues after an absence.
+pub const CATCH_UP_MAX: u64 = 1_000;
 
 /// What the jobs of a schedule are like.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -461,6 +461,7 @@ fn schedule(name: &str) -> Schedule {
         paused: false,
         splay: Duration::from_secs(3),
         last_due_ms: None,
+        round: 0,
         version: 0,
     }
 }
