@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tidemark_model::BoxFuture;
-use tidemark_queue::{JobKind, JobRecord, Payload, Progress, WorkerId};
+use tidemark_queue::{JobKind, JobRecord, NodeInput, Payload, Progress, WorkerId};
 use tokio_util::sync::CancellationToken;
 
 use crate::pool::NoteWriter;
@@ -51,6 +51,14 @@ impl JobContext {
             return Err(JobError::Discard(reason));
         }
         P::decode(&self.job.payload).map_err(|error| JobError::Retry(error.to_string(), None))
+    }
+
+    /// What the nodes before this one in its workflow returned, in the order of their numbers; nothing for a job by itself.
+    ///
+    /// # Errors
+    /// Inputs that cannot be read are an ordinary failed attempt: a newer release may read them.
+    pub fn inputs(&self) -> Result<Vec<NodeInput>, JobError> {
+        self.job.node_inputs().map_err(|reason| JobError::Retry(reason, None))
     }
 
     /// Tells people how far the job is: `done` of `total` steps, 0 when it is not known how many there are.

@@ -331,3 +331,24 @@ async fn what_a_handler_tells_is_seen_while_it_runs_and_nothing_is_lost_at_its_e
     assert_eq!(ended.attempts.len(), 1);
     pool.stop().await;
 }
+
+#[tokio::test]
+async fn the_nodes_of_a_workflow_get_what_those_before_them_returned() {
+    let broker = broker(LEASE);
+    let (handler, _) = scripted(|job| {
+        Box::pin(async move {
+            let inputs = job.inputs()?;
+            let sum: usize = inputs.iter().map(|input| input.result.as_ref().map_or(0, bytes::Bytes::len)).sum();
+            let own = job.job.payload.len();
+            Ok(JobOutput { result: Some(vec![b'x'; sum + own].into()) })
+        })
+    });
+    let pool = RunningPool::start(options("w", 4), broker.clone(), handler);
+    let workflow = tidemark_queue::Workflow::chord(["a", "bb", "ccc"].map(job), job("")).then(job("dddd"));
+    let id = broker.start_workflow(workflow).await.unwrap();
+    let Completion::Ended(end) = broker.workflow_completion(id, Duration::from_secs(10)).await.unwrap() else {
+        panic!("not ended")
+    };
+    assert_eq!((end.state, end.result.map(|result| result.len())), (JobState::Completed, Some(10)));
+    pool.stop().await;
+}

@@ -220,6 +220,8 @@ pub(crate) struct QueueSettings {
     pub(crate) jobs_max: u64,
     /// Bytes of payload that wait in one queue.
     pub(crate) bytes_max: Bytes,
+    /// Workflows that run at a time.
+    pub(crate) workflows_max: usize,
     /// How long a worker holds a job without a sign of life.
     pub(crate) lease: Span,
 }
@@ -435,7 +437,12 @@ impl Default for RollupSettings {
 
 impl Default for QueueSettings {
     fn default() -> Self {
-        Self { jobs_max: 2_000_000, bytes_max: Bytes(512 << 20), lease: Span(Duration::from_secs(30)) }
+        Self {
+            jobs_max: 2_000_000,
+            bytes_max: Bytes(512 << 20),
+            workflows_max: 1_000,
+            lease: Span(Duration::from_secs(30)),
+        }
     }
 }
 

@@ -93,6 +93,7 @@ impl Settings {
             ("limits.query_group_points", limits.query_group_points, COUNT_MAX),
             ("limits.results", count(limits.results), COUNT_MAX),
             ("queue.jobs_max", self.queue.jobs_max, COUNT_MAX),
+            ("queue.workflows_max", count(self.queue.workflows_max), TASKS_MAX),
             ("direct.jobs_max", count(self.direct.jobs_max), TASKS_MAX),
             ("opentsdb.max_tags", count(self.opentsdb.max_tags), 255),
             ("worker.concurrency", count(self.worker.concurrency), count(super::CONCURRENCY_MAX)),

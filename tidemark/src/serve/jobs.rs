@@ -140,6 +140,7 @@ async fn open_broker(
     let options = BrokerOptions {
         queue_jobs_max: settings.queue.jobs_max,
         queue_bytes_max: settings.queue.bytes_max.0,
+        workflows_max: settings.queue.workflows_max,
         lease: settings.queue.lease.0,
         ..BrokerOptions::default()
     };

@@ -7,7 +7,8 @@ use tidemark_model::BoxFuture;
 use crate::{
     BrokerError, BrokerHealth, Cancelled, Completion, Delivery, FetchRequest, JobFilter, JobId, JobNote, JobPage,
     JobView, Leadership, LeaseState, NewJob, Outcome, Page, Pushed, QueueName, QueueStats, Receipt, Schedule,
-    ScheduleExpect, Settled, TickReport, WorkerId, WorkerReport, WorkerView,
+    ScheduleExpect, Settled, TickReport, WorkerId, WorkerReport, WorkerView, Workflow, WorkflowId, WorkflowPage,
+    WorkflowView,
 };
 
 /// Result of a call to a broker.
@@ -89,6 +90,28 @@ pub trait Broker: Send + Sync + 'static {
 
     /// What became of a job; waits for its end for at most `wait`. For jobs with [`NewJob::result_ttl`].
     fn completion(&self, job: JobId, wait: Duration) -> BrokerResult<'_, Completion>;
+
+    /// Starts a workflow, durably: the jobs of nodes that wait for nothing are queued, the others when their turn comes.
+    ///
+    /// # Errors
+    /// [`BrokerError::Full`] when too many workflows run or a queue is longer than its limit, [`BrokerError::Invalid`] for
+    /// more than [`crate::WORKFLOW_NODES_MAX`] nodes, [`crate::WORKFLOW_EDGES_MAX`] "waits for" or
+    /// [`crate::WORKFLOW_BYTES_MAX`] bytes of payload, for nodes that wait for later ones and for unique keys; then nothing
+    /// is started. A queue that is longer than its limit once the workflow has started takes its jobs all the same.
+    fn start_workflow(&self, workflow: Workflow) -> BrokerResult<'_, WorkflowId>;
+
+    /// A workflow with its nodes; those that have ended are kept for as long as finished jobs are.
+    fn workflow(&self, id: WorkflowId) -> BrokerResult<'_, Option<WorkflowView>>;
+
+    /// At most `limit` workflows, the newest first; those before one if that is given.
+    fn workflows(&self, before: Option<WorkflowId>, limit: usize) -> BrokerResult<'_, WorkflowPage>;
+
+    /// Calls a workflow off: all its jobs that have not ended are cancelled, and no other is queued.
+    fn cancel_workflow(&self, id: WorkflowId) -> BrokerResult<'_, Cancelled>;
+
+    /// What became of a workflow, with the result of its last node; waits for its end for at most `wait`. A workflow that
+    /// failed ends as [`crate::JobState::Discarded`].
+    fn workflow_completion(&self, id: WorkflowId, wait: Duration) -> BrokerResult<'_, Completion>;
 
     /// Records that a worker lives.
     fn heartbeat(&self, report: WorkerReport) -> BrokerResult<'_, ()>;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tidemark_model::TimestampMs;
 
-use crate::{JobId, JobKind, Payload, PayloadError, QueueName};
+use crate::{JobId, JobKind, NodeInput, NodeRef, Payload, PayloadError, QueueName};
 
 /// Which of the waiting jobs of one queue go first. Lower ones are not starved: one pick in four prefers `Normal`
 /// and one in sixteen `Low`.
@@ -264,6 +264,8 @@ impl NewJob {
             parent: self.parent,
             trace: self.trace,
             result_ttl: self.result_ttl,
+            workflow: None,
+            inputs: Bytes::new(),
         }
     }
 }
@@ -301,4 +303,28 @@ pub struct JobRecord {
     pub trace: Option<TraceId>,
     /// For how long after its end it can be awaited.
     pub result_ttl: Option<Duration>,
+    /// Of which workflow it is a node.
+    pub workflow: Option<NodeRef>,
+    /// What the nodes before it hand on, for [`JobRecord::node_inputs`].
+    pub(crate) inputs: Bytes,
+}
+
+impl JobRecord {
+    /// What the nodes before it in its workflow hand on, in the order of their numbers; nothing for a job by itself.
+    ///
+    /// # Errors
+    /// Says what is wrong with stored inputs that cannot be read.
+    pub fn node_inputs(&self) -> Result<Vec<NodeInput>, String> {
+        crate::workflow::decode_inputs(&self.inputs)
+    }
+
+    /// Bytes of its payload and its inputs.
+    pub(crate) fn data_bytes(&self) -> usize {
+        self.payload.len() + self.inputs.len()
+    }
+
+    /// Without payload and inputs, which nobody needs once it is done.
+    pub(crate) fn without_data(&self) -> Self {
+        Self { payload: Bytes::new(), inputs: Bytes::new(), ..self.clone() }
+    }
 }

@@ -37,6 +37,7 @@ mod table;
 mod table_broker;
 mod text;
 mod view;
+mod workflow;
 
 pub use crate::redis::{RedisBroker, RedisOptions};
 pub use attempt_note::{ATTEMPTS_KEPT_MAX, AttemptNote};
@@ -62,3 +63,7 @@ pub use queue_name::{QueueName, QueueNameError};
 pub use schedule::{CATCH_UP_MAX, CatchUp, JobTemplate, Leadership, Schedule, ScheduleExpect, Timing};
 pub use table_broker::{TableBroker, TableRunner};
 pub use view::{BrokerHealth, JobFilter, JobPage, JobView, Page, QueueStats, QueueTotals, WorkerReport, WorkerView};
+pub use workflow::{
+    FailurePolicy, INPUTS_BYTES_MAX, NodeId, NodeInput, NodeRef, NodeState, NodeView, WORKFLOW_BYTES_MAX,
+    WORKFLOW_EDGES_MAX, WORKFLOW_NODES_MAX, Workflow, WorkflowId, WorkflowPage, WorkflowState, WorkflowView,
+};

@@ -22,6 +22,10 @@ pub struct BrokerOptions {
     pub history_per_second_max: u32,
     /// Most discarded jobs that are kept; beyond that the oldest are dropped and counted.
     pub discarded_jobs_max: usize,
+    /// Most workflows that run; beyond that producers are refused. Setting `queue.workflows_max`.
+    pub workflows_max: usize,
+    /// Most finished workflows that are kept, no longer than finished jobs.
+    pub finished_workflows_max: usize,
     /// Workers not heard of for this long are forgotten.
     pub worker_silence_max: Duration,
 }
@@ -37,6 +41,8 @@ impl Default for BrokerOptions {
             history_age_max: Duration::from_secs(24 * 3_600),
             history_per_second_max: 1_000,
             discarded_jobs_max: 100_000,
+            workflows_max: 1_000,
+            finished_workflows_max: 1_000,
             worker_silence_max: Duration::from_secs(300),
         }
     }

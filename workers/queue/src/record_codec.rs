@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::{JobId, JobKind, JobRecord, Priority, TraceId, UniqueKey, UniqueMode};
+use crate::{JobId, JobKind, JobRecord, NodeRef, Priority, TraceId, UniqueKey, UniqueMode};
 
 /// Version of the layout that [`encode`] writes. A record of version 1 ends with its payload.
 const VERSION: u8 = 2;
@@ -37,11 +37,17 @@ struct WireRecord<'a> {
     payload: &'a [u8],
     #[serde(default)]
     soft_limit_ms: Option<u64>,
+    /// Sixteen bytes of the workflow, four of the node.
+    #[serde(default, borrow)]
+    workflow: Option<&'a serde_bytes::Bytes>,
+    #[serde(default, borrow)]
+    inputs: Option<&'a serde_bytes::Bytes>,
 }
 
 /// The bytes of a record.
 pub(crate) fn encode(record: &JobRecord) -> Vec<u8> {
     let trace = record.trace.map(|trace| trace.0.to_be_bytes());
+    let workflow = record.workflow.map(NodeRef::to_bytes);
     let wire = WireRecord {
         version: VERSION,
         id: *record.id.as_bytes(),
@@ -63,8 +69,10 @@ pub(crate) fn encode(record: &JobRecord) -> Vec<u8> {
         result_ttl_ms: record.result_ttl.map(millis),
         payload: &record.payload,
         soft_limit_ms: record.soft_limit.map(millis),
+        workflow: workflow.as_ref().map(|node| serde_bytes::Bytes::new(node)),
+        inputs: (!record.inputs.is_empty()).then(|| serde_bytes::Bytes::new(&record.inputs)),
     };
-    let mut bytes = Vec::with_capacity(record.payload.len() + 112);
+    let mut bytes = Vec::with_capacity(record.data_bytes() + 136);
     // A vector takes every byte, and the structure has nothing that MessagePack cannot express.
     match rmp_serde::encode::write(&mut bytes, &wire) {
         Ok(()) => bytes,
@@ -108,6 +116,8 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<JobRecord, String> {
         parent: wire.parent.and_then(|bytes| JobId::from_slice(bytes)),
         trace: trace.map(|bytes| TraceId(u128::from_be_bytes(bytes))),
         result_ttl: wire.result_ttl_ms.map(Duration::from_millis),
+        workflow: wire.workflow.and_then(|bytes| NodeRef::from_slice(bytes)),
+        inputs: wire.inputs.map(|bytes| Bytes::copy_from_slice(bytes)).unwrap_or_default(),
     })
 }
 
@@ -129,29 +139,38 @@ pub(crate) mod tests {
         let millis = || proptest::option::of(0u64..1 << 40);
         let limits = (0u64..1 << 40, 1u32.., millis(), millis());
         let unique = proptest::option::of((".{0,40}", 0u64..1 << 40));
-        (ids, names, times, limits, unique, proptest::collection::vec(any::<u8>(), 0..200)).prop_map(
-            |((id, parent, trace), (kind, queue, priority), times, limits, unique, payload)| JobRecord {
-                id: JobId::from_bytes(id),
-                kind: JobKind::ALL[kind],
-                queue: queue.map_or(JobKind::ALL[kind].default_queue(), |name| name.parse().unwrap()),
-                priority: Priority::ALL[priority],
-                payload: payload.into(),
-                created_ms: times.0,
-                not_before_ms: times.1,
-                expires_ms: times.2,
-                time_limit: Duration::from_millis(limits.0),
-                attempts_max: limits.1,
-                unique: unique.map(|(key, period)| UniqueKey {
-                    key,
-                    mode: match period {
-                        0 => UniqueMode::UntilDone,
-                        period => UniqueMode::For(Duration::from_millis(period)),
-                    },
-                }),
-                parent: parent.map(JobId::from_bytes),
-                trace: trace.map(TraceId),
-                result_ttl: limits.2.map(Duration::from_millis),
-                soft_limit: limits.3.map(Duration::from_millis),
+        let bytes = |max| proptest::collection::vec(any::<u8>(), 0..max);
+        let workflow = (proptest::option::of((any::<[u8; 16]>(), any::<u32>())), bytes(50));
+        (ids, names, times, limits, unique, bytes(200), workflow).prop_map(
+            |((id, parent, trace), (kind, queue, priority), times, limits, unique, payload, (node, inputs))| {
+                JobRecord {
+                    id: JobId::from_bytes(id),
+                    kind: JobKind::ALL[kind],
+                    queue: queue.map_or(JobKind::ALL[kind].default_queue(), |name| name.parse().unwrap()),
+                    priority: Priority::ALL[priority],
+                    payload: payload.into(),
+                    created_ms: times.0,
+                    not_before_ms: times.1,
+                    expires_ms: times.2,
+                    time_limit: Duration::from_millis(limits.0),
+                    attempts_max: limits.1,
+                    unique: unique.map(|(key, period)| UniqueKey {
+                        key,
+                        mode: match period {
+                            0 => UniqueMode::UntilDone,
+                            period => UniqueMode::For(Duration::from_millis(period)),
+                        },
+                    }),
+                    parent: parent.map(JobId::from_bytes),
+                    trace: trace.map(TraceId),
+                    result_ttl: limits.2.map(Duration::from_millis),
+                    soft_limit: limits.3.map(Duration::from_millis),
+                    workflow: node.map(|(workflow, node)| NodeRef {
+                        workflow: crate::WorkflowId::new(JobId::from_bytes(workflow)),
+                        node: crate::NodeId::new(node),
+                    }),
+                    inputs: inputs.into(),
+                }
             },
         )
     }
@@ -161,8 +180,8 @@ pub(crate) mod tests {
         // Fifteen elements and a payload, written by the release before.
         let record = NewJob::from_bytes(JobKind::Notify, "old".into()).into_record(JobId::from_bytes([7; 16]), 5);
         let mut bytes = encode(&record);
-        assert_eq!(bytes.pop(), Some(0xC0));
-        assert_eq!(bytes[..4], [0xDC, 0, 17, 2]);
+        assert_eq!(bytes.split_off(bytes.len() - 3), [0xC0; 3]);
+        assert_eq!(bytes[..4], [0xDC, 0, 19, 2]);
         bytes.splice(..4, [0xDC, 0, 16, 1]);
         assert_eq!(decode(&bytes), Ok(record));
         bytes[3] = 9;

@@ -25,6 +25,7 @@ mod scripts;
 mod steering;
 mod sweep;
 mod transition;
+mod workflows;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -33,7 +34,7 @@ use parking_lot::Mutex;
 use tidemark_model::Clock;
 
 use crate::{
-    BrokerError, BrokerOptions, JobId, JobIdSource, JobNote, Outcome, QueueName, QueueTotals, WorkerId,
+    BrokerError, BrokerOptions, JobId, JobIdSource, JobNote, Outcome, QueueName, QueueTotals, WorkerId, WorkflowId,
     record_codec::millis,
 };
 use frame::Item;
@@ -130,6 +131,8 @@ struct State {
     awaited: HashMap<JobId, QueueName>,
     /// Counters of each queue some time ago, for rates.
     samples: HashMap<QueueName, VecDeque<(Duration, QueueTotals)>>,
+    /// Workflows that this process moved on last.
+    workflows: HashMap<WorkflowId, workflows::KnownRun>,
     /// A second, and how many completed jobs of it may still enter the history.
     history_second: (u64, u32),
 }
@@ -189,6 +192,7 @@ impl RedisBroker {
                 queues: std::collections::BTreeSet::new(),
                 awaited: HashMap::new(),
                 samples: HashMap::new(),
+                workflows: HashMap::new(),
                 history_second: (0, history_per_second_max),
             }),
         };

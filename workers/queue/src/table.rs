@@ -22,6 +22,7 @@ mod restore;
 mod schedules;
 mod shelf;
 mod steering;
+mod workflows;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -46,6 +47,7 @@ use entries::Entries;
 use leases::Batch;
 use queue_state::QueueState;
 use shelf::Shelf;
+use workflows::Workflows;
 
 /// What time it is, on both clocks.
 #[derive(Clone, Copy, Debug)]
@@ -102,6 +104,7 @@ pub(crate) struct JobTable {
     thinned: BTreeSet<u64>,
     /// Bytes of what handlers told about jobs that have not ended.
     told_bytes: u64,
+    workflows: Workflows,
     became_ready: bool,
     announcements: Vec<(oneshot::Sender<JobResult>, JobResult)>,
 }
@@ -134,6 +137,7 @@ impl JobTable {
             changes: Vec::new(),
             thinned: BTreeSet::new(),
             told_bytes: 0,
+            workflows: Workflows::default(),
             became_ready: false,
             announcements: Vec::new(),
         }
@@ -166,7 +170,7 @@ impl JobTable {
     /// Queues jobs: all, or none when a limit is reached.
     pub(crate) fn push(&mut self, now: Now, jobs: Vec<PreparedJob>) -> Result<Vec<Pushed>, BrokerError> {
         self.check_room(&jobs)?;
-        Ok(jobs.into_iter().map(|job| self.push_one(now, job)).collect())
+        Ok(jobs.into_iter().map(|job| self.push_one(now, job, false)).collect())
     }
 
     fn check_room(&self, jobs: &[PreparedJob]) -> Result<(), BrokerError> {
@@ -174,7 +178,7 @@ impl JobTable {
         for job in jobs {
             let (count, bytes) = added.entry(&job.record.queue).or_default();
             *count += 1;
-            *bytes += job.record.payload.len() as u64;
+            *bytes += job.record.data_bytes() as u64;
         }
         for (queue, (count, bytes)) in added {
             let (waiting, waiting_bytes) = self.queues.get(queue).map_or((0, 0), QueueState::waiting);
@@ -195,7 +199,8 @@ impl JobTable {
         Ok(())
     }
 
-    fn push_one(&mut self, now: Now, job: PreparedJob) -> Pushed {
+    /// Queues a job. One that `stands` follows from something that happened, and is not undone when it cannot be written.
+    fn push_one(&mut self, now: Now, job: PreparedJob, stands: bool) -> Pushed {
         let record = job.record;
         if let Some(holder) = self.key_holder(now, &record) {
             self.queue_mut(&record.queue).totals.duplicates += 1;
@@ -203,9 +208,9 @@ impl JobTable {
         }
         let sequence = self.next_sequence;
         self.next_sequence += 1;
-        self.claim_key(now, &record);
         let id = record.id;
-        self.changes.push(Change::Insert { sequence, body: job.body });
+        self.changes.push(Change::Insert { sequence, body: job.body, stands });
+        self.claim_key(now, &record);
         let run_at_ms = record.not_before_ms.unwrap_or(record.created_ms);
         let queue = self.queue_mut(&record.queue);
         queue.totals.pushed += 1;
@@ -277,6 +282,7 @@ impl JobTable {
         self.forget_old_keys(now);
         self.forget_old_results(now);
         self.forget_old_history(now);
+        self.forget_old_workflows(now);
         self.forget_silent_workers(now);
         report
     }

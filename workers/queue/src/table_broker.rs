@@ -16,8 +16,10 @@ use crate::{
     Broker, BrokerError, BrokerHealth, BrokerOptions, BrokerResult, Cancelled, Completion, Delivery, FetchRequest,
     JobFilter, JobId, JobIdSource, JobNote, JobPage, JobView, Leadership, LeaseState, NewJob, Outcome,
     PAYLOAD_BYTES_MAX, PUSH_JOBS_MAX, Page, Pushed, QueueName, QueueStats, Receipt, Schedule, ScheduleExpect, Settled,
-    TEXT_BYTES_MAX, TickReport, WorkerId, WorkerReport, WorkerView, record_codec,
+    TEXT_BYTES_MAX, TickReport, WorkerId, WorkerReport, WorkerView, Workflow, WorkflowId, WorkflowPage, WorkflowView,
+    record_codec,
     table::{JobTable, Now, PreparedJob},
+    workflow::{Definition, encode_definition},
 };
 
 pub(crate) use crate::table::Await;
@@ -124,8 +126,8 @@ impl<R: TableRunner> TableBroker<R> {
         }
     }
 
-    async fn completion_within(&self, job: JobId, wait: Duration) -> Result<Completion, BrokerError> {
-        let receiver = match self.call(move |access| access.table.completion(job)).await? {
+    async fn end_within(&self, job: JobId, known: Await, wait: Duration) -> Result<Completion, BrokerError> {
+        let receiver = match known {
             Await::Known(completion) => return Ok(completion),
             Await::Coming(receiver) => receiver,
         };
@@ -250,7 +252,38 @@ impl<R: TableRunner> Broker for TableBroker<R> {
     }
 
     fn completion(&self, job: JobId, wait: Duration) -> BrokerResult<'_, Completion> {
-        Box::pin(self.completion_within(job, wait))
+        Box::pin(async move {
+            let known = self.call(move |access| access.table.completion(job)).await?;
+            self.end_within(job, known, wait).await
+        })
+    }
+
+    fn start_workflow(&self, workflow: Workflow) -> BrokerResult<'_, WorkflowId> {
+        Box::pin(async move {
+            workflow.check()?;
+            let definition = Definition::new(workflow, &self.ids, self.shared.clock.now_ms());
+            let body = if R::WRITES { encode_definition(&definition) } else { Vec::new() };
+            self.call(move |access| access.table.start_workflow(access.now, definition, body)).await?
+        })
+    }
+
+    fn workflow(&self, id: WorkflowId) -> BrokerResult<'_, Option<WorkflowView>> {
+        Box::pin(self.call(move |access| access.table.workflow(id)))
+    }
+
+    fn workflows(&self, before: Option<WorkflowId>, limit: usize) -> BrokerResult<'_, WorkflowPage> {
+        Box::pin(self.call(move |access| access.table.workflow_page(before, limit)))
+    }
+
+    fn cancel_workflow(&self, id: WorkflowId) -> BrokerResult<'_, Cancelled> {
+        Box::pin(self.call(move |access| access.table.cancel_workflow(access.now, id)))
+    }
+
+    fn workflow_completion(&self, id: WorkflowId, wait: Duration) -> BrokerResult<'_, Completion> {
+        Box::pin(async move {
+            let known = self.call(move |access| access.table.workflow_completion(id)).await?;
+            self.end_within(id.as_job(), known, wait).await
+        })
     }
 
     fn heartbeat(&self, report: WorkerReport) -> BrokerResult<'_, ()> {

@@ -5,7 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use tidemark_model::TimestampMs;
 
-use crate::{AttemptNote, JobId, JobKind, JobState, LogLine, Priority, Progress, QueueName, TraceId, WorkerId};
+use crate::{
+    AttemptNote, JobId, JobKind, JobState, LogLine, NodeRef, Priority, Progress, QueueName, TraceId, WorkerId,
+};
 
 /// Figures of one queue.
 #[derive(Clone, Debug, PartialEq)]
@@ -94,6 +96,8 @@ pub struct JobView {
     pub unique_key: Option<String>,
     /// The job that caused it.
     pub parent: Option<JobId>,
+    /// Of which workflow it is a node.
+    pub workflow: Option<NodeRef>,
     /// The request that caused it.
     pub trace: Option<TraceId>,
     /// How long one attempt may take.

@@ -6,7 +6,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::store::JobStore;
 use crate::{
-    BrokerError,
+    BrokerError, JobId,
     table::{Change, JobTable},
     table_broker::{Shared, TableAccess},
 };
@@ -73,17 +73,21 @@ impl Owner {
             Err(error) => {
                 tracing::error!(%error, changes = unwritten.len(), "write the queue's file");
                 self.trouble.send_replace(Some(error.to_string()));
-                unwritten.retain(|change| self.undo(change));
+                let mut retracted = None;
+                unwritten.retain(|change| self.stands(change, &mut retracted));
                 Err(error)
             }
         }
     }
 
     /// Undoes what a caller is told did not happen; `true` for a change that stands and must be written later.
-    fn undo(&mut self, change: &Change) -> bool {
+    fn stands(&mut self, change: &Change, retracted: &mut Option<JobId>) -> bool {
         match change {
-            Change::Insert { sequence, .. } => self.table.retract_push(*sequence),
+            Change::Insert { sequence, stands: false, .. } => *retracted = self.table.retract_push(*sequence),
             Change::Lease { token, .. } => self.table.retract_lease(*token),
+            Change::StartWorkflow { id, .. } => self.table.retract_workflow(*id),
+            // It comes after its job.
+            Change::HoldKey { job, .. } => return *retracted != Some(*job),
             _ => return true,
         }
         false

@@ -1,18 +1,19 @@
 //! The file: `docs/embedded-layout.md`.
 
-use std::{path::Path, time::Duration};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 
 use crate::{
     BrokerError, BrokerOptions, JobId, Schedule, WorkerId, attempt_note, finished_codec, record_codec,
     table::{Change, JobTable, Now, ShelfKind, StoredJob, StoredLease},
+    workflow::{self, Event},
 };
 
 /// `application_id` of the file: "TDMQ".
 const APPLICATION_ID: i32 = 0x5444_4D51;
 /// `user_version` of the file.
-const LAYOUT_VERSION: i32 = 2;
+const LAYOUT_VERSION: i32 = 3;
 
 const SCHEMA: &str = "
     CREATE TABLE job(sequence INTEGER PRIMARY KEY, attempts INTEGER NOT NULL, rescues INTEGER NOT NULL,
@@ -25,6 +26,13 @@ const SCHEMA: &str = "
     CREATE TABLE pause(queue TEXT PRIMARY KEY) WITHOUT ROWID;
     CREATE TABLE schedule(name TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
     CREATE TABLE leader(name TEXT PRIMARY KEY, token INTEGER NOT NULL) WITHOUT ROWID;
+";
+
+/// Workflows; part of the schema since layout 3.
+const WORKFLOW_SCHEMA: &str = "
+    CREATE TABLE workflow(id BLOB PRIMARY KEY, ended INTEGER NOT NULL, body BLOB NOT NULL);
+    CREATE TABLE workflow_event(workflow BLOB NOT NULL, number INTEGER NOT NULL, body BLOB NOT NULL,
+        PRIMARY KEY(workflow, number)) WITHOUT ROWID;
 ";
 
 /// What makes a file of layout 1 one of layout 2. Its records and finished jobs are read as they are.
@@ -83,11 +91,12 @@ impl JobStore {
             Ok((pragma("application_id")?, pragma("user_version")?, tables))
         };
         match read().map_err(|error| in_file(path, &error))? {
-            (0, 0, 0) => self.change_schema(SCHEMA).map_err(|error| in_file(path, &error)),
+            (0, 0, 0) => self.change_schema(&[SCHEMA, WORKFLOW_SCHEMA]).map_err(|error| in_file(path, &error)),
             (APPLICATION_ID, LAYOUT_VERSION, _) => Ok(()),
-            (APPLICATION_ID, 1, _) => {
-                tracing::info!(file = %path.display(), "bring the queue's file from layout 1 to {LAYOUT_VERSION}");
-                self.change_schema(FROM_1_TO_2).map_err(|error| in_file(path, &error))
+            (APPLICATION_ID, version @ 1..=2, _) => {
+                tracing::info!(file = %path.display(), from = version, to = LAYOUT_VERSION, "change the queue's layout");
+                let steps: &[&str] = if version == 1 { &[FROM_1_TO_2, WORKFLOW_SCHEMA] } else { &[WORKFLOW_SCHEMA] };
+                self.change_schema(steps).map_err(|error| in_file(path, &error))
             }
             (APPLICATION_ID, version, _) => Err(BrokerError::Corrupt(format!(
                 "{} has layout {version}, this release reads 1 to {LAYOUT_VERSION}",
@@ -97,9 +106,11 @@ impl JobStore {
         }
     }
 
-    fn change_schema(&mut self, statements: &str) -> rusqlite::Result<()> {
+    fn change_schema(&mut self, steps: &[&str]) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction()?;
-        transaction.execute_batch(statements)?;
+        for statements in steps {
+            transaction.execute_batch(statements)?;
+        }
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.pragma_update(None, "user_version", LAYOUT_VERSION)?;
         transaction.commit()
@@ -110,6 +121,7 @@ impl JobStore {
         let mut table = JobTable::new(options);
         self.load_jobs(&mut table, now)?;
         self.load_the_rest(&mut table, now)?;
+        self.load_workflows(&mut table)?;
         let leases = self.load_leases()?;
         let mut changes = Vec::new();
         for lease in leases {
@@ -190,6 +202,32 @@ impl JobStore {
         })
     }
 
+    /// A workflow that cannot be read is passed over: its jobs run, and nothing follows from them.
+    fn load_workflows(&self, table: &mut JobTable) -> Result<(), BrokerError> {
+        let mut events: BTreeMap<Vec<u8>, Vec<Event>> = BTreeMap::new();
+        self.each("SELECT workflow, body FROM workflow_event ORDER BY workflow, number", |row| {
+            let (workflow, body): (Vec<u8>, Vec<u8>) = (row.get(0)?, row.get(1)?);
+            match workflow::decode_event(&body) {
+                Ok(event) => events.entry(workflow).or_default().push(event),
+                Err(reason) => tracing::error!(reason, "pass over a damaged event of a workflow"),
+            }
+            Ok(())
+        })?;
+        self.each("SELECT id, ended, body FROM workflow", |row| {
+            let (id, ended, body): (Vec<u8>, bool, Vec<u8>) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let restored = if ended {
+                workflow::decode_finished(&body).map(|finished| table.restore_finished_workflow(finished))
+            } else {
+                let events = events.remove(&id).unwrap_or_default();
+                workflow::decode_definition(&body).map(|definition| table.restore_workflow(definition, events))
+            };
+            if let Err(reason) = restored {
+                tracing::error!(reason, "pass over a damaged workflow");
+            }
+            Ok(())
+        })
+    }
+
     fn each(
         &self,
         query: &str,
@@ -238,18 +276,13 @@ impl JobStore {
 
     fn write_all(&mut self, changes: &[Change]) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-        let mut deletes = Vec::new();
-        for change in changes {
-            match change {
-                Change::Delete { sequence } => deletes.push(*sequence),
-                change => write_one(&transaction, change)?,
-            }
+        let (earlier, of_this_group) = deletes(changes);
+        // What goes first makes room for what comes, when the disk is full.
+        delete_jobs(&transaction, earlier)?;
+        for change in changes.iter().filter(|change| !matches!(change, Change::Delete { .. })) {
+            write_one(&transaction, change)?;
         }
-        let mut statement = transaction.prepare_cached("DELETE FROM job WHERE sequence BETWEEN ?1 AND ?2")?;
-        for (first, last) in ranges(deletes) {
-            statement.execute(params![first, last])?;
-        }
-        drop(statement);
+        delete_jobs(&transaction, of_this_group)?;
         transaction.commit()
     }
 
@@ -257,6 +290,29 @@ impl JobStore {
     pub(super) fn close(&mut self) -> Result<(), BrokerError> {
         self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(|error| failed(&error))
     }
+}
+
+/// Numbers of jobs to delete that were there before these changes, and of those that came with them.
+fn deletes(changes: &[Change]) -> (Vec<u64>, Vec<u64>) {
+    let inserted = changes.iter().filter_map(|change| match change {
+        Change::Insert { sequence, .. } => Some(*sequence),
+        _ => None,
+    });
+    // Numbers grow.
+    let first_inserted = inserted.min().unwrap_or(u64::MAX);
+    let deleted = changes.iter().filter_map(|change| match change {
+        Change::Delete { sequence } => Some(*sequence),
+        _ => None,
+    });
+    deleted.partition(|sequence| *sequence < first_inserted)
+}
+
+fn delete_jobs(transaction: &rusqlite::Transaction<'_>, numbers: Vec<u64>) -> rusqlite::Result<()> {
+    let mut statement = transaction.prepare_cached("DELETE FROM job WHERE sequence BETWEEN ?1 AND ?2")?;
+    for (first, last) in ranges(numbers) {
+        statement.execute(params![first, last])?;
+    }
+    Ok(())
 }
 
 /// Whether a change must survive a power cut, and not just the end of the process.
@@ -284,7 +340,7 @@ fn is_history(change: &Change) -> bool {
 fn write_one(transaction: &rusqlite::Transaction<'_>, change: &Change) -> rusqlite::Result<()> {
     let execute = |sql: &str, values: &[&dyn rusqlite::ToSql]| transaction.prepare_cached(sql)?.execute(values);
     match change {
-        Change::Insert { sequence, body } => {
+        Change::Insert { sequence, body, .. } => {
             execute("INSERT INTO job(sequence, attempts, rescues, body) VALUES(?1, 0, 0, ?2)", &[sequence, body])
         }
         Change::Delete { sequence } => execute("DELETE FROM job WHERE sequence = ?1", &[sequence]),
@@ -328,6 +384,18 @@ fn write_one(transaction: &rusqlite::Transaction<'_>, change: &Change) -> rusqli
         Change::Lead { name, token } => {
             execute("INSERT OR REPLACE INTO leader(name, token) VALUES(?1, ?2)", &[name, token])
         }
+        Change::StartWorkflow { id, body } => {
+            execute("INSERT INTO workflow(id, ended, body) VALUES(?1, 0, ?2)", &[&id.as_bytes().as_slice(), body])
+        }
+        Change::WorkflowEvent { id, number, body } => execute(
+            "INSERT INTO workflow_event(workflow, number, body) VALUES(?1, ?2, ?3)",
+            &[&id.as_bytes().as_slice(), number, body],
+        ),
+        Change::EndWorkflow { id, body } => {
+            execute("DELETE FROM workflow_event WHERE workflow = ?1", &[&id.as_bytes().as_slice()])?;
+            execute("UPDATE workflow SET ended = 1, body = ?2 WHERE id = ?1", &[&id.as_bytes().as_slice(), body])
+        }
+        Change::DropWorkflow { id } => execute("DELETE FROM workflow WHERE id = ?1", &[&id.as_bytes().as_slice()]),
     }?;
     Ok(())
 }

@@ -207,7 +207,7 @@ async fn a_file_of_layout_1_is_brought_to_the_layout_of_today() {
     let record = job("kept").into_record(crate::JobId::from_bytes([7; 16]), 5);
     let mut body = vec![0xDC, 0, 16, 1];
     body.extend(&crate::record_codec::encode(&record)[4..]);
-    body.pop();
+    body.truncate(body.len() - 3);
     let lease = [1u64.to_le_bytes().as_slice(), &0u32.to_le_bytes()].concat();
     old.execute("INSERT INTO job VALUES(1, 0, 0, NULL, NULL, ?1)", [body]).unwrap();
     old.execute("INSERT INTO lease VALUES(1, ?1)", [lease]).unwrap();
@@ -220,4 +220,95 @@ async fn a_file_of_layout_1_is_brought_to_the_layout_of_today() {
         assert_eq!(view.attempts[0].worker, None);
         broker.close().await;
     }
+}
+
+#[tokio::test]
+async fn workflows_survive_the_process_at_every_step() {
+    use crate::{Completion, WorkflowState};
+    let folder = tempfile::tempdir().unwrap();
+    let mut broker = open(folder.path());
+    let workflow = crate::Workflow::chord(["a", "b", "c"].map(job), job("sum")).then(job("end"));
+    let id = broker.start_workflow(workflow).await.unwrap();
+    let mut order = Vec::new();
+    for step in 1..=5 {
+        let delivery = broker.fetch(fetch(1)).await.unwrap().remove(0);
+        let inputs = delivery.job.node_inputs().unwrap();
+        let handed_on: Vec<_> = inputs.iter().map(|input| input.result.clone().unwrap()).collect();
+        order.push((delivery.job.payload.clone(), handed_on));
+        let result = Some(delivery.job.payload.clone());
+        broker.settle(vec![(delivery.receipt, Outcome::Completed { result })]).await.unwrap();
+        broker.close().await;
+        broker = open(folder.path());
+        let view = broker.workflow(id).await.unwrap().unwrap();
+        assert_eq!((view.nodes_ended, view.state == WorkflowState::Completed), (step, step == 5));
+        assert_eq!(broker.workflows(None, 5).await.unwrap().workflows[0].nodes_ended, step);
+    }
+    let all = ["a", "b", "c"].map(bytes::Bytes::from).to_vec();
+    assert_eq!(order[3], ("sum".into(), all));
+    assert_eq!(order[4], ("end".into(), vec!["sum".into()]));
+    let completion = broker.workflow_completion(id, Duration::ZERO).await.unwrap();
+    assert!(matches!(completion, Completion::Ended(end) if end.result == Some("end".into())));
+    assert!(broker.fetch(fetch(1)).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_follows_from_the_end_of_a_job_is_written_once_the_disk_has_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::new(1_764_000_000_000));
+    let broker = EmbeddedBroker::open_limited(folder.path(), BrokerOptions::default(), clock, Some(80)).unwrap();
+    let big = || job(&"x".repeat(20_000));
+    let id = broker.start_workflow(crate::Workflow::chain([job("first"), big()])).await.unwrap();
+    while broker.push(vec![job(&"y".repeat(4_000))]).await.is_ok() {}
+    let mut fillers = broker.fetch(fetch(100)).await.unwrap();
+    let first = fillers.remove(0);
+    assert!(matches!(broker.start_workflow(crate::Workflow::chain([big()])).await, Err(BrokerError::DiskFull(_))));
+    assert_eq!(broker.workflows(None, 9).await.unwrap().workflows.len(), 1);
+    let done = || Outcome::Completed { result: None };
+    let settled = broker.settle(vec![(first.receipt, done())]).await;
+    assert!(matches!(settled, Err(BrokerError::DiskFull(_))), "{settled:?}");
+    // The second job is there, and is in the file as soon as there is room.
+    let second = broker.workflow(id).await.unwrap_or_default();
+    assert!(second.is_none_or(|view| view.nodes_ended == 1));
+    broker.settle(fillers.into_iter().map(|job| (job.receipt, done())).collect()).await.unwrap();
+    broker.close().await;
+    let broker = open(folder.path());
+    let second = broker.fetch(fetch(1)).await.unwrap().remove(0);
+    assert_eq!((second.job.payload.len(), second.rescues), (20_000, 0));
+    broker.settle(vec![(second.receipt, done())]).await.unwrap();
+    assert_eq!(broker.workflow(id).await.unwrap().unwrap().nodes_ended, 2);
+}
+
+#[tokio::test]
+async fn a_push_that_fails_keeps_no_unique_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::new(1_764_000_000_000));
+    let broker = EmbeddedBroker::open_limited(folder.path(), BrokerOptions::default(), clock, Some(60)).unwrap();
+    while broker.push(vec![job(&"x".repeat(4_000))]).await.is_ok() {}
+    let keyed = || job(&"y".repeat(20_000)).unique_for("slot", Duration::from_secs(3_600));
+    assert!(matches!(broker.push(vec![keyed()]).await, Err(BrokerError::DiskFull(_))));
+    let jobs = broker.fetch(fetch(100)).await.unwrap();
+    let settle = jobs.into_iter().map(|job| (job.receipt, Outcome::Completed { result: None })).collect();
+    broker.settle(settle).await.unwrap();
+    broker.close().await;
+    let broker = open(folder.path());
+    assert!(matches!(broker.push(vec![keyed()]).await.unwrap()[0], crate::Pushed::Queued(_)));
+}
+
+#[tokio::test]
+async fn a_discarded_job_that_is_retried_on_a_full_disk_is_not_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::new(1_764_000_000_000));
+    let broker = EmbeddedBroker::open_limited(folder.path(), BrokerOptions::default(), clock, Some(80)).unwrap();
+    let id = broker.push(vec![job(&"x".repeat(20_000))]).await.unwrap()[0].id();
+    let first = broker.fetch(fetch(1)).await.unwrap().remove(0);
+    broker.settle(vec![(first.receipt, Outcome::Discard { reason: "no".to_owned() })]).await.unwrap();
+    while broker.push(vec![job(&"y".repeat(4_000))]).await.is_ok() {}
+    let fillers = broker.fetch(fetch(100)).await.unwrap();
+    // Whether it is written at once or later, it is there.
+    drop(broker.retry(id).await);
+    let done = fillers.into_iter().map(|job| (job.receipt, Outcome::Completed { result: None })).collect();
+    broker.settle(done).await.unwrap();
+    broker.close().await;
+    let view = open(folder.path()).job(id).await.unwrap().unwrap();
+    assert_eq!((view.state, view.payload.len()), (JobState::Available, 20_000));
 }

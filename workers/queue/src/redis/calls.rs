@@ -8,7 +8,8 @@ use super::RedisBroker;
 use crate::{
     Broker, BrokerHealth, BrokerResult, Cancelled, Completion, Delivery, FetchRequest, JobFilter, JobId, JobNote,
     JobPage, JobView, Leadership, LeaseState, NewJob, Outcome, Page, Pushed, QueueName, QueueStats, Receipt, Schedule,
-    ScheduleExpect, Settled, TickReport, WorkerId, WorkerReport, WorkerView,
+    ScheduleExpect, Settled, TickReport, WorkerId, WorkerReport, WorkerView, Workflow, WorkflowId, WorkflowPage,
+    WorkflowView,
 };
 
 impl Broker for RedisBroker {
@@ -74,6 +75,26 @@ impl Broker for RedisBroker {
 
     fn completion(&self, job: JobId, wait: Duration) -> BrokerResult<'_, Completion> {
         Box::pin(self.completion_within(job, wait))
+    }
+
+    fn start_workflow(&self, workflow: Workflow) -> BrokerResult<'_, WorkflowId> {
+        Box::pin(self.start(workflow))
+    }
+
+    fn workflow(&self, id: WorkflowId) -> BrokerResult<'_, Option<WorkflowView>> {
+        Box::pin(self.view_workflow(id))
+    }
+
+    fn workflows(&self, before: Option<WorkflowId>, limit: usize) -> BrokerResult<'_, WorkflowPage> {
+        Box::pin(self.list_workflows(before, limit))
+    }
+
+    fn cancel_workflow(&self, id: WorkflowId) -> BrokerResult<'_, Cancelled> {
+        Box::pin(self.call_workflow_off(id))
+    }
+
+    fn workflow_completion(&self, id: WorkflowId, wait: Duration) -> BrokerResult<'_, Completion> {
+        Box::pin(self.workflow_end_within(id, wait))
     }
 
     fn heartbeat(&self, report: WorkerReport) -> BrokerResult<'_, ()> {

@@ -53,7 +53,7 @@ impl Item {
     }
 
     pub(super) fn payload_bytes(&self) -> usize {
-        self.record.payload.len()
+        self.record.data_bytes()
     }
 
     /// The attempts that are over and the one that runs.

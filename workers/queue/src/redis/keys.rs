@@ -1,6 +1,6 @@
 //! The names of the keys: `docs/redis-layout.md`.
 
-use crate::{JobId, QueueName};
+use crate::{JobId, QueueName, WorkflowId};
 
 /// Names keys. All keys of a queue have its name as their hash tag, so that one script can touch them in a cluster.
 #[derive(Clone, Debug)]
@@ -24,6 +24,28 @@ pub(super) struct QueueKeys {
     pub(super) history: String,
     /// Frames that nobody could read.
     pub(super) unreadable: String,
+    /// Ends of jobs that their workflows have not heard of.
+    pub(super) outbox: String,
+}
+
+/// The keys of one workflow.
+#[derive(Clone, Debug)]
+pub(super) struct WorkflowKeys {
+    pub(super) definition: String,
+    pub(super) events: String,
+    pub(super) happened: String,
+    pub(super) pushed: String,
+    pub(super) finished: String,
+    /// The workflow as lists show it.
+    pub(super) shown: String,
+}
+
+/// The keys of all workflows together.
+#[derive(Clone, Debug)]
+pub(super) struct AllWorkflowsKeys {
+    pub(super) running: String,
+    pub(super) ended: String,
+    pub(super) outbox: String,
 }
 
 impl Keys {
@@ -46,6 +68,7 @@ impl Keys {
             discarded_items: key("db"),
             history: key("h"),
             unreadable: key("bad"),
+            outbox: key("o"),
             base,
         }
     }
@@ -71,12 +94,35 @@ impl Keys {
         [format!("{}:{{schedules}}:s", self.prefix), format!("{}:{{schedules}}:v", self.prefix)]
     }
 
+    /// No queue has a colon in its name, so these are no queue's keys.
+    pub(super) fn workflow(&self, id: WorkflowId) -> WorkflowKeys {
+        let key = |name: &str| format!("{}:{{wf:{id}}}:{name}", self.prefix);
+        WorkflowKeys {
+            definition: key("d"),
+            events: key("e"),
+            happened: key("n"),
+            pushed: key("p"),
+            finished: key("f"),
+            shown: key("v"),
+        }
+    }
+
+    pub(super) fn workflows(&self) -> AllWorkflowsKeys {
+        let key = |name: &str| format!("{}:{{wf:all}}:{name}", self.prefix);
+        AllWorkflowsKeys { running: key("r"), ended: key("f"), outbox: key("o") }
+    }
+
     pub(super) fn leader(&self, name: &str) -> [String; 2] {
         [format!("{}:{{lead:{name}}}:owner", self.prefix), format!("{}:{{lead:{name}}}:token", self.prefix)]
     }
 }
 
 impl QueueKeys {
+    /// Says that the job of a node was pushed.
+    pub(super) fn marker(&self, job: JobId) -> String {
+        format!("{}m:{job}", self.base)
+    }
+
     pub(super) fn unique(&self, key: &str) -> String {
         format!("{}u:{key}", self.base)
     }

@@ -282,7 +282,11 @@ impl RedisBroker {
         for (queue, mut keys) in touched {
             keys.sort_by_key(|key| (key.level, key.entry));
             keys.dedup();
-            self.file_frames(&queue, &keys, &mut stale, &mut filed).await?;
+            if self.file_frames(&queue, &keys, &mut stale, &mut filed).await?
+                && let Err(error) = self.move_workflows(&queue).await
+            {
+                tracing::warn!(%error, queue = queue.as_str(), "move workflows on; the next sweep does");
+            }
         }
         let settled = |place: Option<(FrameKey, usize)>| match place {
             None => Settled::Stale,
@@ -297,13 +301,14 @@ impl RedisBroker {
         Ok(places.into_iter().map(settled).collect())
     }
 
+    /// Files frames; whether there were nodes of workflows in them.
     async fn file_frames(
         &self,
         queue: &QueueName,
         keys: &[FrameKey],
         stale: &mut std::collections::HashSet<FrameKey>,
         filed: &mut std::collections::HashMap<FrameKey, Vec<JobState>>,
-    ) -> Result<(), BrokerError> {
+    ) -> Result<bool, BrokerError> {
         let mut transition = Transition::new(self, queue);
         let mut states = Vec::with_capacity(keys.len());
         {
@@ -320,6 +325,8 @@ impl RedisBroker {
             }
             match transition.commit().await {
                 Ok(made) => {
+                    let items = held_frames.iter().flat_map(|(_, held)| &held.items);
+                    let has_nodes = items.map(|item| item.record.workflow).any(|node| node.is_some());
                     for ((key, states), made) in states.into_iter().zip(made) {
                         if made {
                             filed.insert(key, states);
@@ -327,7 +334,7 @@ impl RedisBroker {
                             stale.insert(key);
                         }
                     }
-                    Ok(())
+                    Ok(has_nodes)
                 }
                 Err(error) => {
                     // Whoever settles again finds them as they were.

@@ -44,7 +44,7 @@ impl RedisBroker {
         Ok(None)
     }
 
-    async fn find_in(&self, queue: &QueueName, job: JobId) -> Result<Option<Found>, BrokerError> {
+    pub(super) async fn find_in(&self, queue: &QueueName, job: JobId) -> Result<Option<Found>, BrokerError> {
         let keys = self.shared.keys.queue(queue);
         let id = job.as_bytes().as_slice();
         let mut pipeline = redis::pipe();

@@ -114,19 +114,20 @@ impl RedisBroker {
 
     /// Adds their progress to the views of running jobs.
     pub(super) async fn add_progress(&self, mut views: Vec<JobView>) -> Result<Vec<JobView>, BrokerError> {
-        let running = || |view: &&mut JobView| view.state == JobState::Running;
-        let mut pipeline = redis::pipe();
-        let mut count = 0;
-        for view in views.iter_mut().filter(running()) {
-            pipeline.cmd("LINDEX").arg(self.shared.keys.queue(&view.queue).told(view.id)).arg(0);
-            count += 1;
+        let mut by_queue: BTreeMap<QueueName, Vec<&mut JobView>> = BTreeMap::new();
+        for view in views.iter_mut().filter(|view| view.state == JobState::Running) {
+            by_queue.entry(view.queue.clone()).or_default().push(view);
         }
-        if count == 0 {
-            return Ok(views);
-        }
-        let told: Vec<Option<Vec<u8>>> = self.shared.run(&pipeline).await?;
-        for (view, told) in views.iter_mut().filter(running()).zip(told) {
-            view.progress = told.as_deref().and_then(job_note::decode_progress);
+        for (queue, views) in by_queue {
+            let keys = self.shared.keys.queue(&queue);
+            let mut pipeline = redis::pipe();
+            for view in &views {
+                pipeline.cmd("LINDEX").arg(keys.told(view.id)).arg(0);
+            }
+            let told: Vec<Option<Vec<u8>>> = self.shared.run(&pipeline).await?;
+            for (view, told) in views.into_iter().zip(told) {
+                view.progress = told.as_deref().and_then(job_note::decode_progress);
+            }
         }
         Ok(views)
     }

@@ -1,15 +1,42 @@
 //! Queueing.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     RedisBroker,
     frame::{self, FRAME_BYTES_MAX, FRAME_JOBS_MAX, Item},
+    keys::QueueKeys,
 };
 use crate::{
-    BrokerError, JobId, JobState, NewJob, Pushed, QueueName, UniqueMode, record_codec::millis,
+    BrokerError, JobId, JobRecord, JobState, NewJob, Pushed, QueueName, UniqueMode, record_codec::millis,
     table_broker::check_new_jobs,
 };
+
+/// How long it is remembered that the job of a node was pushed: longer than anybody tries to push it again.
+const MARKER_KEPT: Duration = Duration::from_secs(24 * 3_600);
+/// A limit that is none, and that Lua holds exactly.
+const NO_LIMIT: u64 = 1 << 52;
+
+/// Whether a push is held to the limits of its queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    Limited,
+    /// The jobs follow from something that was accepted.
+    Enough,
+}
+
+/// The key that a job claims when it is pushed.
+fn key_of(keys: &QueueKeys, record: &JobRecord) -> Option<(String, u64)> {
+    if record.workflow.is_some() {
+        return Some((keys.marker(record.id), millis(MARKER_KEPT)));
+    }
+    let unique = record.unique.as_ref()?;
+    let period_ms = match unique.mode {
+        UniqueMode::UntilDone => 0,
+        UniqueMode::For(period) => millis(period).max(1),
+    };
+    Some((keys.unique(&unique.key), period_ms))
+}
 
 /// What one part of a push script call becomes: a frame or a delayed job.
 struct Part {
@@ -17,6 +44,7 @@ struct Part {
     level: usize,
     due_ms: i64,
     id: Option<JobId>,
+    /// The name of the key that it claims, and for how many ms if not until it is done.
     unique: Option<(String, u64)>,
     bytes: usize,
     blob: Vec<u8>,
@@ -37,7 +65,10 @@ impl RedisBroker {
         shared.note_queues(by_queue.keys()).await?;
         let mut answers: Vec<Option<Pushed>> = vec![None; count];
         for (queue, jobs) in by_queue {
-            for (place, pushed) in self.push_queue(&queue, jobs).await? {
+            let now_ms = shared.clock.now_ms();
+            let record = |(place, job): (usize, NewJob)| (place, job.into_record(shared.ids.next_id(), now_ms));
+            let records = jobs.into_iter().map(record).collect();
+            for (place, pushed) in self.push_records(&queue, records, Room::Limited).await? {
                 if let Some(answer) = answers.get_mut(place) {
                     *answer = Some(pushed);
                 }
@@ -49,27 +80,32 @@ impl RedisBroker {
             .ok_or_else(|| BrokerError::Corrupt("redis did not answer for every job".to_owned()))
     }
 
-    async fn push_queue(
+    /// Queues jobs of one queue: all, or none when a limit is reached.
+    pub(super) async fn push_records(
         &self,
         queue: &QueueName,
-        jobs: Vec<(usize, NewJob)>,
+        jobs: Vec<(usize, JobRecord)>,
+        room: Room,
     ) -> Result<Vec<(usize, Pushed)>, BrokerError> {
         let shared = &self.shared;
-        let (count, bytes) = (jobs.len(), jobs.iter().map(|(_, job)| job.payload.len()).sum::<usize>());
-        let (parts, with_result) = self.parts_of(queue, jobs);
+        let (count, bytes) = (jobs.len(), jobs.iter().map(|(_, job)| job.data_bytes()).sum::<usize>());
         let keys = shared.keys.queue(queue);
+        let (parts, with_result) = self.parts_of(&keys, jobs);
         let mut call = shared.scripts.push.prepare_invoke();
         keys.streams.iter().for_each(|stream| {
             call.key(stream);
         });
         call.key(&keys.delayed).key(&keys.delayed_items).key(&keys.counters).key(&keys.signal);
-        let options = &shared.options;
-        call.arg(options.queue_jobs_max).arg(options.queue_bytes_max).arg(count).arg(bytes);
+        let (jobs_max, bytes_max) = match room {
+            Room::Limited => (shared.options.queue_jobs_max, shared.options.queue_bytes_max),
+            Room::Enough => (NO_LIMIT, NO_LIMIT),
+        };
+        call.arg(jobs_max).arg(bytes_max).arg(count).arg(bytes);
         let mut unique_keys = 0;
         for part in &parts {
             let (number, period_ms) = match &part.unique {
                 Some((key, period_ms)) => {
-                    call.key(keys.unique(key));
+                    call.key(key);
                     unique_keys += 1;
                     (unique_keys, *period_ms)
                 }
@@ -90,23 +126,23 @@ impl RedisBroker {
         Ok(pushed)
     }
 
-    fn parts_of(&self, queue: &QueueName, jobs: Vec<(usize, NewJob)>) -> (Vec<Part>, Vec<JobId>) {
+    fn parts_of(&self, keys: &QueueKeys, jobs: Vec<(usize, JobRecord)>) -> (Vec<Part>, Vec<JobId>) {
         let now_ms = self.shared.clock.now_ms();
         let mut parts: Vec<Part> = Vec::new();
         let mut with_result = Vec::new();
         // The last frame of each level that still takes jobs.
         let mut open: [Option<usize>; 3] = [None; 3];
-        for (place, job) in jobs {
-            let id = self.shared.ids.next_id();
-            if job.result_ttl.is_some() {
+        for (place, record) in jobs {
+            let id = record.id;
+            if record.result_ttl.is_some() {
                 with_result.push(id);
             }
-            let item = Item::new(job.into_record(id, now_ms));
-            debug_assert_eq!(item.record.queue, *queue);
+            let item = Item::new(record);
             let record = item.record.clone();
+            let unique = key_of(keys, &record);
             let level = record.priority.level();
             let is_delayed = item.available_ms > now_ms;
-            let shares = record.kind.is_framed() && record.unique.is_none() && !is_delayed;
+            let shares = record.kind.is_framed() && unique.is_none() && !is_delayed;
             if shares && let Some(part) = open.get(level).copied().flatten().and_then(|part| parts.get_mut(part)) {
                 frame::append(&mut part.blob, &item);
                 part.jobs.push((place, id));
@@ -124,10 +160,6 @@ impl RedisBroker {
             } else {
                 frame::append(&mut blob, &item);
             }
-            let unique = record.unique.as_ref().map(|unique| match unique.mode {
-                UniqueMode::UntilDone => (unique.key.clone(), 0),
-                UniqueMode::For(period) => (unique.key.clone(), millis(period).max(1)),
-            });
             if shares
                 && blob.len() < FRAME_BYTES_MAX
                 && let Some(open) = open.get_mut(level)
@@ -148,6 +180,31 @@ impl RedisBroker {
         (parts, with_result)
     }
 
+    /// Checks that a queue has room for so many jobs and bytes.
+    pub(super) async fn check_room(&self, queue: &QueueName, jobs: u64, bytes: u64) -> Result<(), BrokerError> {
+        let keys = self.shared.keys.queue(queue);
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("HMGET").arg(&keys.counters).arg("live").arg("bytes").cmd("ZCARD").arg(&keys.delayed);
+        let ((live, held), delayed): ((Option<u64>, Option<u64>), u64) = self.shared.run(&pipeline).await?;
+        let (live, held) = (live.unwrap_or(0) + delayed, held.unwrap_or(0));
+        if live + jobs > self.shared.options.queue_jobs_max {
+            return Err(self.full(queue, live, "jobs"));
+        }
+        if held + bytes > self.shared.options.queue_bytes_max {
+            return Err(self.full(queue, held, "payload bytes"));
+        }
+        Ok(())
+    }
+
+    fn full(&self, queue: &QueueName, waiting: u64, unit: &'static str) -> BrokerError {
+        let options = &self.shared.options;
+        let (limit, setting) = match unit {
+            "jobs" => (options.queue_jobs_max, "queue.jobs_max"),
+            _ => (options.queue_bytes_max, "queue.bytes_max"),
+        };
+        BrokerError::Full { queue: queue.clone(), waiting, limit, unit, setting }
+    }
+
     fn read_answer(
         &self,
         queue: &QueueName,
@@ -160,12 +217,8 @@ impl RedisBroker {
         };
         if text(answer.next()) == b"full" {
             let waiting = answer.next().and_then(|value| redis::from_redis_value(value).ok()).unwrap_or(0);
-            let options = &self.shared.options;
-            let (limit, unit, setting) = match &text(answer.next())[..] {
-                b"jobs" => (options.queue_jobs_max, "jobs", "queue.jobs_max"),
-                _ => (options.queue_bytes_max, "payload bytes", "queue.bytes_max"),
-            };
-            return Err(BrokerError::Full { queue: queue.clone(), waiting, limit, unit, setting });
+            let unit = if text(answer.next()) == b"jobs" { "jobs" } else { "payload bytes" };
+            return Err(self.full(queue, waiting, unit));
         }
         let mut pushed = Vec::new();
         for part in parts {

@@ -23,25 +23,44 @@ const RESULT_POLLS: (Duration, Duration) = (Duration::from_millis(2), Duration::
 impl RedisBroker {
     pub(super) async fn cancel_job(&self, job: JobId) -> Result<Cancelled, BrokerError> {
         let Some((queue, found)) = self.find(job).await? else { return Ok(Cancelled::Unknown) };
+        let cancelled = self.cancel_found(&queue, job, found).await?;
+        if cancelled == Cancelled::Now
+            && let Err(error) = self.move_workflows(&queue).await
+        {
+            tracing::warn!(%error, queue = queue.as_str(), "move workflows on; the next sweep does");
+        }
+        Ok(cancelled)
+    }
+
+    /// Calls the job of a node off. One that is not found may be far back in its queue.
+    pub(super) async fn cancel_node(&self, queue: &QueueName, job: JobId) -> Result<(), BrokerError> {
+        match self.find_in(queue, job).await? {
+            Some(found) => self.cancel_found(queue, job, found).await?,
+            None => self.request_cancel(queue, job).await?,
+        };
+        Ok(())
+    }
+
+    async fn cancel_found(&self, queue: &QueueName, job: JobId, found: Found) -> Result<Cancelled, BrokerError> {
         match found {
             Found::Finished(finished) => Ok(Cancelled::TooLate(finished.view.state)),
             Found::Delayed(state, item) => {
                 let source = Source::Delayed { id: job, state };
-                match self.call_off(source, &queue, &item).await? {
+                match self.call_off(source, queue, &item).await? {
                     true => Ok(Cancelled::Now),
-                    false => self.request_cancel(&queue, job).await,
+                    false => self.request_cancel(queue, job).await,
                 }
             }
             Found::InStream { level, entry, jobs: 1, item, worker: None, .. } => {
                 let source = Source::Queued { level, entry, jobs: 1 };
-                match self.call_off(source, &queue, &item).await? {
+                match self.call_off(source, queue, &item).await? {
                     true => Ok(Cancelled::Now),
-                    false => self.request_cancel(&queue, job).await,
+                    false => self.request_cancel(queue, job).await,
                 }
             }
             Found::InStream { worker, .. } => {
                 // Whoever fetches the frame, or runs the job, drops it.
-                let cancelled = self.request_cancel(&queue, job).await?;
+                let cancelled = self.request_cancel(queue, job).await?;
                 Ok(if worker.is_none() { Cancelled::Now } else { cancelled })
             }
         }

@@ -35,7 +35,11 @@ impl RedisBroker {
                 report.rescued += rescued;
                 report.poisoned += poisoned;
             }
+            if let Err(error) = self.move_workflows(&queue).await {
+                tracing::warn!(%error, queue = queue.as_str(), "move workflows on; the next sweep tries again");
+            }
         }
+        self.move_started().await?;
         Ok(report)
     }
 

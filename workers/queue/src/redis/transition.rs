@@ -6,9 +6,11 @@ use super::{
     Fate, HeldFrame, RedisBroker,
     frame::{self, Item},
     keys::QueueKeys,
+    workflows::outbox_entry,
 };
 use crate::{
-    BrokerError, JobId, JobNote, JobRecord, JobState, Outcome, QueueName, RESULT_BYTES_MAX, WorkerId, finished_codec,
+    BrokerError, JobId, JobNote, JobRecord, JobResult, JobState, Outcome, QueueName, RESULT_BYTES_MAX, WorkerId,
+    finished_codec,
     record_codec::millis,
     table::{Finished, view_of},
     text::shorten,
@@ -122,6 +124,12 @@ impl<'a> Transition<'a> {
             let key = self.extra_key(self.keys.unique(&unique.key));
             self.effect("u", [key, record.id.as_bytes().to_vec(), Vec::new(), Vec::new()]);
         }
+        if let Some(node) = record.workflow {
+            let key = self.extra_key(self.keys.outbox.clone());
+            let end = JobResult { state: end.state, result: end.result.clone(), error: end.error.clone() };
+            let entry = outbox_entry(node, &end);
+            self.effect("o", [key, entry, Vec::new(), Vec::new()]);
+        }
         let result = end.result.as_ref().filter(|result| result.len() <= RESULT_BYTES_MAX);
         let result = result.filter(|_| record.result_ttl.is_some()).cloned();
         if end.told.is_some() {
@@ -136,7 +144,7 @@ impl<'a> Transition<'a> {
 
     fn keep(&mut self, item: &Item, end: &End, result: Option<Bytes>) {
         let record = match end.state {
-            JobState::Completed => JobRecord { payload: Bytes::new(), ..(*item.record).clone() },
+            JobState::Completed => item.record.without_data(),
             _ => (*item.record).clone(),
         };
         let mut view = view_of(&item.record, end.state, item.attempts + u32::from(end.ran));

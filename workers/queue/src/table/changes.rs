@@ -5,13 +5,13 @@ use std::sync::Arc;
 use tidemark_model::TimestampMs;
 
 use super::shelf::{Finished, ShelfKind};
-use crate::{AttemptNote, JobId, QueueName, Schedule, WorkerId};
+use crate::{AttemptNote, JobId, QueueName, Schedule, WorkerId, WorkflowId};
 
 /// One thing to write. Changes of one group are written in one transaction, in order.
 #[derive(Clone, Debug)]
 pub(crate) enum Change {
-    /// A new job.
-    Insert { sequence: u64, body: Vec<u8> },
+    /// A new job. One that `stands` follows from something that happened; another is undone if it cannot be written.
+    Insert { sequence: u64, body: Vec<u8>, stands: bool },
     /// A job that is gone from the table.
     Delete { sequence: u64 },
     /// A job that waits for its next attempt.
@@ -45,6 +45,14 @@ pub(crate) enum Change {
     DeleteSchedule { name: String },
     /// The token of a new leader.
     Lead { name: String, token: u64 },
+    /// A new workflow.
+    StartWorkflow { id: WorkflowId, body: Vec<u8> },
+    /// Something that happened to a workflow; numbers grow with each.
+    WorkflowEvent { id: WorkflowId, number: u64, body: Vec<u8> },
+    /// A workflow that has ended, as it is kept.
+    EndWorkflow { id: WorkflowId, body: Vec<u8> },
+    /// A workflow to forget.
+    DropWorkflow { id: WorkflowId },
 }
 
 /// A finished job and where it is kept.

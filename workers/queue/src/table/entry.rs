@@ -123,6 +123,7 @@ pub(crate) fn view_of(record: &JobRecord, state: JobState, attempt: u32) -> JobV
         error: None,
         unique_key: record.unique.as_ref().map(|unique| unique.key.clone()),
         parent: record.parent,
+        workflow: record.workflow,
         trace: record.trace,
         time_limit: record.time_limit,
         soft_limit: record.soft_limit,

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 
 use super::{Change, Finished, JobTable, Now, ShelfKind, Shelved, entry::Entry, millis};
-use crate::{JobId, JobNote, JobRecord, JobResult, JobState, RESULT_BYTES_MAX, text::shorten};
+use crate::{JobId, JobNote, JobResult, JobState, RESULT_BYTES_MAX, text::shorten};
 
 impl JobTable {
     /// Ends a job: it leaves the table, and is kept on a shelf if it is worth it.
@@ -37,10 +37,15 @@ impl JobTable {
             JobState::Cancelled => queue.totals.cancelled += 1,
             _ => queue.totals.discarded += 1,
         }
-        let result = result.filter(|result| result.len() <= RESULT_BYTES_MAX && entry.record.result_ttl.is_some());
         let error = error.map(shorten);
+        let node = entry.record.workflow;
+        let handed_on = node.map(|node| (node, JobResult { state, result: result.clone(), error: error.clone() }));
+        let result = result.filter(|result| result.len() <= RESULT_BYTES_MAX && entry.record.result_ttl.is_some());
         self.announce(now, &entry, JobResult { state, result: result.clone(), error: error.clone() });
         self.shelve(now, *entry, told, JobResult { state, result, error });
+        if let Some((node, end)) = handed_on {
+            self.advance(now, node, &end);
+        }
     }
 
     fn announce(&mut self, now: Now, entry: &Entry, result: JobResult) {
@@ -72,7 +77,7 @@ impl JobTable {
         view.error = error.or(view.error);
         view.result = result;
         let record = match state {
-            JobState::Completed => Arc::new(JobRecord { payload: Bytes::new(), ..(*entry.record).clone() }),
+            JobState::Completed => Arc::new(entry.record.without_data()),
             _ => entry.record.clone(),
         };
         let kind = if state == JobState::Discarded { ShelfKind::Discarded } else { ShelfKind::History };

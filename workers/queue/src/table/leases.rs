@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{Change, EXPIRED, Entry, JobTable, Now, millis};
 use crate::{
-    Delivery, FetchRequest, JobState, LeaseState, Outcome, QueueName, Receipt, Settled, WorkerId, delivery::Place,
-    text::shorten,
+    Delivery, FetchRequest, JobId, JobState, LeaseState, Outcome, QueueName, Receipt, Settled, WorkerId,
+    delivery::Place, text::shorten,
 };
 
 /// The jobs of one fetch.
@@ -206,9 +206,9 @@ impl JobTable {
         }
     }
 
-    /// Undoes the push that made this number; for a broker that could not write it down.
-    pub(crate) fn retract_push(&mut self, sequence: u64) {
-        let Some(mut entry) = self.entries.remove(&sequence) else { return };
+    /// Undoes the push that made this number, for a broker that could not write it down; which job it was.
+    pub(crate) fn retract_push(&mut self, sequence: u64) -> Option<JobId> {
+        let mut entry = self.entries.remove(&sequence)?;
         self.forget_told(&mut entry);
         self.by_id.remove(&entry.record.id);
         self.due.remove(&(entry.run_at_ms, sequence));
@@ -224,6 +224,7 @@ impl JobTable {
                 self.unique.remove(&key);
             }
         }
+        Some(entry.record.id)
     }
 
     /// The job of a receipt, if the lease is still held.

@@ -62,7 +62,7 @@ impl QueueState {
         };
         *counter = counter.saturating_add_signed(by);
         if entry.state != JobState::Running {
-            let bytes = i64::try_from(entry.record.payload.len()).unwrap_or(i64::MAX);
+            let bytes = i64::try_from(entry.record.data_bytes()).unwrap_or(i64::MAX);
             self.bytes = self.bytes.saturating_add_signed(bytes * by);
         }
     }

@@ -31,7 +31,7 @@ impl Finished {
     }
 
     fn bytes(&self) -> u64 {
-        let payload = self.record.payload.len();
+        let payload = self.record.data_bytes();
         let result = self.view.result.as_ref().map_or(0, bytes::Bytes::len);
         let log: usize = self.log.iter().map(|line| line.text.len() + 32).sum();
         let text = |attempt: &AttemptNote| attempt.error.as_ref().map_or(0, String::len) + 96;

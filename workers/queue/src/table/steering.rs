@@ -47,7 +47,7 @@ impl JobTable {
             record.not_before_ms = None;
             record.created_ms = now.wall_ms;
             let body = record_codec::encode(&record);
-            self.push_one(now, PreparedJob { record: record.into(), body });
+            self.push_one(now, PreparedJob { record: record.into(), body }, true);
             self.keep_attempts(job, finished.view.attempts.clone());
             return true;
         }
@@ -93,6 +93,10 @@ impl JobTable {
         if !self.by_id.contains_key(&job) {
             return Await::Known(Completion::Unknown);
         }
+        self.await_end(job)
+    }
+
+    pub(super) fn await_end(&mut self, job: JobId) -> Await {
         let (sender, receiver) = oneshot::channel();
         let waiters = self.waiters.entry(job).or_default();
         waiters.retain(|waiter| !waiter.is_closed());

@@ -58,7 +58,7 @@ struct Disk {
 impl Disk {
     fn write(&mut self, change: Change) {
         match change {
-            Change::Insert { sequence, body } => drop(self.jobs.insert(sequence, (body, 0, 0, None))),
+            Change::Insert { sequence, body, .. } => drop(self.jobs.insert(sequence, (body, 0, 0, None))),
             Change::Delete { sequence } => assert!(self.jobs.remove(&sequence).is_some(), "deleted twice"),
             Change::Update { sequence, attempts, rescues, run_at_ms, .. } => {
                 let job = self.jobs.get_mut(&sequence).expect("an update is of a job that is there");

@@ -1,6 +1,6 @@
 -- Moves jobs of one queue out of where they are, and does what follows from it, if they still are there.
 -- KEYS: 1-3 streams, 4 delayed (sorted set), 5 delayed (hash), 6 counters, 7 signal, 8 running, 9 cancelled ids,
---   10 discarded (sorted set), 11 discarded (hash), 12 history, 13.. unique keys, results and what was told
+--   10 discarded (sorted set), 11 discarded (hash), 12 history, 13.. unique keys, results, what was told, outbox
 -- ARGV: discarded allowed, history allowed, then for each move its source, the number of its effects, and the effects.
 --   sources, five each: 'p' level entry jobs min_idle_ms   a pending frame, idle for so long if that is not 0
 --                       'q' level entry jobs 0             a frame that nobody has
@@ -13,6 +13,7 @@
 --                       'u' key_number id 0 0              frees a unique key
 --                       'k' key_number id period 0         claims one
 --                       'r' key_number ms result 0         keeps a result
+--                       'o' key_number entry 0 0           tells a workflow
 --                       't' key_number 0 0 0               forgets what was told about the job
 --                       'c' counter by 0 0                 counts
 --                       'x' id 0 0 0                       forgets a request to cancel
@@ -86,6 +87,8 @@ local function effect(kind, a, b, c, d)
     if c == '0' then redis.call('SET', name, b, 'NX') else redis.call('SET', name, b, 'NX', 'PX', c) end
   elseif kind == 'r' then
     redis.call('SET', KEYS[12 + a], c, 'PX', b)
+  elseif kind == 'o' then
+    redis.call('RPUSH', KEYS[12 + a], b)
   elseif kind == 't' then
     redis.call('DEL', KEYS[12 + a])
   elseif kind == 'c' then
