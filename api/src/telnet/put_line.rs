@@ -71,11 +71,7 @@ impl<'a> PutLines<'a> {
             return self.builder.push_with_last_tags(metric, timestamp, number)?.ok();
         }
         let mut tags = [("", ""); TAGS_MAX];
-        let mut count = 0;
-        for tag in tags_text.split(' ').filter(|tag| !tag.is_empty()) {
-            *tags.get_mut(count)? = pair(tag)?;
-            count += 1;
-        }
+        let count = good_tags(tags_text, &mut tags)?;
         self.builder.push(metric, tags.get_mut(..count)?, timestamp, number).ok()?;
         self.tags_before = tags_text;
         Some(())
@@ -122,6 +118,34 @@ impl<'a> PutLines<'a> {
 fn word(text: &str) -> Option<(&str, &str)> {
     let end = memchr::memchr(b' ', text.as_bytes())?;
     Some((text.get(..end)?, text.get(end + 1..)?))
+}
+
+/// Puts the tags of `text` into `tags` and counts them, with one look at each byte: tags are short, and most of the time
+/// of a search for their ends would go into beginning it. `None` when one is not good, or there are too many.
+fn good_tags<'a>(text: &'a str, tags: &mut [(&'a str, &'a str)]) -> Option<usize> {
+    let (mut count, mut start, mut equals) = (0, 0, None);
+    let mut end_tag = |start: usize, equals: &mut Option<usize>, end: usize| {
+        if start == end {
+            return Some(());
+        }
+        let equals = equals.take()?;
+        let (key, value) = (text.get(start..equals)?, text.get(equals + 1..end)?);
+        *tags.get_mut(count)? = (!key.is_empty() && !value.is_empty()).then_some((key, value))?;
+        count += 1;
+        Some(())
+    };
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            b' ' => {
+                end_tag(start, &mut equals, at)?;
+                start = at + 1;
+            }
+            b'=' if equals.replace(at).is_some() => return None,
+            _ => {}
+        }
+    }
+    end_tag(start, &mut equals, text.len())?;
+    Some(count)
 }
 
 /// The two halves of a tag around its only `=`.
