@@ -39,7 +39,7 @@ mod text;
 mod view;
 mod workflow;
 
-pub use crate::redis::{RedisBroker, RedisOptions};
+pub use crate::redis::{RedisBroker, RedisOptions, RedisTls};
 pub use attempt_note::{ATTEMPTS_KEPT_MAX, AttemptNote};
 pub use backoff::Backoff;
 pub use broker::{Broker, BrokerResult, PUSH_JOBS_MAX, RESULT_BYTES_MAX, TEXT_BYTES_MAX};

@@ -1,16 +1,20 @@
-//! What every broker has to do, on all three of them.
+//! What every broker has to do, on all three of them, and on Redis in each way to reach it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test may fail")]
 
 mod support;
 
-use std::time::Duration;
+use std::{panic::AssertUnwindSafe, time::Duration};
 
-use support::{Harness, Kind, LEASE, job, options, request, text_of};
+use futures_util::{FutureExt, StreamExt, future::LocalBoxFuture, stream};
+use support::{
+    Harness, Kind, LEASE, RedisServer, certificates::Certificates, cluster::RedisCluster, job, options, request,
+    text_of,
+};
 use tidemark_queue::{
     BrokerError, BrokerOptions, Cancelled, CatchUp, Completion, JobFilter, JobKind, JobNote, JobState, JobTemplate,
     JobView, LOG_LINE_BYTES_MAX, LOG_LINES_MAX, LeaseState, NewJob, Outcome, PAYLOAD_BYTES_MAX, Page, Priority,
-    Progress, Pushed, Schedule, ScheduleExpect, Settled, Timing, WorkerId, WorkerReport,
+    Progress, Pushed, RedisOptions, Schedule, ScheduleExpect, Settled, Timing, WorkerId, WorkerReport,
 };
 
 macro_rules! on_every_broker {
@@ -18,6 +22,15 @@ macro_rules! on_every_broker {
         mod memory { $(#[tokio::test] async fn $case() { super::run(super::Kind::Memory, super::$case).await; })* }
         mod embedded { $(#[tokio::test] async fn $case() { super::run(super::Kind::Embedded, super::$case).await; })* }
         mod redis { $(#[tokio::test] async fn $case() { super::run(super::Kind::Redis, super::$case).await; })* }
+
+        /// Every case on one server that is there, under a prefix of its own.
+        fn cases(redis: &RedisOptions) -> Vec<(&'static str, LocalBoxFuture<'static, ()>)> {
+            let prefixed = |name: &str| RedisOptions { prefix: format!("tidemark:{name}"), ..redis.clone() };
+            vec![$((
+                stringify!($case),
+                Box::pin($case(Start(Kind::Redis, Some(prefixed(stringify!($case)))))) as LocalBoxFuture<'static, ()>,
+            ),)*]
+        }
     };
 }
 
@@ -58,21 +71,53 @@ on_every_broker! {
 }
 
 async fn run<F: Future<Output = ()>>(kind: Kind, case: impl FnOnce(Start) -> F) {
-    case(Start(kind)).await;
+    case(Start(kind, None)).await;
+}
+
+/// Runs every case, some at a time, and tells which of them fail.
+async fn run_all(redis: &RedisOptions) {
+    let running = cases(redis).into_iter().map(|(name, case)| async move {
+        let outcome = AssertUnwindSafe(case).catch_unwind().await;
+        outcome.is_err().then_some(name)
+    });
+    let failed: Vec<&str> =
+        stream::iter(running).buffer_unordered(4).filter_map(std::future::ready).collect::<Vec<_>>().await;
+    assert!(failed.is_empty(), "{failed:?}");
+}
+
+#[tokio::test]
+async fn every_case_holds_over_tls_with_a_client_certificate() {
+    let Some(certificates) = Certificates::make() else { return };
+    let Some(server) = RedisServer::start_tls(&certificates).await else { return };
+    run_all(&server.options).await;
+}
+
+#[tokio::test]
+async fn every_case_holds_over_a_socket_as_a_user_who_may_do_little() {
+    let Some(server) = RedisServer::start_on_a_socket().await else { return };
+    run_all(&server.options).await;
+}
+
+#[tokio::test]
+async fn every_case_holds_in_a_cluster() {
+    let Some(cluster) = RedisCluster::start(0).await else { return };
+    run_all(&cluster.options()).await;
 }
 
 /// Starts the broker that a case is to run on.
-#[derive(Clone, Copy)]
-struct Start(Kind);
+struct Start(Kind, Option<RedisOptions>);
 
 macro_rules! start {
     ($start:expr) => {
         start!($start, options())
     };
     ($start:expr, $options:expr) => {
-        match Harness::start($start.0, $options).await {
-            Some(harness) => harness,
-            None => return,
+        match $start {
+            Start(_, Some(redis)) => Harness::reaching(redis, $options),
+            Start(kind, None) => match Harness::start(kind, $options).await {
+                Some(harness) => harness,
+                None => return,
+            },
         }
     };
 }

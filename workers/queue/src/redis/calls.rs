@@ -138,6 +138,9 @@ impl Broker for RedisBroker {
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async { self.shared.closed.store(true, Ordering::Release) })
+        Box::pin(async {
+            self.shared.closed.store(true, Ordering::Release);
+            self.shared.servers.close();
+        })
     }
 }

@@ -123,6 +123,11 @@ impl QueueKeys {
         format!("{}m:{job}", self.base)
     }
 
+    /// Tells whether this queue's data are still those that were there before.
+    pub(super) fn generation(&self) -> String {
+        format!("{}g", self.base)
+    }
+
     pub(super) fn unique(&self, key: &str) -> String {
         format!("{}u:{key}", self.base)
     }

@@ -67,7 +67,7 @@ impl RedisBroker {
             }
             // At least a millisecond: to Redis 0 means for ever.
             let left = left.max(std::time::Duration::from_millis(1));
-            shared.link.wait_for_signal(&signals, left).await?;
+            shared.servers.wait_for_signal(&signals, left).await?;
         }
     }
 

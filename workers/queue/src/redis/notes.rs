@@ -118,6 +118,7 @@ impl RedisBroker {
         for view in views.iter_mut().filter(|view| view.state == JobState::Running) {
             by_queue.entry(view.queue.clone()).or_default().push(view);
         }
+        // Queue by queue: in a cluster they are on different nodes.
         for (queue, views) in by_queue {
             let keys = self.shared.keys.queue(&queue);
             let mut pipeline = redis::pipe();

@@ -115,7 +115,7 @@ impl RedisBroker {
             call.arg(part.due_ms).arg(part.id.map(|id| id.as_bytes().to_vec()).unwrap_or_default());
             call.arg(number).arg(period_ms).arg(&part.blob);
         }
-        let answer: Vec<redis::Value> = shared.run(&call).await?;
+        let answer: Vec<redis::Value> = shared.run_replicated(&call).await?;
         let pushed = self.read_answer(queue, &parts, answer)?;
         let mut state = shared.state.lock();
         if state.awaited.len() > 100_000 {

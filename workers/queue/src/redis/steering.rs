@@ -11,8 +11,8 @@ use super::{
     transition::{Source, Transition},
 };
 use crate::{
-    BrokerError, BrokerHealth, Cancelled, Completion, JobId, JobResult, JobState, Leadership, QueueName, Schedule,
-    ScheduleExpect, WorkerReport, WorkerView, finished_codec, record_codec::millis, table_broker::check_schedule,
+    BrokerError, Cancelled, Completion, JobId, JobResult, JobState, Leadership, QueueName, Schedule, ScheduleExpect,
+    WorkerReport, WorkerView, finished_codec, record_codec::millis, table_broker::check_schedule,
 };
 
 /// How long a request to cancel a job is remembered.
@@ -157,14 +157,16 @@ impl RedisBroker {
     }
 
     async fn result_in(&self, queues: &[QueueName], job: JobId) -> Result<Option<JobResult>, BrokerError> {
-        let mut pipeline = redis::pipe();
+        // One after the other: in a cluster they are on different nodes.
         for queue in queues {
-            pipeline.cmd("GET").arg(self.shared.keys.queue(queue).result(job));
+            let key = self.shared.keys.queue(queue).result(job);
+            let found: Option<Vec<u8>> = self.shared.run(redis::cmd("GET").arg(key)).await?;
+            if let Some(bytes) = found {
+                let finished = finished_codec::decode(&bytes).map_err(BrokerError::Corrupt)?;
+                return Ok(Some(result_of(&finished)));
+            }
         }
-        let found: Vec<Option<Vec<u8>>> = self.shared.run(&pipeline).await?;
-        let Some(bytes) = found.into_iter().flatten().next() else { return Ok(None) };
-        let finished = finished_codec::decode(&bytes).map_err(BrokerError::Corrupt)?;
-        Ok(Some(result_of(&finished)))
+        Ok(None)
     }
 
     pub(super) async fn report_worker(&self, report: WorkerReport) -> Result<(), BrokerError> {
@@ -270,37 +272,6 @@ impl RedisBroker {
         call.key(owner_key).arg(owner);
         let _removed: i64 = self.shared.run(&call).await?;
         Ok(())
-    }
-
-    pub(super) async fn check_health(&self) -> BrokerHealth {
-        let description = self.shared.redis.shown();
-        match self.warnings().await {
-            Ok(warnings) => BrokerHealth { description, reachable: true, warnings },
-            Err(error) => BrokerHealth { description, reachable: false, warnings: vec![error.to_string()] },
-        }
-    }
-
-    async fn warnings(&self) -> Result<Vec<String>, BrokerError> {
-        let _pong: String = self.shared.run(&redis::cmd("PING")).await?;
-        let mut warnings = Vec::new();
-        let checks = [
-            ("appendonly", "yes", "acknowledged jobs are lost when redis ends: set `appendonly yes`"),
-            (
-                "maxmemory-policy",
-                "noeviction",
-                "redis may drop jobs when memory is short: set `maxmemory-policy noeviction`",
-            ),
-        ];
-        for (setting, wanted, warning) in checks {
-            let answer: Result<Vec<String>, _> = self.shared.run(redis::cmd("CONFIG").arg("GET").arg(setting)).await;
-            match answer.as_deref() {
-                Ok([_, value]) if value == wanted => {}
-                Ok([_, value]) => warnings.push(format!("`{setting}` is `{value}`: {warning}")),
-                Ok(_) => warnings.push(format!("redis does not say what `{setting}` is")),
-                Err(error) => warnings.push(format!("whether `{setting}` is `{wanted}` is not known: {error}")),
-            }
-        }
-        Ok(warnings)
     }
 }
 

@@ -2,18 +2,21 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
-use std::{
-    net::TcpListener,
-    process::{Child, Command, Stdio},
-    sync::Arc,
-    time::Duration,
-};
+pub(crate) mod certificates;
+pub(crate) mod cluster;
+pub(crate) mod fault_proxy;
+pub(crate) mod sentinel;
+pub(crate) mod server;
+
+use std::{sync::Arc, time::Duration};
 
 use tidemark_model::{Clock, ManualClock, SystemClock};
 use tidemark_queue::{
     Broker, BrokerOptions, Delivery, EmbeddedBroker, FetchRequest, JobKind, MemoryBroker, NewJob, QueueStats,
     RedisBroker, RedisOptions, WorkerId,
 };
+
+pub(crate) use server::RedisServer;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -61,6 +64,12 @@ impl Harness {
             }
         };
         Some(harness)
+    }
+
+    /// A broker of a server that is there.
+    pub(crate) fn reaching(redis: RedisOptions, options: BrokerOptions) -> Self {
+        let broker = RedisBroker::new(redis, options, Arc::new(SystemClock::new())).unwrap();
+        Self { broker: Arc::new(broker), clock: None, _folder: None, server: None }
     }
 
     /// What time it is for the broker.
@@ -128,90 +137,4 @@ pub(crate) fn job(text: &str) -> NewJob {
 
 pub(crate) fn text_of(delivery: &Delivery) -> String {
     String::from_utf8_lossy(&delivery.job.payload).into_owned()
-}
-
-/// A server of our own, ended when it is dropped.
-pub(crate) struct RedisServer {
-    child: Child,
-    port: u16,
-    folder: tempfile::TempDir,
-}
-
-impl RedisServer {
-    pub(crate) async fn start() -> Option<Self> {
-        Self::start_with(&[]).await
-    }
-
-    /// With further settings, the last of which wins.
-    pub(crate) async fn start_with(settings: &[&str]) -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let Some(child) = spawn(port, folder.path(), settings) else {
-            eprintln!("SKIPPED: redis-server is not installed, so nothing was tested on Redis");
-            return None;
-        };
-        let server = Self { child, port, folder };
-        server.wait_until_up().await;
-        Some(server)
-    }
-
-    pub(crate) fn broker(&self, options: BrokerOptions) -> RedisBroker {
-        let redis = RedisOptions::new(&self.url());
-        RedisBroker::new(redis, options, Arc::new(SystemClock::new())).unwrap()
-    }
-
-    async fn wait_until_up(&self) {
-        let broker = self.broker(BrokerOptions::default());
-        for _ in 0..1_000 {
-            if broker.health().await.reachable {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("redis-server does not answer on port {}", self.port);
-    }
-
-    pub(crate) fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
-    }
-
-    /// Says a command to it, as an operator does.
-    pub(crate) fn command(&self, words: &[&str]) {
-        let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        let line = format!("{}\r\n", words.join(" "));
-        std::io::Write::write_all(&mut stream, line.as_bytes()).unwrap();
-        let mut answer = [0; 64];
-        let read = std::io::Read::read(&mut stream, &mut answer).unwrap();
-        assert!(answer[..read].starts_with(b"+OK"), "{words:?}: {}", String::from_utf8_lossy(&answer[..read]));
-    }
-
-    /// Ends the server as a crash does.
-    pub(crate) fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    /// Starts it again on the same port with the data it had.
-    pub(crate) async fn restart(&mut self) {
-        self.child = spawn(self.port, self.folder.path(), &[]).unwrap();
-        self.wait_until_up().await;
-    }
-}
-
-impl Drop for RedisServer {
-    fn drop(&mut self) {
-        // It may have ended already.
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-fn spawn(port: u16, folder: &std::path::Path, settings: &[&str]) -> Option<Child> {
-    let mut command = Command::new("redis-server");
-    // With `everysec` Redis answers before it has written anything down while an `fsync` takes long, so that what it
-    // keeps of a kill depends on what else the disk does.
-    command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--appendfsync", "always"]);
-    command.arg("--port").arg(port.to_string()).arg("--dir").arg(folder);
-    command.args(["--maxmemory-policy", "noeviction"]).args(settings).stdout(Stdio::null()).stderr(Stdio::null());
-    command.spawn().ok()
 }
