@@ -100,3 +100,46 @@ fn points_of_queued_writes_that_are_refused_are_told_and_counted() {
     let log = node.log();
     assert!(log.contains("points of queued writes were refused") && log.contains("limits.series_per_metric"), "{log}");
 }
+
+#[test]
+fn an_emptied_redis_is_told_by_readiness_within_half_a_minute() {
+    let redis = RedisServer::start();
+    let node = Node::start(&NodeOptions::without_agent().arguments(&["--broker", &redis.url()]));
+    let client = node.client();
+    assert_eq!(client.post("/api/put?sync", &Ledger::body(0, 0, 1)).status, 204);
+    let troubles = || client.get("/-/ready").text();
+    // What it was before must have been seen.
+    wait_for("the broker was looked at", Duration::from_secs(30), || redis_beats(&redis).then_some(()));
+    assert!(!troubles().contains("emptied"), "{}", troubles());
+    redis.command("FLUSHALL");
+    wait_for("readiness tells of it", Duration::from_secs(30), || {
+        troubles().contains("redis was emptied").then_some(())
+    });
+    assert_eq!(client.get("/-/ready").status, 200);
+}
+
+/// Whether somebody has looked at the queue of writes.
+fn redis_beats(redis: &RedisServer) -> bool {
+    redis.ask("HGET tidemark:{write}:g beat").trim_end().parse().is_ok_and(|beat: u64| beat > 0)
+}
+
+#[test]
+fn the_password_of_redis_comes_from_a_file_and_is_in_no_log() {
+    let redis = RedisServer::start_with(&["--requirepass", "hunter2"]);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("password");
+    std::fs::write(&file, "hunter2\n").unwrap();
+    let options = NodeOptions::without_agent().arguments(&["--broker", &redis.url()]);
+    let file = file.display().to_string();
+    let node = Node::start(
+        &options
+            .variable("TIDEMARK_REDIS__PASSWORD_FILE", &file)
+            .variable("TIDEMARK_REDIS__PREFIX", "ams")
+            .variable("TIDEMARK_LOG__LEVEL", "debug"),
+    );
+    let client = node.client();
+    assert_eq!(client.post("/api/put?sync", &Ledger::body(0, 0, 1)).status, 204);
+    assert_eq!(client.get("/-/ready").status, 200);
+    assert!(!client.get("/api/tidemark/v1/queues").text().contains("hunter2"));
+    assert!(!node.log().contains("hunter2"), "{}", node.log());
+}

@@ -114,7 +114,7 @@ fn check_and_serve_name_the_same_mistakes() {
 fn no_password_is_printed() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data").display().to_string();
-    for broker in ["rediss://:hunter2@h", "redis://me:hunter2@", "amqp://me:hunter2@h"] {
+    for broker in ["rediss://:hunter2@h:0", "redis://me:hunter2@", "amqp://me:hunter2@h", "unix:/x?pass=hunter2"] {
         let output = tidemark(&["serve", "--broker", broker, "--data", &data], None);
         assert!(!output.status.success(), "{output:?}");
         assert!(!String::from_utf8_lossy(&output.stderr).contains("hunter2"), "{output:?}");

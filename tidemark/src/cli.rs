@@ -115,7 +115,9 @@ pub(crate) struct ServeOptions {
     /// What this process does, of api, worker, scheduler, agent [default: all].
     #[arg(long, value_name = "ROLES")]
     roles: Option<String>,
-    /// Where jobs wait: `embedded` or `redis://HOST:PORT`, without TLS for now [default: embedded].
+    /// Where jobs wait: `embedded`, `redis://HOST:PORT`, `rediss://` with TLS, `unix:/PATH`, or
+    /// `redis+sentinel://HOST,HOST/MASTER` and `redis+cluster://HOST,HOST`; the rest is set in `[redis]`
+    /// [default: embedded].
     #[arg(long, value_name = "URL")]
     broker: Option<String>,
     /// Where points are kept: `embedded` or `fdb:CLUSTER_FILE` [default: embedded].
@@ -135,7 +137,8 @@ pub(crate) struct RoleOptions {
     /// Folder for what a process keeps for itself [default: ./tidemark-data].
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Where jobs wait: `redis://HOST:PORT`.
+    /// Where jobs wait: `redis://HOST:PORT`, `rediss://` with TLS, `unix:/PATH`, or
+    /// `redis+sentinel://HOST,HOST/MASTER` and `redis+cluster://HOST,HOST`; the rest is set in `[redis]`.
     #[arg(long, value_name = "URL")]
     broker: Option<String>,
     /// Where points are kept: `fdb:CLUSTER_FILE`.

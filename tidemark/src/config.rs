@@ -13,7 +13,7 @@ pub(crate) use layers::{Sources, load};
 pub(crate) use masked::masked;
 pub(crate) use quantities::{Bytes, Span};
 pub(crate) use settings::{
-    AgentSettings, AuthSettings, BrokerUrl, CONCURRENCY_MAX, CollectTarget, LimitSettings, LogFormat,
+    AgentSettings, AuthSettings, BrokerUrl, CONCURRENCY_MAX, CollectTarget, LimitSettings, LogFormat, RedisSettings,
     RetentionRuleSettings, RetentionSettings, Role, Settings, WorkerSettings,
 };
 pub(crate) use store_url::{FdbStore, StoreUrl};

@@ -12,6 +12,7 @@ mod jobs;
 mod problems;
 mod queues;
 mod readiness;
+mod redis_options;
 mod scheduling;
 mod self_metrics;
 mod signals;
@@ -35,6 +36,7 @@ pub(crate) use self::{
     cluster::open as open_cluster,
     data_folder::DataFolder,
     problems::{problems, refuse},
+    redis_options::redis_options,
     signals::EndSignals,
     store::{FILE as STORE_FILE, open as open_store},
 };

@@ -13,6 +13,7 @@ use crate::{
     cli::{BenchCommand, BenchQueueOptions, Output},
     config::{BrokerUrl, Settings},
     logging,
+    serve::redis_options,
 };
 
 /// Begins the names of the keys in Redis, so that no worker of a server takes the jobs.
@@ -48,7 +49,7 @@ async fn queue(options: &BenchQueueOptions, settings: &Settings) -> anyhow::Resu
             Ok(rates)
         }
         BrokerUrl::Redis(url) => {
-            let redis = RedisOptions { prefix: PREFIX.to_owned(), ..RedisOptions::new(url) };
+            let redis = RedisOptions { prefix: PREFIX.to_owned(), ..redis_options(&settings.redis, url)? };
             let broker = RedisBroker::new(redis, BrokerOptions::default(), clock.clone()).context("setting broker")?;
             measured(Arc::new(broker), measure, clock).await
         }

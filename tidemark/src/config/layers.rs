@@ -191,7 +191,6 @@ mod tests {
         check(None, Some(("TIDEMARK_LIMTS__BODY", "64")), &["no such setting: `limts`"]);
         check(None, Some(("TIDEMARK_BROKER", "amqp://x")), &["TIDEMARK_BROKER", "redis://"]);
         check(Some("broker = 5"), None, &["line 1, column 10 (`broker`): invalid type"]);
-        check(None, Some(("TIDEMARK_BROKER", "rediss://h")), &["TLS to Redis is not there yet"]);
         check(None, Some(("TIDEMARK_ROLES", "api,wroker")), &["TIDEMARK_ROLES", "wroker"]);
     }
 
@@ -206,7 +205,8 @@ mod tests {
         check(Some("[agent]\ntoken = [\"hunter2\"]"), None);
         check(Some("[agent]\ntokn = \"hunter2\""), None);
         check(Some("[auth]\ntokens = \"hunter2\""), None);
-        check(Some("broker = \"rediss://:hunter2@h\""), None);
+        check(Some("broker = \"redix://:hunter2@h\""), None);
+        check(Some("[redis]\npassword = [\"hunter2\"]"), None);
         check(None, Some(("TIDEMARK_BROKER", "amqp://me:hunter2@h")));
     }
 }

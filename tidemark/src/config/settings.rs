@@ -1,9 +1,10 @@
 //! Every setting, its default and what it means.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::bail;
 use serde::{Deserialize, Serialize};
+use tidemark_queue::RedisOptions;
 use tidemark_tsdb::RollupInterval;
 
 use super::{Bytes, Span, StoreUrl, masked};
@@ -24,11 +25,14 @@ pub(crate) struct Settings {
     pub(crate) public_url: String,
     /// What this process does: `api`, `worker`, `scheduler`, `agent`.
     pub(crate) roles: Vec<Role>,
-    /// `embedded` or `redis://…`; TLS to Redis is not there yet. Each embedded store needs a Redis database of its own.
+    /// `embedded`, or where Redis or Valkey is: `redis://[USER:PASSWORD@]HOST:PORT/DATABASE`, `rediss://…` with TLS,
+    /// `unix:/PATH`, `redis+sentinel://HOST,HOST/MASTER`, `redis+cluster://HOST,HOST`. Each embedded store needs a
+    /// database or a `redis.prefix` of its own.
     pub(crate) broker: BrokerUrl,
     /// `embedded`, or `fdb:CLUSTER_FILE` for a FoundationDB cluster that several processes use; behind a `?` come
     /// `prefix=` (what all keys begin with), `shards=` (of a new store, 8 by default) and `library=` (of the client).
     pub(crate) store: StoreUrl,
+    pub(crate) redis: RedisSettings,
     pub(crate) log: LogSettings,
     pub(crate) opentsdb: OpentsdbSettings,
     pub(crate) limits: LimitSettings,
@@ -65,8 +69,40 @@ pub(crate) enum Role {
 pub(crate) enum BrokerUrl {
     /// A file in the data folder.
     Embedded,
-    /// A Redis server.
+    /// Redis or Valkey.
     Redis(String),
+}
+
+/// How Redis is reached, beside what `broker` says. Empty texts stand for none.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RedisSettings {
+    /// Begins the names of all keys, so that several installations may share a database or a cluster.
+    pub(crate) prefix: String,
+    /// User, when `broker` names none.
+    pub(crate) username: String,
+    /// Password, when `broker` has none.
+    pub(crate) password: String,
+    /// File with the password, in place of `password`.
+    pub(crate) password_file: PathBuf,
+    /// User of the sentinels.
+    pub(crate) sentinel_username: String,
+    /// Password of the sentinels.
+    pub(crate) sentinel_password: String,
+    /// File with the password of the sentinels.
+    pub(crate) sentinel_password_file: PathBuf,
+    /// CA certificates (PEM) of which one signed the server's; empty for those of the machine. The files of TLS are read
+    /// at the start.
+    pub(crate) ca_file: PathBuf,
+    /// Our certificate (PEM), if the server wants one.
+    pub(crate) cert_file: PathBuf,
+    /// Its private key (PEM).
+    pub(crate) key_file: PathBuf,
+    /// Name that the server's certificate must have, in place of the host.
+    pub(crate) server_name: String,
+    /// Replicas that must have confirmed a job before its producer is told that it is queued; with too few the producer
+    /// gets an error after 0.9 s.
+    pub(crate) wait_replicas: u32,
 }
 
 /// How and what is logged, to standard error.
@@ -354,6 +390,7 @@ impl Default for Settings {
             roles: vec![Role::Api, Role::Worker, Role::Scheduler, Role::Agent],
             broker: BrokerUrl::Embedded,
             store: StoreUrl::Embedded,
+            redis: RedisSettings::default(),
             log: LogSettings::default(),
             opentsdb: OpentsdbSettings::default(),
             limits: LimitSettings::default(),
@@ -435,6 +472,31 @@ impl Default for RollupSettings {
     }
 }
 
+impl Default for RedisSettings {
+    fn default() -> Self {
+        Self {
+            prefix: "tidemark".to_owned(),
+            username: String::new(),
+            password: String::new(),
+            password_file: PathBuf::new(),
+            sentinel_username: String::new(),
+            sentinel_password: String::new(),
+            sentinel_password_file: PathBuf::new(),
+            ca_file: PathBuf::new(),
+            cert_file: PathBuf::new(),
+            key_file: PathBuf::new(),
+            server_name: String::new(),
+            wait_replicas: 0,
+        }
+    }
+}
+
+impl fmt::Debug for RedisSettings {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("RedisSettings").field("prefix", &self.prefix).finish_non_exhaustive()
+    }
+}
+
 impl Default for QueueSettings {
     fn default() -> Self {
         Self {
@@ -503,11 +565,8 @@ impl TryFrom<String> for BrokerUrl {
     fn try_from(text: String) -> anyhow::Result<Self> {
         match text.as_str() {
             "embedded" => Ok(Self::Embedded),
-            url if url.starts_with("redis://") => Ok(Self::Redis(text)),
-            url if url.starts_with("rediss://") => {
-                bail!("`{}`: TLS to Redis is not there yet; expected `embedded` or `redis://HOST:PORT`", masked(url))
-            }
-            _ => bail!("expected `embedded` or `redis://HOST:PORT`, got `{}`", masked(&text)),
+            url if RedisOptions::is_address(url) => Ok(Self::Redis(text)),
+            _ => bail!("expected `embedded` or an address such as `redis://HOST:PORT`, got `{}`", masked(&text)),
         }
     }
 }

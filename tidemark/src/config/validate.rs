@@ -23,6 +23,8 @@ const TEBIBYTE: u64 = 1 << 40;
 const TARGET_NAME_MAX: usize = 100;
 /// Most intervals of rollups: each is another pass over a day and another copy of its extremes.
 const ROLLUP_INTERVALS_MAX: usize = 8;
+/// Most replicas that are waited for.
+const REPLICAS_MAX: u32 = 16;
 /// Words for how much is logged.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
@@ -103,6 +105,7 @@ impl Settings {
         }
         let a_minute = count(limits.new_series_per_minute);
         problems.range("limits.new_series_per_minute", &a_minute, &0, &COUNT_MAX);
+        problems.range("redis.wait_replicas", &self.redis.wait_replicas, &0, &REPLICAS_MAX);
     }
 
     fn check_sizes(&self, problems: &mut Problems) {

@@ -12,7 +12,7 @@ use tidemark_workers::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{DataFolder, queues::queues};
+use super::{DataFolder, queues::queues, redis_options::redis_options};
 use crate::config::{BrokerUrl, Settings};
 
 /// How long [`Jobs::stop`] may need beyond the time that running jobs get: the pool waits for those that were told to
@@ -152,7 +152,7 @@ async fn open_broker(
             Ok(Arc::new(broker.context("open the embedded queue")?))
         }
         BrokerUrl::Redis(url) => {
-            let redis = RedisOptions { store: Some(store_id), ..RedisOptions::new(url) };
+            let redis = RedisOptions { store: Some(store_id), ..redis_options(&settings.redis, url)? };
             let broker = RedisBroker::new(redis, options, Arc::clone(clock)).context("setting broker")?;
             // One that does not answer yet is waited for; the claim is made as soon as it does.
             if let Err(BrokerError::OtherStore(reason)) = broker.queues().await {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use anyhow::bail;
 use tidemark_model::SystemClock;
-use tidemark_queue::{BrokerOptions, RedisBroker, RedisOptions};
+use tidemark_queue::{BrokerOptions, RedisBroker};
 
-use super::{agent_options, cluster, exposure, queues::queues};
+use super::{agent_options, cluster, exposure, queues::queues, redis_options::redis_options};
 use crate::config::{BrokerUrl, Role, Settings};
 
 /// What is wrong, one sentence each; for `tidemark check`, and for `serve` before it opens anything.
@@ -37,7 +37,8 @@ pub(crate) fn refuse(problems: &[String]) -> anyhow::Result<()> {
 fn broker(settings: &Settings) -> anyhow::Result<()> {
     if let BrokerUrl::Redis(url) = &settings.broker {
         // Connects when it is first used, which it is not.
-        RedisBroker::new(RedisOptions::new(url), BrokerOptions::default(), Arc::new(SystemClock::new()))
+        let redis = redis_options(&settings.redis, url)?;
+        RedisBroker::new(redis, BrokerOptions::default(), Arc::new(SystemClock::new()))
             .map_err(|error| anyhow::anyhow!("setting broker: {error}"))?;
     }
     Ok(())
@@ -73,6 +74,12 @@ mod tests {
         check("roles = []", "setting roles");
         check("listen = \"0.0.0.0:4242\"", "refusing to listen");
         check("broker = \"redis://me:pw@\"", "setting broker");
+        let tls = "broker = \"rediss://h\"\n[redis]\nca_file = ";
+        check(&format!("{tls}\"/none/ca.pem\""), "redis.ca_file");
+        check("broker = \"redis://h\"\n[redis]\nca_file = \"ca.pem\"", "does not begin with `rediss`");
+        check("broker = \"redis://h\"\n[redis]\nusername = \"me\"", "redis.password_file");
+        check("broker = \"redis://h\"\n[redis]\npassword_file = \"/none\"", "redis.password_file");
+        check("broker = \"redis+cluster://h/1\"", "redis.prefix");
         check("[agent]\nhost = \"a b\"", "agent.host");
         check("[worker]\nqueues = [\"write:0\"]", "worker.queues");
         check("[[auth.tokens]]\nname = \"x\"\nsha256 = \"12\"\nroles = [\"read\"]", "auth.tokens");
