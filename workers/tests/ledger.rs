@@ -1,0 +1,294 @@
+//! Workers as processes of their own, killed and stopped in the middle of their jobs, against a list of what was
+//! acknowledged.
+//!
+//! A worker process is this test program again, told by a variable to run `worker_process`. Each attempt is a line of the
+//! file `runs` before its job counts as done, so a job without a line was lost and one with two was run twice.
+//!
+//! `TIDEMARK_LEDGER_SECONDS` says how long the long test goes on (8), `TIDEMARK_LEDGER_SEED` what it does.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test may fail")]
+#![expect(clippy::disallowed_methods, reason = "the process is told by variables what to be, as whoever runs it says")]
+
+#[path = "../queue/tests/support/mod.rs"]
+mod brokers;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{File, OpenOptions},
+    io::{Read, Write},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use brokers::RedisServer;
+use rustix::process::{Pid, Signal, kill_process};
+use tidemark_model::{BoxFuture, Clock, SystemClock};
+use tidemark_queue::{
+    Broker, BrokerError, BrokerOptions, JobIdSource, JobKind, NewJob, QueueStats, RedisBroker, RedisOptions, WorkerId,
+    WorkerView,
+};
+use tidemark_workers::{
+    Attempted, Handler, Handlers, JobContext, JobOutput, PoolOptions, QueueOptions, WorkFigures, WorkerPool,
+};
+use tokio_util::sync::CancellationToken;
+
+/// Address of the broker, name of the worker, folder of the files.
+const WORKER: &str = "TIDEMARK_LEDGER_WORKER";
+const LEASE: Duration = Duration::from_secs(1);
+
+fn broker_options() -> BrokerOptions {
+    // No job is poison here: it is the test that kills.
+    BrokerOptions { lease: LEASE, rescues_max: 1_000, ..BrokerOptions::default() }
+}
+
+fn broker(url: &str) -> RedisBroker {
+    RedisBroker::new(RedisOptions::new(url), broker_options(), Arc::new(SystemClock::new())).unwrap()
+}
+
+/// Writes a line for each attempt. A job whose text begins with `wait` goes on until there is a file `go`.
+struct Noting {
+    runs: File,
+    folder: PathBuf,
+}
+
+impl Handler for Noting {
+    fn run(&self, job: JobContext) -> BoxFuture<'_, Attempted> {
+        Box::pin(async move {
+            let text = String::from_utf8_lossy(&job.job.payload).into_owned();
+            // One write of a file that is appended to: lines of several processes do not mix.
+            (&self.runs).write_all(format!("{text} {}\n", job.worker).as_bytes()).unwrap();
+            while text.starts_with("wait") && !self.folder.join("go").exists() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            Ok(JobOutput::default())
+        })
+    }
+}
+
+/// A worker, until its standard input ends: then the test has ended, however it did.
+#[test]
+#[ignore = "the other tests run it as a process of its own"]
+fn worker_process() {
+    let given = std::env::var(WORKER).unwrap();
+    let [url, name, folder] = given.split(' ').collect::<Vec<_>>()[..] else { panic!("{given}") };
+    let folder = PathBuf::from(folder);
+    let runs = OpenOptions::new().append(true).open(folder.join("runs")).unwrap();
+    let handler: Arc<dyn Handler> = Arc::new(Noting { runs, folder });
+    let handlers = Handlers::new().with(JobKind::Notify, handler.clone()).with(JobKind::Write, handler);
+    let queue = |kind: JobKind| QueueOptions::new(kind.default_queue(), 16);
+    let options = PoolOptions {
+        sweep_every: Duration::from_millis(100),
+        ..PoolOptions::new(WorkerId::new(name)).with_queue(queue(JobKind::Notify)).with_queue(queue(JobKind::Write))
+    };
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let pool = WorkerPool::new(options, Arc::new(broker(url)), clock, handlers, Arc::new(WorkFigures::new()));
+    let stop = CancellationToken::new();
+    let (stopping, _parent) = (
+        stop.clone(),
+        std::thread::spawn({
+            let stop = stop.clone();
+            move || {
+                drop(std::io::stdin().read_to_end(&mut Vec::new()));
+                stop.cancel();
+            }
+        }),
+    );
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(pool.run(stopping));
+}
+
+/// A process that ends with the test.
+struct WorkerProcess(Child);
+
+impl WorkerProcess {
+    fn start(url: &str, name: &str, folder: &Path) -> Self {
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["worker_process", "--exact", "--ignored", "--nocapture"])
+            .env(WORKER, format!("{url} {name} {}", folder.display()))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        Self(child.unwrap())
+    }
+
+    fn kill(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.0), signal).unwrap();
+    }
+}
+
+impl Drop for WorkerProcess {
+    fn drop(&mut self) {
+        // It may have ended already; one that is stopped ends, too.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+struct Ledger {
+    folder: tempfile::TempDir,
+    server: RedisServer,
+    broker: RedisBroker,
+}
+
+impl Ledger {
+    async fn start() -> Option<Self> {
+        let server = RedisServer::start().await?;
+        let folder = tempfile::tempdir().unwrap();
+        File::create(folder.path().join("runs")).unwrap();
+        let broker = broker(&server.url());
+        Some(Self { folder, server, broker })
+    }
+
+    fn worker(&self, name: &str) -> WorkerProcess {
+        WorkerProcess::start(&self.server.url(), name, self.folder.path())
+    }
+
+    /// Attempts by job.
+    fn runs(&self) -> BTreeMap<String, usize> {
+        let mut runs = BTreeMap::new();
+        let text = std::fs::read_to_string(self.folder.path().join("runs")).unwrap();
+        for line in text.lines() {
+            let job = line.split(' ').next().unwrap();
+            *runs.entry(job.to_owned()).or_default() += 1;
+        }
+        runs
+    }
+
+    async fn stats(&self) -> Vec<QueueStats> {
+        self.broker.queues().await.unwrap_or_default()
+    }
+
+    /// Waits until nothing is left to run.
+    async fn wait_until_empty(&self) {
+        eventually("nothing is left to run", || async {
+            let stats = self.stats().await;
+            let left = |queue: &QueueStats| queue.ready + queue.running + queue.retryable + queue.scheduled;
+            !stats.is_empty() && stats.iter().map(left).sum::<u64>() == 0
+        })
+        .await;
+    }
+}
+
+async fn eventually<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> F) {
+    let waited = tokio::time::timeout(Duration::from_secs(60), async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    assert!(waited.await.is_ok(), "waited in vain for: {what}");
+}
+
+fn job(kind: JobKind, text: &str) -> NewJob {
+    NewJob::from_bytes(kind, text.as_bytes().to_vec().into())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_worker_loses_no_job_and_few_are_run_twice() {
+    let Some(ledger) = Ledger::start().await else { return };
+    let texts: Vec<String> = (0..20_000).map(|number| format!("j{number}")).collect();
+    for texts in texts.chunks(1_000) {
+        ledger.broker.push(texts.iter().map(|text| job(JobKind::Write, text)).collect()).await.unwrap();
+    }
+    let mut first = ledger.worker("first");
+    eventually("a part has run", || async { ledger.runs().len() > 5_000 }).await;
+    first.kill();
+    assert!(ledger.runs().len() < texts.len(), "it was killed too late");
+    let _second = ledger.worker("second");
+    ledger.wait_until_empty().await;
+    let runs = ledger.runs();
+    assert_eq!(runs.len(), texts.len(), "jobs were lost");
+    let twice = runs.values().filter(|times| **times > 1).count();
+    assert!(twice * 50 <= texts.len(), "{twice} of {} were run twice", texts.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_was_stopped_past_its_lease_completes_nothing_of_what_others_took_over() {
+    let Some(ledger) = Ledger::start().await else { return };
+    let jobs = (0..16).map(|number| job(JobKind::Notify, &format!("wait{number}"))).collect();
+    ledger.broker.push(jobs).await.unwrap();
+    let stopped = ledger.worker("stopped");
+    eventually("all are running", || async { ledger.runs().len() == 16 }).await;
+    stopped.signal(Signal::STOP);
+    std::fs::write(ledger.folder.path().join("go"), "").unwrap();
+    let _other = ledger.worker("other");
+    ledger.wait_until_empty().await;
+    assert!(ledger.runs().values().all(|times| *times == 2), "{:?}", ledger.runs());
+    stopped.signal(Signal::CONT);
+    // It wakes up with sixteen jobs that are done now: it is told so when it extends its leases or when it settles.
+    eventually("it has given them up", || async {
+        let workers = ledger.broker.workers().await.unwrap();
+        let has_none = |worker: &WorkerView| worker.report.worker == "stopped" && worker.report.running == 0;
+        workers.iter().any(|worker| has_none(worker) && worker.silent_for < LEASE)
+    })
+    .await;
+    let totals = ledger.stats().await[0].totals;
+    assert_eq!((totals.completed, totals.rescued), (16, 16), "{totals:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_was_acknowledged_is_run_while_workers_and_redis_are_killed_at_random() {
+    let Some(mut ledger) = Ledger::start().await else { return };
+    let number_of = |name: &str, default: u64| std::env::var(name).map_or(default, |text| text.parse().unwrap());
+    let seconds = number_of("TIDEMARK_LEDGER_SECONDS", 8);
+    let seed = number_of("TIDEMARK_LEDGER_SEED", 7);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let random = JobIdSource::new(clock.clone(), seed);
+    let mut workers: Vec<WorkerProcess> = (0..3).map(|number| ledger.worker(&format!("w{number}"))).collect();
+    let (mut acknowledged, mut unknown, mut killed) = (BTreeSet::new(), BTreeSet::new(), 0);
+    let ends = clock.monotonic() + Duration::from_secs(seconds);
+    let mut round = 0;
+    while clock.monotonic() < ends {
+        round += 1;
+        let kind = if round % 3 == 0 { JobKind::Notify } else { JobKind::Write };
+        let texts: Vec<String> = (0..40).map(|number| format!("r{round}-{number}")).collect();
+        match ledger.broker.push(texts.iter().map(|text| job(kind, text)).collect()).await {
+            Ok(_) => acknowledged.extend(texts),
+            Err(BrokerError::Unknown(_)) => unknown.extend(texts),
+            Err(BrokerError::Unavailable(_)) => tokio::time::sleep(Duration::from_millis(20)).await,
+            Err(error) => panic!("seed {seed}: {error}"),
+        }
+        let place = usize::try_from(random.next_random() % 3).unwrap();
+        match random.next_random() % 200 {
+            0..6 => {
+                killed += 1;
+                workers[place].kill();
+                workers[place] = ledger.worker(&format!("w{place}-{round}"));
+            }
+            6..9 => {
+                workers[place].signal(Signal::STOP);
+                tokio::time::sleep(LEASE * 3 / 2).await;
+                workers[place].signal(Signal::CONT);
+            }
+            9..11 => {
+                ledger.server.kill();
+                tokio::time::sleep(Duration::from_millis(random.next_random() % 300)).await;
+                ledger.server.restart().await;
+            }
+            _ => tokio::time::sleep(Duration::from_millis(5)).await,
+        }
+    }
+    ledger.wait_until_empty().await;
+    let runs = ledger.runs();
+    let lost: Vec<_> = acknowledged.iter().filter(|text| !runs.contains_key(*text)).collect();
+    assert!(lost.is_empty(), "seed {seed}: {} of {} lost: {lost:?}", lost.len(), acknowledged.len());
+    let made_up: Vec<_> =
+        runs.keys().filter(|text| !acknowledged.contains(*text) && !unknown.contains(*text)).collect();
+    assert!(made_up.is_empty(), "seed {seed}: run though refused: {made_up:?}");
+    let discarded: u64 = ledger.stats().await.iter().map(|queue| queue.discarded).sum();
+    let twice = runs.values().filter(|times| **times > 1).count();
+    eprintln!(
+        "seed {seed}, {seconds} s: {} acknowledged, {} unknown, {killed} workers killed, {twice} run twice",
+        acknowledged.len(),
+        unknown.len(),
+    );
+    assert!(acknowledged.len() > 500 && killed > 0, "seed {seed}: nothing was tried");
+    assert_eq!(discarded, 0, "seed {seed}");
+}
