@@ -217,7 +217,7 @@ impl Scheduler {
                 Ok(_queued_or_known) => {
                     self.refused.remove(&schedule.name);
                 }
-                Err(error @ (BrokerError::Full { .. } | BrokerError::Invalid(_))) => {
+                Err(error @ (BrokerError::Full { .. } | BrokerError::Draining { .. } | BrokerError::Invalid(_))) => {
                     // One schedule must not hold up the others; it stays due.
                     if self.refused.insert(schedule.name.clone()) {
                         tracing::warn!(schedule = schedule.name, %error, "enqueue a slot; trying again");

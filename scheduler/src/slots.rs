@@ -91,6 +91,7 @@ mod tests {
             payload: Vec::new(),
             time_limit: None,
             expires_after: None,
+            rate_key: None,
         };
         Schedule { catch_up, last_due_ms, ..crate::new_schedule("s", Timing::Every(10_000), job) }
     }

@@ -62,6 +62,7 @@ fn template() -> JobTemplate {
         payload: b"x".to_vec(),
         time_limit: None,
         expires_after: None,
+        rate_key: None,
     }
 }
 

@@ -1,11 +1,16 @@
 //! What the workers of this process have done, as plain data for `/metrics` and the pages.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
-use tidemark_queue::JobKind;
+use parking_lot::Mutex;
+use tidemark_queue::{JobKind, QueueName};
 
 use crate::{DurationHistogram, HistogramSnapshot};
 
@@ -44,6 +49,7 @@ impl AttemptEnd {
 #[derive(Debug, Default)]
 pub struct WorkFigures {
     kinds: [KindCounters; JobKind::ALL.len()],
+    queues: Mutex<BTreeMap<QueueName, Arc<QueueTimes>>>,
     stale: AtomicU64,
     settle_failures: AtomicU64,
     fetch_failures: AtomicU64,
@@ -56,8 +62,26 @@ struct KindCounters {
     ends: [AtomicU64; AttemptEnd::ALL.len()],
     panics: AtomicU64,
     timeouts: AtomicU64,
+    put_off: AtomicU64,
     wait: DurationHistogram,
     run: DurationHistogram,
+}
+
+/// How long the jobs of one queue waited and ran in this process.
+#[derive(Debug, Default)]
+pub(crate) struct QueueTimes {
+    wait: DurationHistogram,
+    run: DurationHistogram,
+}
+
+impl QueueTimes {
+    pub(crate) fn started(&self, wait: Duration) {
+        self.wait.record(wait);
+    }
+
+    pub(crate) fn ended(&self, run: Duration) {
+        self.run.record(run);
+    }
 }
 
 /// Figures at one moment.
@@ -65,12 +89,25 @@ struct KindCounters {
 pub struct WorkSnapshot {
     /// One for each kind of which there was an attempt.
     pub kinds: Vec<KindFigures>,
+    /// One for each queue that this process works on, by name.
+    pub queues: Vec<QueueFigures>,
     /// Settlements that the broker refused because the lease was lost.
     pub stale: u64,
     /// Calls to the broker that failed and were made again.
     pub broker_failures: u64,
     /// Points of `write` jobs that the store refused for good, such as those of new series over a limit.
     pub points_refused: u64,
+}
+
+/// Times of one queue.
+#[derive(Clone, Debug, PartialEq)]
+pub struct QueueFigures {
+    /// The queue.
+    pub queue: QueueName,
+    /// From the moment a job could have started to its start.
+    pub wait: HistogramSnapshot,
+    /// From start to end.
+    pub run: HistogramSnapshot,
 }
 
 /// Figures of one kind.
@@ -86,6 +123,8 @@ pub struct KindFigures {
     pub panics: u64,
     /// Attempts that exceeded their time limit; also counted as retried.
     pub timeouts: u64,
+    /// Jobs that were put off before they began, because of a rate that all workers share.
+    pub put_off: u64,
     /// From the moment a job could have started to its start.
     pub wait: HistogramSnapshot,
     /// From start to end.
@@ -105,6 +144,11 @@ impl WorkFigures {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The times of a queue.
+    pub(crate) fn of_queue(&self, queue: &QueueName) -> Arc<QueueTimes> {
+        self.queues.lock().entry(queue.clone()).or_default().clone()
     }
 
     pub(crate) fn started(&self, kind: JobKind, wait: Duration) {
@@ -135,6 +179,12 @@ impl WorkFigures {
         });
     }
 
+    pub(crate) fn put_off(&self, kind: JobKind) {
+        self.with(kind, |counters| {
+            counters.put_off.fetch_add(1, Ordering::Relaxed);
+        });
+    }
+
     pub(crate) fn stale(&self, count: u64) {
         self.stale.fetch_add(count, Ordering::Relaxed);
     }
@@ -161,8 +211,16 @@ impl WorkFigures {
     #[must_use]
     pub fn snapshot(&self) -> WorkSnapshot {
         let kinds = JobKind::ALL.into_iter().zip(&self.kinds);
-        let seen = kinds.filter(|(_, counters)| counters.started.load(Ordering::Relaxed) > 0);
+        let seen = kinds.filter(|(_, counters)| {
+            counters.started.load(Ordering::Relaxed) + counters.put_off.load(Ordering::Relaxed) > 0
+        });
+        let times = |(queue, times): (&QueueName, &Arc<QueueTimes>)| QueueFigures {
+            queue: queue.clone(),
+            wait: times.wait.snapshot(),
+            run: times.run.snapshot(),
+        };
         WorkSnapshot {
+            queues: self.queues.lock().iter().map(times).collect(),
             kinds: seen.map(|(kind, counters)| counters.snapshot(kind)).collect(),
             stale: self.stale.load(Ordering::Relaxed),
             points_refused: self.points_refused.load(Ordering::Relaxed),
@@ -188,6 +246,7 @@ impl KindCounters {
             ends,
             panics: self.panics.load(Ordering::Relaxed),
             timeouts: self.timeouts.load(Ordering::Relaxed),
+            put_off: self.put_off.load(Ordering::Relaxed),
             wait: self.wait.snapshot(),
             run: self.run.snapshot(),
         }

@@ -3,8 +3,9 @@
 //! | layer | does |
 //! |---|---|
 //! | [`settle`] (the backend's middleware) | starts and ends the attempt: counters, the log line, the outcome for the broker |
-//! | tower's concurrency limit | holds back tasks beyond the queue's number |
+//! | [`slot_limit`] | holds back tasks beyond the queue's number |
 //! | [`rate_limit`] | puts a job off when its kind's rate is exceeded, without holding a slot |
+//! | [`kind_limit`] | lets only so many of a kind run, over all queues |
 //! | [`spawn`] (if the queue asks for it) | lets attempts run on all cores |
 //! | [`panic_capture`] | a panic is a failed attempt |
 //! | [`time_limit`] | an attempt is told to come to an end; a late or called-off one is dropped |
@@ -14,9 +15,11 @@
 //! the reason keeps its type on the way out and nothing can end the worker.
 
 pub(crate) mod dispatch;
+pub(crate) mod kind_limit;
 pub(crate) mod panic_capture;
 pub(crate) mod rate_limit;
 pub(crate) mod settle;
+pub(crate) mod slot_limit;
 pub(crate) mod spawn;
 pub(crate) mod time_limit;
 

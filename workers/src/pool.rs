@@ -6,6 +6,9 @@
 //! hand. A job counts as in hand from its fetch to its settlement, and a fetcher asks for no more than fits, so memory is
 //! bounded also when the broker is away.
 //!
+//! Its steward reports that the pool lives, does what it is told (stop, run so many at one time), and lets the number of
+//! attempts at one time follow the backlog where it may.
+//!
 //! ```text
 //!   Broker --fetch--> [ready queue] --poll_next--> layers --> handler
 //!      ^                                                        |
@@ -20,6 +23,7 @@
 //! the handler, so a bad one is an ordinary failed attempt; jobs that were fetched and not started are given back at the
 //! end. Its retries (within the process), schedules, stores and board are not used.
 
+mod autoscaler;
 mod backend;
 mod fetcher;
 mod held;
@@ -28,7 +32,10 @@ mod keeper;
 mod note_book;
 mod note_sender;
 mod options;
+mod rate_gate;
 mod settler;
+mod slots;
+mod steward;
 
 use std::{
     sync::{Arc, atomic::AtomicBool},
@@ -37,21 +44,21 @@ use std::{
 
 use apalis_core::worker::{builder::WorkerBuilder, context::WorkerContext};
 use tidemark_model::Clock;
-use tidemark_queue::{Broker, BrokerError, JobIdSource, WorkerReport};
+use tidemark_queue::{Broker, BrokerError, JobIdSource};
 use tokio::task::JoinHandle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tower::limit::ConcurrencyLimitLayer;
 
 pub(crate) use held::HeldJob;
 pub(crate) use in_hand::{Ended, InHand};
 pub(crate) use note_book::NoteWriter;
 pub use options::{PoolOptions, QueueOptions};
+pub(crate) use slots::Slots;
 
 use crate::{
     Handlers, WorkFigures,
     layers::{
-        dispatch::Dispatch, panic_capture::PanicCaptureLayer, rate_limit::RateLimitLayer, settle::SettleLayer,
-        spawn::SpawnLayer, time_limit::TimeLimitLayer,
+        dispatch::Dispatch, kind_limit::KindLimitLayer, panic_capture::PanicCaptureLayer, rate_limit::RateLimitLayer,
+        settle::SettleLayer, slot_limit::SlotLimitLayer, spawn::SpawnLayer, time_limit::TimeLimitLayer,
     },
 };
 use backend::{BrokerBackend, ReadyQueue};
@@ -59,7 +66,9 @@ use fetcher::Fetcher;
 use in_hand::StopReason;
 use keeper::LeaseKeeper;
 use note_sender::NoteSender;
+use rate_gate::RateGate;
 use settler::Settler;
+use steward::Steward;
 
 /// Runs jobs of some queues until it is told to stop.
 pub struct WorkerPool {
@@ -69,6 +78,9 @@ pub struct WorkerPool {
     handlers: Handlers,
     handle: PoolHandle,
     random: Arc<JobIdSource>,
+    /// Layers that all queues share.
+    rates: RateLimitLayer,
+    kinds: KindLimitLayer,
 }
 
 /// What others see of a pool.
@@ -76,6 +88,9 @@ pub struct WorkerPool {
 pub struct PoolHandle {
     figures: Arc<WorkFigures>,
     in_hand: Arc<[Arc<InHand>]>,
+    slots: Arc<[Arc<Slots>]>,
+    /// Fired when somebody told the worker to stop, through the broker.
+    told_to_stop: CancellationToken,
 }
 
 impl PoolHandle {
@@ -83,6 +98,12 @@ impl PoolHandle {
     #[must_use]
     pub fn figures(&self) -> &Arc<WorkFigures> {
         &self.figures
+    }
+
+    /// Fires when somebody told the worker to stop, through the broker. The pool stops by itself then.
+    #[must_use]
+    pub fn told_to_stop(&self) -> &CancellationToken {
+        &self.told_to_stop
     }
 
     /// Jobs that the pool holds: running, waiting for a slot, or waiting for the broker to hear of their end.
@@ -123,9 +144,12 @@ impl WorkerPool {
         figures: Arc<WorkFigures>,
     ) -> Self {
         let in_hand = options.queues.iter().map(|_| Arc::new(InHand::new(clock.clone()))).collect();
-        let handle = PoolHandle { figures, in_hand };
+        let slots = options.queues.iter().map(|queue| Arc::new(Slots::new(queue.concurrency))).collect();
+        let handle = PoolHandle { figures, in_hand, slots, told_to_stop: CancellationToken::new() };
         let random = Arc::new(JobIdSource::random(clock.clone()));
-        Self { options, broker, clock, handlers, handle, random }
+        let rates = RateLimitLayer::new(&options.rates, clock.clone());
+        let kinds = KindLimitLayer::new(&options.kind_limits);
+        Self { options, broker, clock, handlers, handle, random, rates, kinds }
     }
 
     /// To look at the pool while it runs.
@@ -134,21 +158,27 @@ impl WorkerPool {
         self.handle.clone()
     }
 
-    /// Runs jobs until `stop` fires; then stops fetching, gives back what was not started, lets running attempts finish
+    /// Runs jobs until `stop` fires or somebody tells the worker to stop through the broker; then stops fetching, gives back what was not started, lets running attempts finish
     /// for [`PoolOptions::stop_grace`], tells the others to stop and gives them back, and returns once the broker has
     /// heard of everything.
     pub async fn run(self, stop: CancellationToken) -> StopReport {
         let tracker = TaskTracker::new();
         let fetching = CancellationToken::new();
         let settling = CancellationToken::new();
-        let queues = self.options.queues.iter().zip(self.handle.in_hand.iter());
+        let queues = self.options.queues.iter().zip(self.handle.in_hand.iter()).zip(self.handle.slots.iter());
         let lanes: Vec<Lane> = queues
-            .map(|(queue, in_hand)| self.start_lane(queue, in_hand.clone(), &tracker, &fetching, &settling))
+            .map(|((queue, in_hand), slots)| {
+                self.start_lane(queue, in_hand.clone(), slots.clone(), &tracker, &fetching, &settling)
+            })
             .collect();
         tracker.spawn(self.sweep(settling.clone()));
-        tracker.spawn(self.report(settling.clone()));
+        let steward = Steward::new(&self, lanes.iter().map(|lane| lane.ready.clone()).collect());
+        tracker.spawn(steward.run(settling.clone()));
 
-        stop.cancelled().await;
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.handle.told_to_stop.cancelled() => tracing::info!("the worker was told to stop"),
+        }
         fetching.cancel();
         let report = self.wind_down(&lanes).await;
         settling.cancel();
@@ -167,6 +197,7 @@ impl WorkerPool {
         &self,
         queue: &QueueOptions,
         in_hand: Arc<InHand>,
+        slots: Arc<Slots>,
         tracker: &TaskTracker,
         fetching: &CancellationToken,
         settling: &CancellationToken,
@@ -180,6 +211,14 @@ impl WorkerPool {
             ready: ready.clone(),
             figures: self.handle.figures.clone(),
             random: self.random.clone(),
+            slots: slots.clone(),
+            gate: RateGate {
+                broker: self.broker.clone(),
+                rates: self.options.shared_rates.clone(),
+                in_hand: in_hand.clone(),
+                figures: self.handle.figures.clone(),
+                said: Once::default(),
+            },
         };
         tracker.spawn(fetcher.run(fetching.clone()));
         let settler = Settler {
@@ -194,7 +233,7 @@ impl WorkerPool {
         let sender = NoteSender { broker: self.broker.clone(), in_hand: in_hand.clone() };
         tracker.spawn(sender.run(settling.clone()));
         let worker = WorkerContext::new(&format!("{}/{}", self.options.worker, queue.queue));
-        let running = tracker.spawn(self.apalis_worker(queue, &in_hand, &ready, worker.clone(), tracker));
+        let running = tracker.spawn(self.apalis_worker(queue, &in_hand, slots, &ready, worker.clone(), tracker));
         Lane { in_hand, ready, worker, running }
     }
 
@@ -202,6 +241,7 @@ impl WorkerPool {
         &self,
         queue: &QueueOptions,
         in_hand: &Arc<InHand>,
+        slots: Arc<Slots>,
         ready: &Arc<ReadyQueue>,
         context: WorkerContext,
         tracker: &TaskTracker,
@@ -209,6 +249,7 @@ impl WorkerPool {
         let figures = self.handle.figures.clone();
         let settle = SettleLayer {
             in_hand: in_hand.clone(),
+            times: figures.of_queue(&queue.queue),
             figures: figures.clone(),
             clock: self.clock.clone(),
             random: self.random.clone(),
@@ -219,8 +260,9 @@ impl WorkerPool {
         // The first layer is the outermost.
         let worker = WorkerBuilder::new(context)
             .backend(backend)
-            .layer(ConcurrencyLimitLayer::new(queue.concurrency.max(1)))
-            .layer(RateLimitLayer::new(&self.options.rates, self.clock.clone()))
+            .layer(SlotLimitLayer { slots })
+            .layer(self.rates.clone())
+            .layer(self.kinds.clone())
             .layer(SpawnLayer { tracker: spawn })
             .layer(PanicCaptureLayer { figures: figures.clone() })
             .layer(TimeLimitLayer { figures, cancel_grace })
@@ -250,31 +292,6 @@ impl WorkerPool {
                         tracing::warn!(%error, "sweep the queues; trying again");
                     }
                     Err(_still) => {}
-                }
-            }
-        }
-    }
-
-    /// Tells the broker that this worker lives.
-    fn report(&self, stop: CancellationToken) -> impl Future<Output = ()> + Send + 'static {
-        let (broker, options, handle) = (self.broker.clone(), self.options.clone(), self.handle.clone());
-        let started_ms = self.clock.now_ms();
-        async move {
-            loop {
-                let report = WorkerReport {
-                    worker: options.worker.to_string(),
-                    version: options.version.clone(),
-                    host: options.host.clone(),
-                    queues: options.queues.iter().map(QueueOptions::shown).collect(),
-                    running: u32::try_from(handle.in_hand()).unwrap_or(u32::MAX),
-                    attempts: handle.figures.attempts(),
-                    started_ms,
-                };
-                if let Err(error) = broker.heartbeat(report).await {
-                    tracing::debug!(%error, "report to the broker");
-                }
-                if slept_until(&stop, options.heartbeat_every).await {
-                    break;
                 }
             }
         }

@@ -5,7 +5,6 @@
 mod support;
 
 use std::{
-    num::NonZeroU32,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -14,8 +13,11 @@ use std::{
 };
 
 use support::{RunningPool, broker, eventually, job, options, scripted};
-use tidemark_queue::{Broker, Cancelled, Completion, JobFilter, JobKind, JobState, NewJob, Page, QueueStats};
-use tidemark_workers::{AttemptEnd, JobError, JobOutput, PoolOptions, Rate};
+use tidemark_queue::{
+    Broker, Cancelled, Completion, JobFilter, JobKind, JobState, NewJob, Page, QueueStats, Rate, WorkerCommand,
+    WorkerId,
+};
+use tidemark_workers::{AttemptEnd, JobError, JobOutput, PoolOptions, QueueOptions, SharedRate, SharedRates};
 
 const LEASE: Duration = Duration::from_secs(30);
 
@@ -38,7 +40,9 @@ async fn every_job_is_run_once() {
         broker.push(jobs).await.unwrap();
     }
     eventually("500 completed", || async { stats(&*broker).await.totals.completed == 500 }).await;
-    assert_eq!(pool.handle.figures().snapshot().kinds[0].count(AttemptEnd::Completed), 500);
+    let figures = pool.handle.figures().snapshot();
+    assert_eq!(figures.kinds[0].count(AttemptEnd::Completed), 500);
+    assert_eq!((figures.queues[0].wait.count(), figures.queues[0].run.count()), (500, 500));
     eventually("nothing in hand", || async { pool.handle.in_hand() == 0 }).await;
     assert_eq!(pool.stop().await, tidemark_workers::StopReport::default());
     let mut seen: Vec<_> = attempts.lock().iter().map(|(text, _)| text.clone()).collect();
@@ -204,13 +208,156 @@ async fn long_jobs_behind_a_full_service_keep_their_leases() {
 async fn a_rate_puts_jobs_off_without_counting_attempts() {
     let broker = broker(LEASE);
     let (handler, attempts) = scripted(|_| Box::pin(async { Ok(JobOutput::default()) }));
-    let rate = Rate { jobs: NonZeroU32::new(2).unwrap(), period: Duration::from_millis(400) };
+    let rate = Rate::new(2, Duration::from_millis(400)).unwrap();
     let limited = PoolOptions { rates: vec![(JobKind::Notify, rate)], ..options("w", 8) };
     let pool = RunningPool::start(limited, broker.clone(), handler);
     broker.push((0..4).map(|number| NewJob { attempts_max: 1, ..job(&number.to_string()) }).collect()).await.unwrap();
     eventually("all completed", || async { stats(&*broker).await.totals.completed == 4 }).await;
     assert!(attempts.lock().iter().all(|(_, attempt)| *attempt == 1));
     assert!(pool.handle.figures().snapshot().kinds[0].count(AttemptEnd::Snoozed) >= 2);
+    pool.stop().await;
+}
+
+#[tokio::test]
+async fn a_job_whose_turn_comes_soon_does_not_begin_before_it() {
+    let broker = broker(LEASE);
+    let begun: Arc<parking_lot::Mutex<Vec<tokio::time::Instant>>> = Arc::default();
+    let note = begun.clone();
+    let (handler, _) = scripted(move |_| {
+        note.lock().push(tokio::time::Instant::now());
+        Box::pin(async { Ok(JobOutput::default()) })
+    });
+    let rate = Rate::new(1, Duration::from_millis(40)).unwrap();
+    let limited = PoolOptions { rates: vec![(JobKind::Notify, rate)], ..options("w", 4) };
+    let pool = RunningPool::start(limited, broker.clone(), handler);
+    broker.push(vec![job("first"), job("second")]).await.unwrap();
+    eventually("both completed", || async { stats(&*broker).await.totals.completed == 2 }).await;
+    let begun = begun.lock().clone();
+    assert!(begun.len() == 2 && begun[1] - begun[0] >= Duration::from_millis(30), "{begun:?}");
+    pool.stop().await;
+}
+
+#[tokio::test]
+async fn two_pools_hold_the_jobs_of_each_key_to_one_rate() {
+    let broker = broker(LEASE);
+    let (handler, attempts) = scripted(|_| Box::pin(async { Ok(JobOutput::default()) }));
+    let rate = Rate::new(2, Duration::from_millis(400)).unwrap();
+    let rates = SharedRates::new(vec![SharedRate { scope: "notify:*".parse().unwrap(), rate }]);
+    let limited = |name| PoolOptions { shared_rates: rates.clone(), ..options(name, 4) };
+    let pools = ["a", "b"].map(|name| RunningPool::start(limited(name), broker.clone(), handler.clone()));
+    let began = tokio::time::Instant::now();
+    let of_key = |key: &str, number| NewJob { attempts_max: 1, ..job(&format!("{key}{number}")) }.with_rate_key(key);
+    let jobs = (0..6).map(|number| of_key("mail", number)).chain((0..2).map(|number| of_key("pager", number)));
+    broker.push(jobs.chain([job("free")]).collect()).await.unwrap();
+    eventually("all completed", || async { stats(&*broker).await.totals.completed == 9 }).await;
+    // Six of two in 400 ms: the last comes 800 ms after the burst, but for what the clocks round off.
+    assert!(began.elapsed() >= Duration::from_millis(780), "{:?}", began.elapsed());
+    assert!(attempts.lock().iter().all(|(_, attempt)| *attempt == 1));
+    let put_off = |pool: &RunningPool| pool.handle.figures().snapshot().kinds.iter().map(|kind| kind.put_off).sum();
+    let put_off: [u64; 2] = pools.each_ref().map(put_off);
+    assert!(put_off.iter().sum::<u64>() >= 4, "{put_off:?}");
+    for pool in pools {
+        pool.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_loses_the_broker_goes_on_with_its_jobs_and_reports_them_later() {
+    let broker = broker(LEASE);
+    let (handler, counts, gate) = counting();
+    let pool = RunningPool::start(options("w", 2), broker.clone(), handler);
+    broker.push(vec![job("1"), job("2")]).await.unwrap();
+    eventually("both run", || async { counts[0].load(Ordering::SeqCst) == 2 }).await;
+    broker.faults().refuse_next(u64::MAX);
+    gate.add_permits(2);
+    eventually("both ended", || async { counts[0].load(Ordering::SeqCst) == 0 }).await;
+    eventually("nobody heard", || async { pool.handle.figures().snapshot().broker_failures > 1 }).await;
+    assert_eq!(pool.handle.in_hand(), 2);
+    broker.faults().refuse_next(0);
+    eventually("both completed", || async { stats(&*broker).await.totals.completed == 2 }).await;
+    assert_eq!((counts[1].load(Ordering::SeqCst), stats(&*broker).await.totals.rescued), (2, 0));
+    pool.stop().await;
+}
+
+/// A handler that counts how many attempts run, and most at one time, until it is released.
+fn counting() -> (Arc<dyn tidemark_workers::Handler>, Arc<[AtomicUsize; 2]>, Arc<tokio::sync::Semaphore>) {
+    let (counts, gate) =
+        (Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]), Arc::new(tokio::sync::Semaphore::new(0)));
+    let (counted, waits) = (counts.clone(), gate.clone());
+    let (handler, _) = scripted(move |_| {
+        let (counted, waits) = (counted.clone(), waits.clone());
+        Box::pin(async move {
+            let running = counted[0].fetch_add(1, Ordering::SeqCst) + 1;
+            counted[1].fetch_max(running, Ordering::SeqCst);
+            waits.acquire().await.unwrap().forget();
+            counted[0].fetch_sub(1, Ordering::SeqCst);
+            Ok(JobOutput::default())
+        })
+    });
+    (handler, counts, gate)
+}
+
+#[tokio::test]
+async fn only_so_many_of_a_kind_run_at_one_time_over_all_queues() {
+    let broker = broker(LEASE);
+    let (handler, counts, gate) = counting();
+    let other = QueueOptions::new("other".parse().unwrap(), 4);
+    let limited = PoolOptions { kind_limits: vec![(JobKind::Notify, 3)], ..options("w", 4) }.with_queue(other);
+    let pool = RunningPool::start(limited, broker.clone(), handler);
+    let on_other = |number| job(number).on_queue("other".parse().unwrap());
+    broker.push(vec![job("1"), job("2"), job("3"), on_other("4"), on_other("5"), on_other("6")]).await.unwrap();
+    eventually("three run", || async { counts[0].load(Ordering::SeqCst) == 3 }).await;
+    eventually("all are taken", || async { pool.handle.in_hand() == 6 }).await;
+    gate.add_permits(6);
+    eventually("nothing is left", || async { pool.handle.in_hand() == 0 }).await;
+    assert_eq!(counts[1].load(Ordering::SeqCst), 3);
+    pool.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_does_what_it_is_told_through_the_broker() {
+    let broker = broker(LEASE);
+    let (handler, counts, gate) = counting();
+    let quick = PoolOptions { heartbeat_every: Duration::from_millis(10), ..options("w", 1) };
+    let pool = RunningPool::start(quick, broker.clone(), handler);
+    let ids: Vec<_> = broker.push((0..9).map(|n| job(&n.to_string())).collect()).await.unwrap();
+    eventually("one runs", || async { counts[0].load(Ordering::SeqCst) == 1 }).await;
+    let worker = WorkerId::new("w");
+    let scale = |concurrency| WorkerCommand::Scale { queue: "notify".to_owned(), concurrency };
+    assert!(broker.command_worker(&worker, scale(3)).await.unwrap());
+    eventually("three run", || async { counts[0].load(Ordering::SeqCst) == 3 }).await;
+    let report = async || broker.workers().await.unwrap().remove(0).report;
+    eventually("it is reported", async || report().await.queues == [("notify".to_owned(), 3)]).await;
+    let running = report().await.jobs;
+    assert!(running.len() >= 3 && running.iter().all(|id| ids.iter().any(|pushed| pushed.id() == *id)));
+    // Fewer: what runs goes on, and none begins before there is room.
+    assert!(broker.command_worker(&worker, scale(2)).await.unwrap());
+    eventually("it is reported", async || report().await.queues == [("notify".to_owned(), 2)]).await;
+    gate.add_permits(2);
+    eventually("two ended", || async { stats(&*broker).await.totals.completed == 2 }).await;
+    eventually("two run", || async { counts[0].load(Ordering::SeqCst) == 2 }).await;
+    assert!(broker.command_worker(&worker, scale(9)).await.unwrap());
+    assert!(broker.command_worker(&worker, WorkerCommand::Stop).await.unwrap());
+    gate.add_permits(99);
+    eventually("it says goodbye", || async { broker.workers().await.unwrap().is_empty() }).await;
+    assert!(pool.handle.told_to_stop().is_cancelled());
+    assert_eq!(pool.handle.in_hand(), 0);
+    pool.stop().await;
+}
+
+#[tokio::test]
+async fn the_number_of_attempts_follows_the_backlog_where_it_may() {
+    let broker = broker(LEASE);
+    let (handler, counts, gate) = counting();
+    let mut growing = options("w", 2);
+    growing.queues = growing.queues.into_iter().map(|queue| queue.growing_to(6)).collect();
+    growing.scale_every = Duration::from_millis(10);
+    let pool = RunningPool::start(growing, broker.clone(), handler);
+    broker.push((0..20).map(|number| job(&number.to_string())).collect()).await.unwrap();
+    eventually("six run", || async { counts[0].load(Ordering::SeqCst) == 6 }).await;
+    gate.add_permits(20);
+    eventually("all completed", || async { stats(&*broker).await.totals.completed == 20 }).await;
+    assert_eq!(counts[1].load(Ordering::SeqCst), 6);
     pool.stop().await;
 }
 

@@ -63,7 +63,7 @@ impl Console {
 fn queue_row(stats: &QueueStats) -> QueueRow {
     QueueRow {
         name: stats.queue.to_string(),
-        paused: stats.paused,
+        paused: stats.settings.paused,
         available: stats.ready,
         running: stats.running,
         scheduled: stats.scheduled,

@@ -32,7 +32,8 @@ pub(super) async fn queues(console: Data<Console>) -> Result<HttpResponse, ApiEr
 fn queue_json(stats: &QueueStats) -> Value {
     json!({
         "name": stats.queue.to_string(),
-        "paused": stats.paused,
+        "paused": stats.settings.paused,
+        "settings": stats.settings,
         "ready": stats.ready,
         "scheduled": stats.scheduled,
         "running": stats.running,

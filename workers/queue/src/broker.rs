@@ -6,9 +6,9 @@ use tidemark_model::BoxFuture;
 
 use crate::{
     BrokerError, BrokerHealth, Cancelled, Completion, Delivery, FetchRequest, JobFilter, JobId, JobNote, JobPage,
-    JobView, Leadership, LeaseState, NewJob, Outcome, Page, Pushed, QueueName, QueueStats, Receipt, Schedule,
-    ScheduleExpect, Settled, TickReport, WorkerId, WorkerReport, WorkerView, Workflow, WorkflowId, WorkflowPage,
-    WorkflowView,
+    JobView, Leadership, LeaseState, NewJob, NumberedCommand, Outcome, Page, Pushed, QueueName, QueueSettings,
+    QueueStats, RateClaim, Receipt, Schedule, ScheduleExpect, Settled, TickReport, WorkerCommand, WorkerId,
+    WorkerReport, WorkerView, Workflow, WorkflowId, WorkflowPage, WorkflowView,
 };
 
 /// Result of a call to a broker.
@@ -19,6 +19,9 @@ pub const RESULT_BYTES_MAX: usize = 64 * 1024;
 
 /// Most jobs of one [`Broker::push`].
 pub const PUSH_JOBS_MAX: usize = 10_000;
+
+/// Most jobs of one [`Broker::retry_all`] or [`Broker::purge`].
+pub const BULK_MAX: usize = 10_000;
 
 /// Longest reason, unique key or error text that is kept, in bytes.
 pub const TEXT_BYTES_MAX: usize = 1_024;
@@ -36,7 +39,8 @@ pub trait Broker: Send + Sync + 'static {
     /// Queues jobs, durably. All jobs of one queue are queued or none; the answers are in the order of the jobs.
     ///
     /// # Errors
-    /// [`BrokerError::Full`] when a queue is longer than its limit, [`BrokerError::Invalid`] for a payload or a key
+    /// [`BrokerError::Full`] when a queue is longer than its limit, [`BrokerError::Draining`] when it takes no new jobs,
+    /// [`BrokerError::Invalid`] for a payload or a key
     /// that is too long; then nothing of that queue was queued. A broker in Redis queues the jobs of one queue after the
     /// other's, so an error may leave those of earlier queues queued.
     fn push(&self, jobs: Vec<NewJob>) -> BrokerResult<'_, Vec<Pushed>>;
@@ -72,7 +76,32 @@ pub trait Broker: Send + Sync + 'static {
     /// Gives a discarded, cancelled or retryable job a fresh set of attempts at once; `false` when there is no such job.
     fn retry(&self, job: JobId) -> BrokerResult<'_, bool>;
 
-    /// Lets workers get nothing from a queue; jobs may still be pushed.
+    /// Retries discarded jobs that match, the oldest first, as [`Broker::retry`] does; how many. At most `limit` and
+    /// [`BULK_MAX`] in one call; jobs whose unique key another job has are passed over. If the call fails, a part of them
+    /// may have been retried.
+    fn retry_all(&self, filter: JobFilter, limit: usize) -> BrokerResult<'_, u64>;
+
+    /// Forgets discarded jobs that match, the oldest first; how many. At most `limit` and [`BULK_MAX`] in one call.
+    fn purge(&self, filter: JobFilter, limit: usize) -> BrokerResult<'_, u64>;
+
+    /// Forgets one discarded job; `false` when there is none of that id.
+    fn forget(&self, job: JobId) -> BrokerResult<'_, bool>;
+
+    /// Sets everything that an operator can set about a queue, which need not have had a job. It holds for all processes at
+    /// once and survives restarts; [`QueueStats::settings`] tells it.
+    ///
+    /// # Errors
+    /// [`BrokerError::Invalid`] for a limit that cannot be.
+    fn set_queue<'a>(&'a self, queue: &'a QueueName, settings: QueueSettings) -> BrokerResult<'a, ()>;
+
+    /// Asks whether jobs may start now, by rates that all processes share; for each claim zero, and its turn is taken, or how
+    /// long it has to wait, and nothing is taken.
+    ///
+    /// # Errors
+    /// [`BrokerError::Invalid`] for a name or a number of rates that is too large.
+    fn admit(&self, claims: Vec<RateClaim>) -> BrokerResult<'_, Vec<Duration>>;
+
+    /// Lets workers get nothing from a queue; jobs may still be pushed. Changes nothing else of its settings.
     fn pause<'a>(&'a self, queue: &'a QueueName) -> BrokerResult<'a, ()>;
 
     /// Undoes [`Broker::pause`].
@@ -113,8 +142,16 @@ pub trait Broker: Send + Sync + 'static {
     /// failed ends as [`crate::JobState::Discarded`].
     fn workflow_completion(&self, id: WorkflowId, wait: Duration) -> BrokerResult<'_, Completion>;
 
-    /// Records that a worker lives.
-    fn heartbeat(&self, report: WorkerReport) -> BrokerResult<'_, ()>;
+    /// Records that a worker lives; what it is told, the oldest first. A command comes again until a report says by
+    /// [`WorkerReport::last_command`] that the worker has it.
+    fn heartbeat(&self, report: WorkerReport) -> BrokerResult<'_, Vec<NumberedCommand>>;
+
+    /// Leaves a command for a worker, which takes it with its next heartbeat; `false` when there is no such worker.
+    ///
+    /// # Errors
+    /// [`BrokerError::Invalid`] for a number that is out of range, and when [`crate::WORKER_COMMANDS_MAX`] commands wait
+    /// for it.
+    fn command_worker<'a>(&'a self, worker: &'a WorkerId, command: WorkerCommand) -> BrokerResult<'a, bool>;
 
     /// Records that a worker has ended in order.
     fn farewell<'a>(&'a self, worker: &'a WorkerId) -> BrokerResult<'a, ()>;

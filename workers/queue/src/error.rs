@@ -19,6 +19,12 @@ pub enum BrokerError {
         /// The setting that raises the limit.
         setting: &'static str,
     },
+    /// The queue is being drained: nothing was pushed. HTTP 503 with `Retry-After`.
+    #[error("queue `{queue}` is being drained: it takes no new jobs until somebody undoes that")]
+    Draining {
+        /// The queue.
+        queue: QueueName,
+    },
     /// What was asked for breaks a rule; asking again does not help.
     #[error("{0}")]
     Invalid(String),

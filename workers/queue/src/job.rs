@@ -158,6 +158,8 @@ pub struct NewJob {
     pub attempts_max: u32,
     /// Keeps other jobs with the same key away.
     pub unique: Option<UniqueKey>,
+    /// What it is about, for rates by key: a target, a receiver, a token.
+    pub rate_key: Option<String>,
     /// The job that caused this one.
     pub parent: Option<JobId>,
     /// The request that caused this one.
@@ -173,7 +175,8 @@ impl NewJob {
     /// # Errors
     /// The payload does not fit [`crate::PAYLOAD_BYTES_MAX`].
     pub fn new<P: Payload>(payload: &P) -> Result<Self, PayloadError> {
-        Ok(Self::from_bytes(P::KIND, Bytes::from(payload.encode()?)))
+        let job = Self::from_bytes(P::KIND, Bytes::from(payload.encode()?));
+        Ok(Self { rate_key: payload.rate_key(), ..job })
     }
 
     /// A job of this kind whose payload is encoded already.
@@ -191,6 +194,7 @@ impl NewJob {
             soft_limit: defaults.soft_limit,
             attempts_max: defaults.attempts_max,
             unique: None,
+            rate_key: None,
             parent: None,
             trace: None,
             result_ttl: None,
@@ -239,6 +243,13 @@ impl NewJob {
         self
     }
 
+    /// Is held to the rates of this key: a target, a receiver, a token.
+    #[must_use]
+    pub fn with_rate_key(mut self, key: impl Into<String>) -> Self {
+        self.rate_key = Some(key.into());
+        self
+    }
+
     /// May be awaited for this long after its end.
     #[must_use]
     pub fn with_result(mut self, ttl: Duration) -> Self {
@@ -261,6 +272,7 @@ impl NewJob {
             soft_limit: self.soft_limit,
             attempts_max: self.attempts_max.max(1),
             unique: self.unique,
+            rate_key: self.rate_key,
             parent: self.parent,
             trace: self.trace,
             result_ttl: self.result_ttl,
@@ -303,6 +315,8 @@ pub struct JobRecord {
     pub trace: Option<TraceId>,
     /// For how long after its end it can be awaited.
     pub result_ttl: Option<Duration>,
+    /// What it is about, for rates by key.
+    pub rate_key: Option<String>,
     /// Of which workflow it is a node.
     pub workflow: Option<NodeRef>,
     /// What the nodes before it hand on, for [`JobRecord::node_inputs`].

@@ -30,6 +30,9 @@ mod memory;
 mod options;
 mod payload;
 mod queue_name;
+mod queue_settings;
+mod rate;
+mod rate_claim;
 mod record_codec;
 mod redis;
 mod schedule;
@@ -37,12 +40,13 @@ mod table;
 mod table_broker;
 mod text;
 mod view;
+mod worker_command;
 mod workflow;
 
 pub use crate::redis::{RedisBroker, RedisOptions, RedisTls};
 pub use attempt_note::{ATTEMPTS_KEPT_MAX, AttemptNote};
 pub use backoff::Backoff;
-pub use broker::{Broker, BrokerResult, PUSH_JOBS_MAX, RESULT_BYTES_MAX, TEXT_BYTES_MAX};
+pub use broker::{BULK_MAX, Broker, BrokerResult, PUSH_JOBS_MAX, RESULT_BYTES_MAX, TEXT_BYTES_MAX};
 pub use delivery::{
     Cancelled, Completion, Delivery, FetchRequest, JobResult, LeaseState, Outcome, Pushed, Receipt, Settled,
     TickReport, WorkerId,
@@ -60,9 +64,13 @@ pub use payload::{
     RollupStep, WritePayload, decode_body,
 };
 pub use queue_name::{QueueName, QueueNameError};
+pub use queue_settings::QueueSettings;
+pub use rate::{Rate, RateError};
+pub use rate_claim::{RATE_NAME_BYTES_MAX, RateClaim, RateLimit};
 pub use schedule::{CATCH_UP_MAX, CatchUp, JobTemplate, Leadership, Schedule, ScheduleExpect, Timing};
 pub use table_broker::{TableBroker, TableRunner};
 pub use view::{BrokerHealth, JobFilter, JobPage, JobView, Page, QueueStats, QueueTotals, WorkerReport, WorkerView};
+pub use worker_command::{CONCURRENCY_MAX, NumberedCommand, WORKER_COMMANDS_MAX, WorkerCommand};
 pub use workflow::{
     FailurePolicy, INPUTS_BYTES_MAX, NodeId, NodeInput, NodeRef, NodeState, NodeView, WORKFLOW_BYTES_MAX,
     WORKFLOW_EDGES_MAX, WORKFLOW_NODES_MAX, Workflow, WorkflowId, WorkflowPage, WorkflowState, WorkflowView,

@@ -24,6 +24,11 @@ pub trait Payload: Serialize + DeserializeOwned {
     /// Version of the body that [`Payload::encode`] writes.
     const VERSION: u16;
 
+    /// What the job is about, for rates by key.
+    fn rate_key(&self) -> Option<String> {
+        None
+    }
+
     /// The bytes that travel.
     ///
     /// # Errors

@@ -42,6 +42,8 @@ struct WireRecord<'a> {
     workflow: Option<&'a serde_bytes::Bytes>,
     #[serde(default, borrow)]
     inputs: Option<&'a serde_bytes::Bytes>,
+    #[serde(default, borrow)]
+    rate_key: Option<&'a str>,
 }
 
 /// The bytes of a record.
@@ -71,6 +73,7 @@ pub(crate) fn encode(record: &JobRecord) -> Vec<u8> {
         soft_limit_ms: record.soft_limit.map(millis),
         workflow: workflow.as_ref().map(|node| serde_bytes::Bytes::new(node)),
         inputs: (!record.inputs.is_empty()).then(|| serde_bytes::Bytes::new(&record.inputs)),
+        rate_key: record.rate_key.as_deref(),
     };
     let mut bytes = Vec::with_capacity(record.data_bytes() + 136);
     // A vector takes every byte, and the structure has nothing that MessagePack cannot express.
@@ -118,6 +121,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<JobRecord, String> {
         result_ttl: wire.result_ttl_ms.map(Duration::from_millis),
         workflow: wire.workflow.and_then(|bytes| NodeRef::from_slice(bytes)),
         inputs: wire.inputs.map(|bytes| Bytes::copy_from_slice(bytes)).unwrap_or_default(),
+        rate_key: wire.rate_key.map(str::to_owned),
     })
 }
 
@@ -140,9 +144,18 @@ pub(crate) mod tests {
         let limits = (0u64..1 << 40, 1u32.., millis(), millis());
         let unique = proptest::option::of((".{0,40}", 0u64..1 << 40));
         let bytes = |max| proptest::collection::vec(any::<u8>(), 0..max);
-        let workflow = (proptest::option::of((any::<[u8; 16]>(), any::<u32>())), bytes(50));
+        let workflow =
+            (proptest::option::of((any::<[u8; 16]>(), any::<u32>())), bytes(50), proptest::option::of(".{0,20}"));
         (ids, names, times, limits, unique, bytes(200), workflow).prop_map(
-            |((id, parent, trace), (kind, queue, priority), times, limits, unique, payload, (node, inputs))| {
+            |(
+                (id, parent, trace),
+                (kind, queue, priority),
+                times,
+                limits,
+                unique,
+                payload,
+                (node, inputs, rate_key),
+            )| {
                 JobRecord {
                     id: JobId::from_bytes(id),
                     kind: JobKind::ALL[kind],
@@ -170,6 +183,7 @@ pub(crate) mod tests {
                         node: crate::NodeId::new(node),
                     }),
                     inputs: inputs.into(),
+                    rate_key,
                 }
             },
         )
@@ -180,8 +194,8 @@ pub(crate) mod tests {
         // Fifteen elements and a payload, written by the release before.
         let record = NewJob::from_bytes(JobKind::Notify, "old".into()).into_record(JobId::from_bytes([7; 16]), 5);
         let mut bytes = encode(&record);
-        assert_eq!(bytes.split_off(bytes.len() - 3), [0xC0; 3]);
-        assert_eq!(bytes[..4], [0xDC, 0, 19, 2]);
+        assert_eq!(bytes.split_off(bytes.len() - 4), [0xC0; 4]);
+        assert_eq!(bytes[..4], [0xDC, 0, 20, 2]);
         bytes.splice(..4, [0xDC, 0, 16, 1]);
         assert_eq!(decode(&bytes), Ok(record));
         bytes[3] = 9;

@@ -14,6 +14,7 @@
 //! slower. Time is the server's: a producer or worker whose clock jumps changes no lease and no delay.
 
 mod address;
+mod bulk;
 mod calls;
 mod cluster;
 mod command;
@@ -23,6 +24,7 @@ mod frame;
 mod health;
 mod keys;
 mod leases;
+mod limits;
 mod link;
 mod listing;
 mod notes;

@@ -99,6 +99,9 @@ pub struct JobTemplate {
     pub time_limit: Option<Duration>,
     /// A job that has not started this long after its slot is discarded.
     pub expires_after: Option<Duration>,
+    /// What they are about, for rates by key.
+    #[serde(default)]
+    pub rate_key: Option<String>,
 }
 
 impl JobTemplate {
@@ -114,6 +117,7 @@ impl JobTemplate {
             payload: payload.encode()?,
             time_limit: None,
             expires_after: None,
+            rate_key: payload.rate_key(),
         })
     }
 
@@ -132,6 +136,7 @@ impl JobTemplate {
             job.queue = queue.parse::<QueueName>()?;
         }
         job.priority = self.priority;
+        job.rate_key.clone_from(&self.rate_key);
         job.time_limit = self.time_limit.unwrap_or(job.time_limit);
         let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
         job.expires_ms = self.expires_after.map(|after| due_ms.saturating_add(millis(after)));

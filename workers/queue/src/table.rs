@@ -9,11 +9,13 @@
 //! lease may have run out. That is one small record per fetch on disk, too, so that a job which takes the whole process
 //! down is counted as a rescue when the process comes back.
 
+mod bulk;
 mod changes;
 mod entries;
 mod entry;
 mod finish;
 mod leases;
+mod limits;
 mod listing;
 mod notes;
 mod queue_state;
@@ -40,11 +42,13 @@ pub(crate) use restore::{StoredJob, StoredLease};
 pub(crate) use shelf::{Finished, ShelfKind};
 
 use crate::{
-    BrokerError, BrokerOptions, JobId, JobRecord, JobResult, JobState, Pushed, QueueName, Schedule, TickReport,
-    UniqueMode, WorkerReport,
+    BrokerError, BrokerOptions, JobId, JobRecord, JobResult, JobState, NumberedCommand, Pushed, QueueName, Schedule,
+    TickReport, UniqueMode, WorkerReport,
 };
 use entries::Entries;
 use leases::Batch;
+use limits::SharedRates;
+pub(crate) use limits::{OWN_BYTES_MAX, OWN_JOBS_MAX};
 use queue_state::QueueState;
 use shelf::Shelf;
 use workflows::Workflows;
@@ -68,6 +72,13 @@ struct KeyHolder {
 pub(crate) struct PreparedJob {
     pub(crate) record: Arc<JobRecord>,
     pub(crate) body: Vec<u8>,
+}
+
+/// A worker that was heard of.
+struct Worker {
+    report: WorkerReport,
+    seen: Duration,
+    commands: Vec<NumberedCommand>,
 }
 
 struct Leader {
@@ -96,7 +107,9 @@ pub(crate) struct JobTable {
     result_ends: BTreeSet<(TimestampMs, JobId)>,
     waiters: HashMap<JobId, Vec<oneshot::Sender<JobResult>>>,
     history_allowance: finish::Allowance,
-    workers: BTreeMap<String, (WorkerReport, Duration)>,
+    workers: BTreeMap<String, Worker>,
+    next_command: u64,
+    shared_rates: SharedRates,
     schedules: BTreeMap<String, Schedule>,
     leaders: BTreeMap<String, Leader>,
     changes: Vec<Change>,
@@ -132,6 +145,8 @@ impl JobTable {
             result_ends: BTreeSet::new(),
             waiters: HashMap::new(),
             workers: BTreeMap::new(),
+            next_command: 1,
+            shared_rates: SharedRates::new(),
             schedules: BTreeMap::new(),
             leaders: BTreeMap::new(),
             changes: Vec::new(),
@@ -171,32 +186,6 @@ impl JobTable {
     pub(crate) fn push(&mut self, now: Now, jobs: Vec<PreparedJob>) -> Result<Vec<Pushed>, BrokerError> {
         self.check_room(&jobs)?;
         Ok(jobs.into_iter().map(|job| self.push_one(now, job, false)).collect())
-    }
-
-    fn check_room(&self, jobs: &[PreparedJob]) -> Result<(), BrokerError> {
-        let mut added: BTreeMap<&QueueName, (u64, u64)> = BTreeMap::new();
-        for job in jobs {
-            let (count, bytes) = added.entry(&job.record.queue).or_default();
-            *count += 1;
-            *bytes += job.record.data_bytes() as u64;
-        }
-        for (queue, (count, bytes)) in added {
-            let (waiting, waiting_bytes) = self.queues.get(queue).map_or((0, 0), QueueState::waiting);
-            let full = |waiting, limit, unit, setting| BrokerError::Full {
-                queue: queue.clone(),
-                waiting,
-                limit,
-                unit,
-                setting,
-            };
-            if waiting + count > self.options.queue_jobs_max {
-                return Err(full(waiting, self.options.queue_jobs_max, "jobs", "queue.jobs_max"));
-            }
-            if waiting_bytes + bytes > self.options.queue_bytes_max {
-                return Err(full(waiting_bytes, self.options.queue_bytes_max, "payload bytes", "queue.bytes_max"));
-            }
-        }
-        Ok(())
     }
 
     /// Queues a job. One that `stands` follows from something that happened, and is not undone when it cannot be written.
@@ -284,6 +273,7 @@ impl JobTable {
         self.forget_old_history(now);
         self.forget_old_workflows(now);
         self.forget_silent_workers(now);
+        self.forget_unused_rates(now);
         report
     }
 
@@ -336,7 +326,7 @@ impl JobTable {
 
     fn forget_silent_workers(&mut self, now: Now) {
         let silence_max = self.options.worker_silence_max;
-        self.workers.retain(|_, (_, seen)| now.monotonic.saturating_sub(*seen) < silence_max);
+        self.workers.retain(|_, worker| now.monotonic.saturating_sub(worker.seen) < silence_max);
     }
 
     fn queue_mut(&mut self, queue: &QueueName) -> &mut QueueState {

@@ -14,9 +14,11 @@ use tokio::sync::Notify;
 
 use crate::{
     Broker, BrokerError, BrokerHealth, BrokerOptions, BrokerResult, Cancelled, Completion, Delivery, FetchRequest,
-    JobFilter, JobId, JobIdSource, JobNote, JobPage, JobView, Leadership, LeaseState, NewJob, Outcome,
-    PAYLOAD_BYTES_MAX, PUSH_JOBS_MAX, Page, Pushed, QueueName, QueueStats, Receipt, Schedule, ScheduleExpect, Settled,
-    TEXT_BYTES_MAX, TickReport, WorkerId, WorkerReport, WorkerView, Workflow, WorkflowId, WorkflowPage, WorkflowView,
+    JobFilter, JobId, JobIdSource, JobNote, JobPage, JobView, Leadership, LeaseState, NewJob, NumberedCommand, Outcome,
+    PAYLOAD_BYTES_MAX, PUSH_JOBS_MAX, Page, Pushed, QueueName, QueueSettings, QueueStats, RateClaim, Receipt, Schedule,
+    ScheduleExpect, Settled, TEXT_BYTES_MAX, TickReport, WORKER_COMMANDS_MAX, WorkerCommand, WorkerId, WorkerReport,
+    WorkerView, Workflow, WorkflowId, WorkflowPage, WorkflowView,
+    rate_claim::check_claims,
     record_codec,
     table::{JobTable, Now, PreparedJob},
     workflow::{Definition, encode_definition},
@@ -114,7 +116,12 @@ impl<R: TableRunner> TableBroker<R> {
             tokio::pin!(ready);
             ready.as_mut().enable();
             let asked = request.clone();
-            let deliveries = self.call(move |access| access.table.fetch(access.now, &asked)).await?;
+            let fetch = move |access: &mut TableAccess<'_>| {
+                let deliveries = access.table.fetch(access.now, &asked);
+                let look_again = deliveries.is_empty().then(|| access.table.next_turn(access.now, &asked.queues));
+                (deliveries, look_again.flatten())
+            };
+            let (deliveries, next_turn) = self.call(fetch).await?;
             // A timer of no time still takes a millisecond.
             if !deliveries.is_empty() || request.wait.is_zero() {
                 return Ok(deliveries);
@@ -122,6 +129,7 @@ impl<R: TableRunner> TableBroker<R> {
             tokio::select! {
                 () = &mut deadline => return Ok(Vec::new()),
                 () = ready => {}
+                () = turn_comes(next_turn) => {}
             }
         }
     }
@@ -140,6 +148,19 @@ impl<R: TableRunner> TableBroker<R> {
             }
         }
     }
+}
+
+/// Waits for the next job that a rate lets through; for ever when no job is held back.
+async fn turn_comes(turn: Option<Duration>) {
+    match turn {
+        Some(turn) => tokio::time::sleep(turn).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What a broker says to a command for a worker for which too many wait.
+pub(crate) fn too_many_commands(worker: &WorkerId) -> BrokerError {
+    BrokerError::Invalid(format!("{WORKER_COMMANDS_MAX} commands wait for worker `{worker}` already"))
 }
 
 /// Checks what [`Broker::push`] promises to refuse.
@@ -163,6 +184,9 @@ fn check_new_job(job: &NewJob) -> Result<(), BrokerError> {
     }
     if job.unique.as_ref().is_some_and(|unique| unique.key.len() > TEXT_BYTES_MAX) {
         return Err(BrokerError::Invalid(format!("unique key of a {} job exceeds {TEXT_BYTES_MAX} bytes", job.kind)));
+    }
+    if job.rate_key.as_ref().is_some_and(|key| key.len() > TEXT_BYTES_MAX) {
+        return Err(BrokerError::Invalid(format!("rate key of a {} job exceeds {TEXT_BYTES_MAX} bytes", job.kind)));
     }
     Ok(())
 }
@@ -239,6 +263,33 @@ impl<R: TableRunner> Broker for TableBroker<R> {
         Box::pin(self.call(move |access| access.table.set_paused(&queue, false)))
     }
 
+    fn retry_all(&self, filter: JobFilter, limit: usize) -> BrokerResult<'_, u64> {
+        Box::pin(self.call(move |access| access.table.retry_all(access.now, &filter, limit)))
+    }
+
+    fn purge(&self, filter: JobFilter, limit: usize) -> BrokerResult<'_, u64> {
+        Box::pin(self.call(move |access| access.table.purge(&filter, limit)))
+    }
+
+    fn forget(&self, job: JobId) -> BrokerResult<'_, bool> {
+        Box::pin(self.call(move |access| access.table.forget(job)))
+    }
+
+    fn set_queue<'a>(&'a self, queue: &'a QueueName, settings: QueueSettings) -> BrokerResult<'a, ()> {
+        let queue = queue.clone();
+        Box::pin(async move {
+            settings.check()?;
+            self.call(move |access| access.table.set_queue(&queue, settings)).await
+        })
+    }
+
+    fn admit(&self, claims: Vec<RateClaim>) -> BrokerResult<'_, Vec<Duration>> {
+        Box::pin(async move {
+            check_claims(&claims)?;
+            self.call(move |access| access.table.admit(access.now, &claims)).await
+        })
+    }
+
     fn queues(&self) -> BrokerResult<'_, Vec<QueueStats>> {
         Box::pin(self.call(|access| access.table.queue_stats(access.now)))
     }
@@ -286,8 +337,17 @@ impl<R: TableRunner> Broker for TableBroker<R> {
         })
     }
 
-    fn heartbeat(&self, report: WorkerReport) -> BrokerResult<'_, ()> {
+    fn heartbeat(&self, report: WorkerReport) -> BrokerResult<'_, Vec<NumberedCommand>> {
         Box::pin(self.call(move |access| access.table.heartbeat(access.now, report)))
+    }
+
+    fn command_worker<'a>(&'a self, worker: &'a WorkerId, command: WorkerCommand) -> BrokerResult<'a, bool> {
+        Box::pin(async move {
+            command.check()?;
+            let name = worker.clone();
+            let left = self.call(move |access| access.table.command_worker(name.as_str(), command)).await?;
+            left.ok_or_else(|| too_many_commands(worker))
+        })
     }
 
     fn farewell<'a>(&'a self, worker: &'a WorkerId) -> BrokerResult<'a, ()> {

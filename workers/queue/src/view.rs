@@ -6,7 +6,8 @@ use bytes::Bytes;
 use tidemark_model::TimestampMs;
 
 use crate::{
-    AttemptNote, JobId, JobKind, JobState, LogLine, NodeRef, Priority, Progress, QueueName, TraceId, WorkerId,
+    AttemptNote, JobId, JobKind, JobState, LogLine, NodeRef, Priority, Progress, QueueName, QueueSettings, TraceId,
+    WorkerId,
 };
 
 /// Figures of one queue.
@@ -14,8 +15,8 @@ use crate::{
 pub struct QueueStats {
     /// The queue.
     pub queue: QueueName,
-    /// Whether workers get nothing from it.
-    pub paused: bool,
+    /// What is set about it.
+    pub settings: QueueSettings,
     /// Jobs that wait for a worker.
     pub ready: u64,
     /// Jobs that wait for their time.
@@ -136,6 +137,8 @@ pub struct JobFilter {
     pub state: Option<JobState>,
     /// Whose unique key contains this text.
     pub key: Option<String>,
+    /// Whose last error contains this text, whatever the case of its (ASCII) letters.
+    pub text: Option<String>,
     /// Pushed at this time or later, in ms since the epoch.
     pub since_ms: Option<TimestampMs>,
     /// Pushed before this time, in ms since the epoch.
@@ -146,14 +149,42 @@ impl JobFilter {
     /// Whether a job is wanted.
     #[must_use]
     pub fn matches(&self, job: &JobView) -> bool {
-        let has_key = |text: &String| job.unique_key.as_ref().is_some_and(|key| key.contains(text));
+        self.wants(&JobFacts {
+            kind: job.kind,
+            queue: &job.queue,
+            state: job.state,
+            key: job.unique_key.as_deref(),
+            error: job.error.as_deref(),
+            created_ms: job.created_ms,
+        })
+    }
+
+    pub(crate) fn wants(&self, job: &JobFacts<'_>) -> bool {
+        let has_key = |text: &String| job.key.is_some_and(|key| key.contains(text));
+        let has_text = |text: &String| job.error.is_some_and(|error| contains_ignoring_case(error, text));
         self.kind.is_none_or(|kind| kind == job.kind)
-            && self.queue.as_ref().is_none_or(|queue| *queue == job.queue)
+            && self.queue.as_ref().is_none_or(|queue| queue == job.queue)
             && self.state.is_none_or(|state| state == job.state)
-            && self.key.as_ref().is_none_or(has_key)
             && self.since_ms.is_none_or(|since| job.created_ms >= since)
             && self.until_ms.is_none_or(|until| job.created_ms < until)
+            && self.key.as_ref().is_none_or(has_key)
+            && self.text.as_ref().is_none_or(has_text)
     }
+}
+
+/// What a filter looks at, so that no view has to be made of a job that is not wanted.
+pub(crate) struct JobFacts<'a> {
+    pub(crate) kind: JobKind,
+    pub(crate) queue: &'a QueueName,
+    pub(crate) state: JobState,
+    pub(crate) key: Option<&'a str>,
+    pub(crate) error: Option<&'a str>,
+    pub(crate) created_ms: TimestampMs,
+}
+
+fn contains_ignoring_case(text: &str, wanted: &str) -> bool {
+    let wanted = wanted.as_bytes();
+    wanted.is_empty() || text.as_bytes().windows(wanted.len()).any(|window| window.eq_ignore_ascii_case(wanted))
 }
 
 /// Which part of a list.
@@ -206,6 +237,17 @@ pub struct WorkerReport {
     pub attempts: u64,
     /// When it started, in ms since the epoch.
     pub started_ms: TimestampMs,
+    /// Jobs that it runs now, at most [`WorkerReport::JOBS_MAX`].
+    #[serde(default)]
+    pub jobs: Vec<JobId>,
+    /// Number of the last command that it has; 0 for none.
+    #[serde(default)]
+    pub last_command: u64,
+}
+
+impl WorkerReport {
+    /// Most running jobs that are named.
+    pub const JOBS_MAX: usize = 100;
 }
 
 /// A worker as it is shown.

@@ -372,10 +372,10 @@ async fn a_paused_queue_gives_nothing_and_takes_everything(start: Start) {
     harness.broker.pause(&queue).await.unwrap();
     harness.push(vec![job("patient")]).await;
     assert!(harness.fetch(1).await.is_empty());
-    assert!(harness.stats().await.paused);
+    assert!(harness.stats().await.settings.paused);
     harness.broker.resume(&queue).await.unwrap();
     assert_eq!(harness.fetch(1).await.len(), 1);
-    assert!(!harness.stats().await.paused);
+    assert!(!harness.stats().await.settings.paused);
 }
 
 async fn a_full_queue_refuses_and_says_its_limit(start: Start) {
@@ -480,6 +480,8 @@ async fn workers_are_listed_until_they_say_goodbye(start: Start) {
         running: 3,
         attempts: 17,
         started_ms: 5,
+        jobs: vec![job_id_of_nobody()],
+        last_command: 0,
     };
     harness.broker.heartbeat(report.clone()).await.unwrap();
     let workers = harness.broker.workers().await.unwrap();
@@ -501,6 +503,7 @@ fn schedule(name: &str) -> Schedule {
             payload: vec![1, 2, 3],
             time_limit: None,
             expires_after: Some(Duration::from_secs(60)),
+            rate_key: None,
         },
         catch_up: CatchUp::One,
         paused: false,
@@ -523,6 +526,9 @@ async fn schedules_are_written_by_compare_and_set(start: Start) {
     assert_eq!(broker.schedule("b").await.unwrap(), Some(Schedule { version: 2, ..moved }));
     let names: Vec<String> = broker.schedules().await.unwrap().into_iter().map(|schedule| schedule.name).collect();
     assert_eq!(names, ["a", "b"]);
+    let once = Schedule { timing: Timing::Once(5), catch_up: CatchUp::All, round: 3, ..schedule("b") };
+    assert_eq!(broker.put_schedule(once.clone(), ScheduleExpect::Version(2)).await.unwrap(), Some(3));
+    assert_eq!(broker.schedule("b").await.unwrap(), Some(Schedule { version: 3, ..once }));
     assert!(broker.delete_schedule("a").await.unwrap());
     assert!(!broker.delete_schedule("a").await.unwrap());
     assert_eq!(broker.schedule("a").await.unwrap(), None);

@@ -134,6 +134,7 @@ impl NotificationQueue {
         }
         let job = |request: &NotificationRequest| -> Result<NewJob, NotificationQueueError> {
             let mut job = NewJob::new(&NotifyPayload { notification: request.encode()? })?;
+            job.rate_key = Some(request.notification.clone());
             job.unique = Some(UniqueKey { key: request.delivery.to_string(), mode: UniqueMode::UntilDone });
             Ok(job)
         };

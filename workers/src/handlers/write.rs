@@ -219,7 +219,7 @@ fn refuse_payload(error: &PayloadError) -> WriteOutcome {
 /// What a failed push means for the points.
 fn refuse(error: &BrokerError) -> WriteOutcome {
     let reason = match error {
-        BrokerError::Full { .. } => RefusalReason::Busy,
+        BrokerError::Full { .. } | BrokerError::Draining { .. } => RefusalReason::Busy,
         BrokerError::Unavailable(_) | BrokerError::Corrupt(_) | BrokerError::OtherStore(_) => {
             RefusalReason::Unavailable
         }

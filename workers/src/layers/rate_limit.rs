@@ -1,10 +1,9 @@
-//! Holds a kind of job to a rate.
+//! Holds a kind of job to a rate of this process; rates of all processes are the fetcher's.
 //!
 //! A job that comes too early waits for at most [`PATIENCE`]; beyond that it goes back to the broker until its turn, since a
 //! job that waits here holds one of the queue's slots.
 
 use std::{
-    num::NonZeroU32,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -18,7 +17,7 @@ use governor::{
     state::{InMemoryState, NotKeyed},
 };
 use tidemark_model::Clock;
-use tidemark_queue::JobKind;
+use tidemark_queue::{JobKind, Rate};
 use tower::{Layer, Service};
 
 use super::{AttemptFuture, AttemptService};
@@ -26,15 +25,6 @@ use crate::{handler::JobError, pool::HeldJob};
 
 /// Longest wait in a slot.
 const PATIENCE: Duration = Duration::from_millis(50);
-
-/// How many jobs of a kind this process starts in a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rate {
-    /// So many, also as a burst.
-    pub jobs: NonZeroU32,
-    /// In this time.
-    pub period: Duration,
-}
 
 #[derive(Clone)]
 struct RateClock(Arc<dyn Clock>);

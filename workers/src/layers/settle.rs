@@ -14,6 +14,7 @@ use tower::{Layer, Service};
 use super::AttemptService;
 use crate::{
     AttemptEnd, WorkFigures,
+    figures::QueueTimes,
     handler::{Attempted, JobError},
     pool::{Ended, HeldJob, InHand},
 };
@@ -23,6 +24,8 @@ use crate::{
 pub(crate) struct SettleLayer {
     pub(crate) in_hand: Arc<InHand>,
     pub(crate) figures: Arc<WorkFigures>,
+    /// Those of the queue.
+    pub(crate) times: Arc<QueueTimes>,
     pub(crate) clock: Arc<dyn Clock>,
     /// For the jitter.
     pub(crate) random: Arc<JobIdSource>,
@@ -56,6 +59,7 @@ impl<S: AttemptService> Service<Task<HeldJob>> for Settle<S> {
         let job = task.args.clone();
         let wait = job.waited(layer.clock.now_ms());
         layer.figures.started(job.kind(), wait);
+        layer.times.started(wait);
         let started = layer.clock.monotonic();
         let attempt = self.inner.call(task);
         Box::pin(async move {
@@ -88,6 +92,7 @@ impl SettleLayer {
             Err(JobError::Cancelled) => (AttemptEnd::Cancelled, Ended::CalledOff, None),
         };
         self.figures.ended(kind, end, run);
+        self.times.ended(run);
         log(&job, end, wait, run, reason.as_deref());
         self.in_hand.ended(job.token(), ended);
     }

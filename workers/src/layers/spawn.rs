@@ -43,10 +43,11 @@ where
 
     fn call(&mut self, task: Task<HeldJob>) -> Self::Future {
         let attempt = self.inner.call(task);
-        let Some(tracker) = &self.tracker else { return Box::pin(attempt) };
-        // IMPORTANT: dropping this future must end the attempt, as it does without a task of its own.
-        let spawned = AbortOnDropHandle::new(tracker.spawn(attempt));
+        let Some(tracker) = self.tracker.clone() else { return Box::pin(attempt) };
+        // IMPORTANT: the task begins when this future is polled, since the layers around may let the attempt wait.
         Box::pin(async move {
+            // IMPORTANT: dropping this future must end the attempt, as it does without a task of its own.
+            let spawned = AbortOnDropHandle::new(tracker.spawn(attempt));
             spawned.await.unwrap_or_else(|error| match error.try_into_panic() {
                 Ok(panic) => Ok(Err(failure_of(&*panic))),
                 Err(_aborted) => Ok(Err(JobError::Cancelled)),

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tidemark_queue::{Backoff, Broker, BrokerError, FetchRequest, JobIdSource, WorkerId};
 use tokio_util::sync::CancellationToken;
 
-use super::{Ended, InHand, QueueOptions, backend::ReadyQueue, slept_until};
+use super::{Ended, HeldJob, InHand, QueueOptions, Slots, backend::ReadyQueue, rate_gate::RateGate, slept_until};
 use crate::WorkFigures;
 
 /// How long a fetch waits for a job. The end of a pool waits for the fetch, since dropping it would leave what it got to
@@ -22,6 +22,8 @@ pub(super) struct Fetcher {
     pub(super) ready: Arc<ReadyQueue>,
     pub(super) figures: Arc<WorkFigures>,
     pub(super) random: Arc<JobIdSource>,
+    pub(super) slots: Arc<Slots>,
+    pub(super) gate: RateGate,
 }
 
 impl Fetcher {
@@ -36,8 +38,10 @@ impl Fetcher {
                 Ok(deliveries) => {
                     failures = 0;
                     let jobs = self.in_hand.take(deliveries, &self.worker);
-                    for late in self.ready.extend(jobs) {
-                        self.in_hand.ended(late.token(), Ended::Release);
+                    if self.gate.is_open() || jobs.is_empty() {
+                        self.line_up(jobs);
+                    } else {
+                        self.gate.pass(jobs, |jobs| self.line_up(jobs)).await;
                     }
                 }
                 Err(BrokerError::Closed) => return,
@@ -55,6 +59,12 @@ impl Fetcher {
         }
     }
 
+    fn line_up(&self, jobs: Vec<HeldJob>) {
+        for late in self.ready.extend(jobs) {
+            self.in_hand.ended(late.token(), Ended::Release);
+        }
+    }
+
     fn request(&self, room: usize) -> FetchRequest {
         FetchRequest {
             worker: self.worker.clone(),
@@ -66,12 +76,12 @@ impl Fetcher {
 
     /// Waits until the jobs that wait for a slot are half gone, and there is room for more; how much there is.
     async fn wait_for_room(&self) -> usize {
-        let limit = self.queue.concurrency.max(1) + self.queue.prefetch;
+        let limit = || self.slots.limit() + self.queue.prefetch;
         loop {
             let taken = self.ready.taken.notified();
-            let held = self.in_hand.wait_for_room(limit - 1).await;
+            let held = self.in_hand.wait_for_room(|held| held < limit()).await;
             if self.ready.len() <= self.queue.prefetch / 2 {
-                return limit.saturating_sub(held).max(1);
+                return limit().saturating_sub(held).max(1);
             }
             taken.await;
         }

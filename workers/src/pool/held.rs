@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tidemark_model::TimestampMs;
-use tidemark_queue::{Delivery, JobId, JobKind, QueueName, Receipt, TraceId, WorkerId};
+use tidemark_queue::{Delivery, JobId, JobKind, JobRecord, QueueName, Receipt, TraceId, WorkerId};
 use tokio_util::sync::CancellationToken;
 
 use super::note_book::{NoteBook, NoteWriter};
@@ -42,6 +42,10 @@ impl HeldJob {
 
     pub(crate) fn cancel_token(&self) -> &CancellationToken {
         &self.0.cancel
+    }
+
+    pub(crate) fn record(&self) -> &JobRecord {
+        &self.0.delivery.job
     }
 
     pub(crate) fn id(&self) -> JobId {

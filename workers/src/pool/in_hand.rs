@@ -5,7 +5,7 @@ use std::sync::Arc;
 use foldhash::{HashMap, HashMapExt};
 use parking_lot::Mutex;
 use tidemark_model::Clock;
-use tidemark_queue::{Delivery, LeaseState, Outcome, Receipt, WorkerId};
+use tidemark_queue::{Delivery, JobId, LeaseState, Outcome, Receipt, WorkerId};
 use tokio::sync::Notify;
 
 use super::{HeldJob, note_book::NoteBook};
@@ -220,9 +220,20 @@ impl InHand {
         self.wait_until(|state| state.live == 0).await;
     }
 
-    /// Waits until at most `max` jobs are in hand; how many there are.
-    pub(super) async fn wait_for_room(&self, max: usize) -> usize {
-        self.wait_until(|state| state.jobs.len() <= max).await
+    /// Waits until so many jobs are in hand that there is room for another; how many there are.
+    pub(super) async fn wait_for_room(&self, has_room: impl Fn(usize) -> bool) -> usize {
+        self.wait_until(|state| has_room(state.jobs.len())).await
+    }
+
+    /// Lets those look again who wait for room: there may be more.
+    pub(super) fn room_has_changed(&self) {
+        self.room.notify_waiters();
+    }
+
+    /// Some of the jobs that have not ended, at most `max`.
+    pub(super) fn some_jobs(&self, max: usize) -> Vec<JobId> {
+        let state = self.state.lock();
+        state.jobs.values().filter(|hand| !hand.has_ended).take(max).map(|hand| hand.job.id()).collect()
     }
 
     async fn wait_until(&self, is_so: impl Fn(&State) -> bool) -> usize {

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use tidemark_queue::{JobKind, QueueName, WorkerId};
+use tidemark_queue::{CONCURRENCY_MAX, JobKind, QueueName, Rate, WorkerId};
 
-use crate::Rate;
+use crate::SharedRates;
 
 /// What a pool runs and how.
 #[derive(Clone, Debug)]
@@ -19,6 +19,10 @@ pub struct PoolOptions {
     pub queues: Vec<QueueOptions>,
     /// Rates that this process holds its kinds to; none by default.
     pub rates: Vec<(JobKind, Rate)>,
+    /// Rates that all processes share; none by default.
+    pub shared_rates: SharedRates,
+    /// Most attempts of these kinds at one time, over all queues of the pool; the others are free.
+    pub kind_limits: Vec<(JobKind, usize)>,
     /// How long running attempts may go on when the pool stops.
     pub stop_grace: Duration,
     /// How long an attempt that was told to stop may go on before it is dropped.
@@ -27,8 +31,10 @@ pub struct PoolOptions {
     pub settle_grace: Duration,
     /// How often the broker's sweep is called.
     pub sweep_every: Duration,
-    /// How often the worker reports that it lives.
+    /// How often the worker reports that it lives, and hears what it is told.
     pub heartbeat_every: Duration,
+    /// How often the number of attempts at one time follows the backlog, in queues where it may.
+    pub scale_every: Duration,
 }
 
 impl PoolOptions {
@@ -41,11 +47,14 @@ impl PoolOptions {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             queues: Vec::new(),
             rates: Vec::new(),
+            shared_rates: SharedRates::default(),
+            kind_limits: Vec::new(),
             stop_grace: Duration::from_secs(20),
             cancel_grace: Duration::from_secs(2),
             settle_grace: Duration::from_secs(5),
             sweep_every: Duration::from_millis(200),
             heartbeat_every: Duration::from_secs(5),
+            scale_every: Duration::from_secs(1),
         }
     }
 
@@ -62,8 +71,12 @@ impl PoolOptions {
 pub struct QueueOptions {
     /// The queue.
     pub queue: QueueName,
-    /// Attempts that run at once.
+    /// Attempts that run at once; the least of them where the number follows the backlog.
     pub concurrency: usize,
+    /// Most attempts that run at once: more than `concurrency` lets the number follow the backlog.
+    pub concurrency_max: usize,
+    /// Most attempts at once that anybody may ask for while the pool runs.
+    pub scale_max: usize,
     /// Jobs that wait in the process for a slot, so that no slot waits for the broker. A job that waits here is not
     /// available to other workers, so queues with long jobs want 0 or 1.
     pub prefetch: usize,
@@ -76,10 +89,14 @@ impl QueueOptions {
     /// Works on the queue with so many attempts at once and as many prefetched.
     #[must_use]
     pub fn new(queue: QueueName, concurrency: usize) -> Self {
-        Self { queue, concurrency, prefetch: concurrency, parallel: true }
+        let scale_max = usize::try_from(CONCURRENCY_MAX).unwrap_or(usize::MAX);
+        Self { queue, concurrency, concurrency_max: concurrency, scale_max, prefetch: concurrency, parallel: true }
     }
 
-    pub(crate) fn shown(&self) -> (String, u32) {
-        (self.queue.to_string(), u32::try_from(self.concurrency).unwrap_or(u32::MAX))
+    /// Lets the number of attempts at once follow the backlog, up to this.
+    #[must_use]
+    pub fn growing_to(mut self, concurrency_max: usize) -> Self {
+        self.concurrency_max = concurrency_max.max(self.concurrency);
+        self
     }
 }

@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 
 use crate::{
-    BrokerError, BrokerOptions, JobId, Schedule, WorkerId, attempt_note, finished_codec, record_codec,
+    BrokerError, BrokerOptions, JobId, QueueSettings, Rate, Schedule, WorkerId, attempt_note, finished_codec,
+    record_codec,
     table::{Change, JobTable, Now, ShelfKind, StoredJob, StoredLease},
     workflow::{self, Event},
 };
@@ -13,7 +14,7 @@ use crate::{
 /// `application_id` of the file: "TDMQ".
 const APPLICATION_ID: i32 = 0x5444_4D51;
 /// `user_version` of the file.
-const LAYOUT_VERSION: i32 = 3;
+const LAYOUT_VERSION: i32 = 4;
 
 const SCHEMA: &str = "
     CREATE TABLE job(sequence INTEGER PRIMARY KEY, attempts INTEGER NOT NULL, rescues INTEGER NOT NULL,
@@ -23,7 +24,6 @@ const SCHEMA: &str = "
         PRIMARY KEY(shelf, number)) WITHOUT ROWID;
     CREATE TABLE unique_key(queue TEXT NOT NULL, key TEXT NOT NULL, job BLOB NOT NULL, until_ms INTEGER NOT NULL,
         PRIMARY KEY(queue, key)) WITHOUT ROWID;
-    CREATE TABLE pause(queue TEXT PRIMARY KEY) WITHOUT ROWID;
     CREATE TABLE schedule(name TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
     CREATE TABLE leader(name TEXT PRIMARY KEY, token INTEGER NOT NULL) WITHOUT ROWID;
 ";
@@ -35,12 +35,27 @@ const WORKFLOW_SCHEMA: &str = "
         PRIMARY KEY(workflow, number)) WITHOUT ROWID;
 ";
 
+/// What is set about queues; part of the schema since layout 4.
+const QUEUE_SCHEMA: &str = "
+    CREATE TABLE queue_settings(queue TEXT PRIMARY KEY, paused INTEGER NOT NULL, draining INTEGER NOT NULL,
+        rate_jobs INTEGER, rate_ms INTEGER, running_max INTEGER, jobs_max INTEGER, bytes_max INTEGER) WITHOUT ROWID;
+";
+
+/// What makes a file of layout 3 one of layout 4, once it has [`QUEUE_SCHEMA`].
+const FROM_3_TO_4: &str = "
+    INSERT INTO queue_settings(queue, paused, draining) SELECT queue, 1, 0 FROM pause;
+    DROP TABLE pause;
+";
+
 /// What makes a file of layout 1 one of layout 2. Its records and finished jobs are read as they are.
 const FROM_1_TO_2: &str = "
     ALTER TABLE job ADD COLUMN attempts_made BLOB;
     ALTER TABLE lease ADD COLUMN worker TEXT;
     ALTER TABLE lease ADD COLUMN started_ms INTEGER;
 ";
+
+const SELECT_SETTINGS: &str =
+    "SELECT queue, paused, draining, rate_jobs, rate_ms, running_max, jobs_max, bytes_max FROM queue_settings";
 
 pub(super) struct JobStore {
     connection: Connection,
@@ -91,12 +106,15 @@ impl JobStore {
             Ok((pragma("application_id")?, pragma("user_version")?, tables))
         };
         match read().map_err(|error| in_file(path, &error))? {
-            (0, 0, 0) => self.change_schema(&[SCHEMA, WORKFLOW_SCHEMA]).map_err(|error| in_file(path, &error)),
+            (0, 0, 0) => {
+                self.change_schema(&[SCHEMA, WORKFLOW_SCHEMA, QUEUE_SCHEMA]).map_err(|error| in_file(path, &error))
+            }
             (APPLICATION_ID, LAYOUT_VERSION, _) => Ok(()),
-            (APPLICATION_ID, version @ 1..=2, _) => {
+            (APPLICATION_ID, version @ 1..=3, _) => {
                 tracing::info!(file = %path.display(), from = version, to = LAYOUT_VERSION, "change the queue's layout");
-                let steps: &[&str] = if version == 1 { &[FROM_1_TO_2, WORKFLOW_SCHEMA] } else { &[WORKFLOW_SCHEMA] };
-                self.change_schema(steps).map_err(|error| in_file(path, &error))
+                let steps = [FROM_1_TO_2, WORKFLOW_SCHEMA, QUEUE_SCHEMA, FROM_3_TO_4];
+                let done = usize::try_from(version - 1).unwrap_or(0);
+                self.change_schema(steps.get(done..).unwrap_or_default()).map_err(|error| in_file(path, &error))
             }
             (APPLICATION_ID, version, _) => Err(BrokerError::Corrupt(format!(
                 "{} has layout {version}, this release reads 1 to {LAYOUT_VERSION}",
@@ -182,9 +200,19 @@ impl JobStore {
             }
             Ok(())
         })?;
-        self.each("SELECT queue FROM pause", |row| {
+        self.each(SELECT_SETTINGS, |row| {
+            let (jobs, period_ms): (Option<u32>, Option<u64>) = (row.get(3)?, row.get(4)?);
+            let rate = jobs.zip(period_ms).and_then(|(jobs, millis)| Rate::new(jobs, Duration::from_millis(millis)));
+            let settings = QueueSettings {
+                paused: row.get(1)?,
+                draining: row.get(2)?,
+                rate,
+                running_max: row.get(5)?,
+                jobs_max: row.get(6)?,
+                bytes_max: row.get(7)?,
+            };
             if let Ok(queue) = row.get::<_, String>(0)?.parse() {
-                table.restore_pause(&queue);
+                table.restore_settings(&queue, settings);
             }
             Ok(())
         })?;
@@ -371,10 +399,23 @@ fn write_one(transaction: &rusqlite::Transaction<'_>, change: &Change) -> rusqli
         Change::FreeKey { queue, key } => {
             execute("DELETE FROM unique_key WHERE queue = ?1 AND key = ?2", &[&queue.as_str(), key])
         }
-        Change::Pause { queue, paused: true } => {
-            execute("INSERT OR IGNORE INTO pause(queue) VALUES(?1)", &[&queue.as_str()])
+        Change::SetQueue { queue, settings } if *settings == QueueSettings::default() => {
+            execute("DELETE FROM queue_settings WHERE queue = ?1", &[&queue.as_str()])
         }
-        Change::Pause { queue, paused: false } => execute("DELETE FROM pause WHERE queue = ?1", &[&queue.as_str()]),
+        Change::SetQueue { queue, settings } => execute(
+            "INSERT OR REPLACE INTO queue_settings(queue, paused, draining, rate_jobs, rate_ms, running_max, jobs_max,
+                bytes_max) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            &[
+                &queue.as_str(),
+                &settings.paused,
+                &settings.draining,
+                &settings.rate.map(|rate| rate.jobs.get()),
+                &settings.rate.map(|rate| record_codec::millis(rate.period)),
+                &settings.running_max,
+                &settings.jobs_max,
+                &settings.bytes_max,
+            ],
+        ),
         Change::PutSchedule(schedule) => {
             let body = rmp_serde::to_vec_named(schedule)
                 .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;

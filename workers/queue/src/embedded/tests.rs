@@ -207,10 +207,11 @@ async fn a_file_of_layout_1_is_brought_to_the_layout_of_today() {
     let record = job("kept").into_record(crate::JobId::from_bytes([7; 16]), 5);
     let mut body = vec![0xDC, 0, 16, 1];
     body.extend(&crate::record_codec::encode(&record)[4..]);
-    body.truncate(body.len() - 3);
+    body.truncate(body.len() - 4);
     let lease = [1u64.to_le_bytes().as_slice(), &0u32.to_le_bytes()].concat();
     old.execute("INSERT INTO job VALUES(1, 0, 0, NULL, NULL, ?1)", [body]).unwrap();
     old.execute("INSERT INTO lease VALUES(1, ?1)", [lease]).unwrap();
+    old.execute("INSERT INTO pause VALUES('rollup')", []).unwrap();
     drop(old);
 
     for _ in 0..2 {
@@ -218,6 +219,9 @@ async fn a_file_of_layout_1_is_brought_to_the_layout_of_today() {
         let view = broker.job(record.id).await.unwrap().unwrap();
         assert_eq!((view.state, view.rescues, &view.payload[..]), (JobState::Available, 1, &b"kept"[..]));
         assert_eq!(view.attempts[0].worker, None);
+        let stats = broker.queues().await.unwrap();
+        let paused = stats.iter().filter(|stats| stats.settings.paused).map(|stats| stats.queue.as_str());
+        assert_eq!(paused.collect::<Vec<_>>(), ["rollup"]);
         broker.close().await;
     }
 }
@@ -311,4 +315,28 @@ async fn a_discarded_job_that_is_retried_on_a_full_disk_is_not_lost() {
     broker.close().await;
     let view = open(folder.path()).job(id).await.unwrap().unwrap();
     assert_eq!((view.state, view.payload.len()), (JobState::Available, 20_000));
+}
+
+#[tokio::test]
+async fn settings_of_queues_survive_the_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = crate::QueueSettings {
+        draining: true,
+        rate: "3/1500ms".parse().ok(),
+        running_max: Some(4),
+        jobs_max: Some(5),
+        bytes_max: Some(6),
+        ..crate::QueueSettings::default()
+    };
+    let (set, unset) = (crate::JobKind::Notify.default_queue(), crate::JobKind::Write.default_queue());
+    let broker = open(folder.path());
+    broker.set_queue(&set, settings.clone()).await.unwrap();
+    broker.set_queue(&unset, settings.clone()).await.unwrap();
+    broker.set_queue(&unset, crate::QueueSettings::default()).await.unwrap();
+    broker.close().await;
+    let broker = open(folder.path());
+    let stats = broker.queues().await.unwrap();
+    let kept: Vec<_> = stats.into_iter().map(|stats| (stats.queue, stats.settings)).collect();
+    assert_eq!(kept, [(set, settings)]);
+    broker.close().await;
 }

@@ -57,6 +57,10 @@ impl Payload for RollupPayload {
 impl Payload for CollectPayload {
     const KIND: JobKind = JobKind::Collect;
     const VERSION: u16 = 1;
+
+    fn rate_key(&self) -> Option<String> {
+        Some(self.target.clone())
+    }
 }
 
 impl Payload for EvaluatePayload {

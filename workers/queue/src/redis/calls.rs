@@ -7,9 +7,9 @@ use tidemark_model::BoxFuture;
 use super::RedisBroker;
 use crate::{
     Broker, BrokerHealth, BrokerResult, Cancelled, Completion, Delivery, FetchRequest, JobFilter, JobId, JobNote,
-    JobPage, JobView, Leadership, LeaseState, NewJob, Outcome, Page, Pushed, QueueName, QueueStats, Receipt, Schedule,
-    ScheduleExpect, Settled, TickReport, WorkerId, WorkerReport, WorkerView, Workflow, WorkflowId, WorkflowPage,
-    WorkflowView,
+    JobPage, JobView, Leadership, LeaseState, NewJob, NumberedCommand, Outcome, Page, Pushed, QueueName, QueueSettings,
+    QueueStats, RateClaim, Receipt, Schedule, ScheduleExpect, Settled, TickReport, WorkerCommand, WorkerId,
+    WorkerReport, WorkerView, Workflow, WorkflowId, WorkflowPage, WorkflowView,
 };
 
 impl Broker for RedisBroker {
@@ -51,6 +51,26 @@ impl Broker for RedisBroker {
 
     fn retry(&self, job: JobId) -> BrokerResult<'_, bool> {
         Box::pin(self.retry_job(job))
+    }
+
+    fn retry_all(&self, filter: JobFilter, limit: usize) -> BrokerResult<'_, u64> {
+        Box::pin(self.retry_matching(filter, limit))
+    }
+
+    fn purge(&self, filter: JobFilter, limit: usize) -> BrokerResult<'_, u64> {
+        Box::pin(self.purge_matching(filter, limit))
+    }
+
+    fn forget(&self, job: JobId) -> BrokerResult<'_, bool> {
+        Box::pin(self.forget_job(job))
+    }
+
+    fn set_queue<'a>(&'a self, queue: &'a QueueName, settings: QueueSettings) -> BrokerResult<'a, ()> {
+        Box::pin(self.write_settings(queue, settings))
+    }
+
+    fn admit(&self, claims: Vec<RateClaim>) -> BrokerResult<'_, Vec<Duration>> {
+        Box::pin(self.admit_all(claims))
     }
 
     fn pause<'a>(&'a self, queue: &'a QueueName) -> BrokerResult<'a, ()> {
@@ -97,8 +117,12 @@ impl Broker for RedisBroker {
         Box::pin(self.workflow_end_within(id, wait))
     }
 
-    fn heartbeat(&self, report: WorkerReport) -> BrokerResult<'_, ()> {
+    fn heartbeat(&self, report: WorkerReport) -> BrokerResult<'_, Vec<NumberedCommand>> {
         Box::pin(self.report_worker(report))
+    }
+
+    fn command_worker<'a>(&'a self, worker: &'a WorkerId, command: WorkerCommand) -> BrokerResult<'a, bool> {
+        Box::pin(async move { self.leave_command(worker, &command).await })
     }
 
     fn farewell<'a>(&'a self, worker: &'a WorkerId) -> BrokerResult<'a, ()> {

@@ -90,6 +90,16 @@ impl Keys {
         [format!("{}:{{workers}}:w", self.prefix), format!("{}:{{workers}}:t", self.prefix)]
     }
 
+    /// Commands that wait for a worker.
+    pub(super) fn commands(&self, worker: &str) -> String {
+        format!("{}:{{workers}}:c:{worker}", self.prefix)
+    }
+
+    /// A rate that all processes share. All are in one slot, so that one script can take turns at several of them.
+    pub(super) fn rate(&self, name: &str) -> String {
+        format!("{}:{{rate:all}}:{name}", self.prefix)
+    }
+
     pub(super) fn schedules(&self) -> [String; 2] {
         [format!("{}:{{schedules}}:s", self.prefix), format!("{}:{{schedules}}:v", self.prefix)]
     }

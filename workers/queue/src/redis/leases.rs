@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
 use foldhash::{HashMap, HashMapExt};
@@ -60,27 +61,31 @@ impl RedisBroker {
         let deadline = tokio::time::Instant::now() + request.wait;
         let signals: Vec<String> = request.queues.iter().map(|queue| shared.keys.queue(queue).signal).collect();
         loop {
-            let deliveries = self.fetch_now(&request).await?;
+            let (deliveries, next_turn) = self.fetch_now(&request).await?;
             let left = deadline.saturating_duration_since(tokio::time::Instant::now());
             if !deliveries.is_empty() || left.is_zero() {
                 return Ok(deliveries);
             }
+            let left = next_turn.map_or(left, |turn| left.min(turn));
             // At least a millisecond: to Redis 0 means for ever.
-            let left = left.max(std::time::Duration::from_millis(1));
+            let left = left.max(Duration::from_millis(1));
             shared.servers.wait_for_signal(&signals, left).await?;
         }
     }
 
-    async fn fetch_now(&self, request: &FetchRequest) -> Result<Vec<Delivery>, BrokerError> {
+    /// What is there now, and how long until the rate of a queue lets a job through that it holds back.
+    async fn fetch_now(&self, request: &FetchRequest) -> Result<(Vec<Delivery>, Option<Duration>), BrokerError> {
         let mut fetched = Fetching { broker: self, deliveries: Vec::new() };
+        let mut next_turn: Option<Duration> = None;
         for queue in &request.queues {
             let wanted = request.max.saturating_sub(fetched.deliveries.len());
             if wanted == 0 {
                 break;
             }
-            self.fetch_queue(queue, &request.worker, wanted, &mut fetched).await?;
+            let turn = self.fetch_queue(queue, &request.worker, wanted, &mut fetched).await?;
+            next_turn = next_turn.into_iter().chain(turn).min();
         }
-        Ok(std::mem::take(&mut fetched.deliveries))
+        Ok((std::mem::take(&mut fetched.deliveries), next_turn))
     }
 
     async fn fetch_queue(
@@ -89,7 +94,7 @@ impl RedisBroker {
         worker: &WorkerId,
         wanted: usize,
         into: &mut Fetching<'_>,
-    ) -> Result<(), BrokerError> {
+    ) -> Result<Option<Duration>, BrokerError> {
         let shared = &self.shared;
         let keys = shared.keys.queue(queue);
         let mut call = shared.scripts.fetch.prepare_invoke();
@@ -101,7 +106,7 @@ impl RedisBroker {
             call.arg(level);
         });
         let answer: Vec<Value> = shared.run(&call).await?;
-        let (now_ms, cancel_requests, fetched) = read_fetched(answer)?;
+        let Answer { now_ms, cancel_requests, turn_ms, fetched } = read_fetched(answer)?;
         let first = into.deliveries.len();
         let mut unreadable = Vec::new();
         for one in fetched {
@@ -113,7 +118,8 @@ impl RedisBroker {
         for (one, reason) in unreadable {
             self.set_aside(queue, one.level, one.entry, &one.frame, &reason).await?;
         }
-        self.drop_unwanted(queue, into, first, cancel_requests > 0, now_ms).await
+        self.drop_unwanted(queue, into, first, cancel_requests > 0, now_ms).await?;
+        Ok((turn_ms > 0).then(|| Duration::from_millis(turn_ms)))
     }
 
     /// As [`crate::Priority`] promises, for one fetch instead of one job.
@@ -425,11 +431,22 @@ impl RedisBroker {
     }
 }
 
-fn read_fetched(answer: Vec<Value>) -> Result<(i64, u64, Vec<Fetched>), BrokerError> {
+/// What the fetch script says.
+struct Answer {
+    now_ms: i64,
+    cancel_requests: u64,
+    /// How long until the queue's rate lets a job through; 0 when it holds none back.
+    turn_ms: u64,
+    fetched: Vec<Fetched>,
+}
+
+fn read_fetched(answer: Vec<Value>) -> Result<Answer, BrokerError> {
     let unexpected = || BrokerError::Corrupt("the fetch script gave an unexpected answer".to_owned());
     let mut answer = answer.into_iter();
     let mut number = || -> Option<i64> { redis::from_redis_value(answer.next()?).ok() };
-    let (Some(now_ms), Some(cancel_requests)) = (number(), number()) else { return Err(unexpected()) };
+    let (Some(now_ms), Some(cancel_requests), Some(turn_ms)) = (number(), number(), number()) else {
+        return Err(unexpected());
+    };
     let mut fetched = Vec::new();
     while let Some(level) = answer.next() {
         let (Some(entry), Some(frame)) = (answer.next(), answer.next()) else { return Err(unexpected()) };
@@ -438,7 +455,8 @@ fn read_fetched(answer: Vec<Value>) -> Result<(i64, u64, Vec<Fetched>), BrokerEr
         let frame: Vec<u8> = redis::from_redis_value(frame).map_err(|_| unexpected())?;
         fetched.push(Fetched { level, entry: parse_entry(&entry).ok_or_else(unexpected)?, frame });
     }
-    Ok((now_ms, u64::try_from(cancel_requests).unwrap_or(0), fetched))
+    let count = |number: i64| u64::try_from(number).unwrap_or(0);
+    Ok(Answer { now_ms, cancel_requests: count(cancel_requests), turn_ms: count(turn_ms), fetched })
 }
 
 #[cfg(test)]

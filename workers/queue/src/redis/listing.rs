@@ -7,6 +7,7 @@ use redis::Value;
 use super::{
     RedisBroker,
     frame::{self, Item},
+    limits::settings_of,
     sweep::{frame_of, parse_entry},
 };
 use crate::{
@@ -231,7 +232,7 @@ impl RedisBroker {
         let (pushed_per_second, ended_per_second) = self.rates(&queue, totals);
         Ok(QueueStats {
             queue,
-            paused: counters.contains_key("paused"),
+            settings: settings_of(|name| counters.get(name).copied().and_then(|value| u64::try_from(value).ok())),
             ready,
             scheduled: delayed - retryable,
             running,

@@ -8,7 +8,9 @@ use super::{
     keys::QueueKeys,
 };
 use crate::{
-    BrokerError, JobId, JobRecord, JobState, NewJob, Pushed, QueueName, UniqueMode, record_codec::millis,
+    BrokerError, JobId, JobRecord, JobState, NewJob, Pushed, QueueName, UniqueMode,
+    record_codec::millis,
+    table::{OWN_BYTES_MAX, OWN_JOBS_MAX},
     table_broker::check_new_jobs,
 };
 
@@ -116,7 +118,7 @@ impl RedisBroker {
             call.arg(number).arg(period_ms).arg(&part.blob);
         }
         let answer: Vec<redis::Value> = shared.run_replicated(&call).await?;
-        let pushed = self.read_answer(queue, &parts, answer)?;
+        let pushed = Self::read_answer(queue, &parts, answer)?;
         let mut state = shared.state.lock();
         if state.awaited.len() > 100_000 {
             // Those that still wait find their job by asking every queue.
@@ -180,33 +182,31 @@ impl RedisBroker {
         (parts, with_result)
     }
 
-    /// Checks that a queue has room for so many jobs and bytes.
+    /// Checks that a queue takes so many jobs and bytes more.
     pub(super) async fn check_room(&self, queue: &QueueName, jobs: u64, bytes: u64) -> Result<(), BrokerError> {
         let keys = self.shared.keys.queue(queue);
         let mut pipeline = redis::pipe();
-        pipeline.cmd("HMGET").arg(&keys.counters).arg("live").arg("bytes").cmd("ZCARD").arg(&keys.delayed);
-        let ((live, held), delayed): ((Option<u64>, Option<u64>), u64) = self.shared.run(&pipeline).await?;
-        let (live, held) = (live.unwrap_or(0) + delayed, held.unwrap_or(0));
-        if live + jobs > self.shared.options.queue_jobs_max {
-            return Err(self.full(queue, live, "jobs"));
+        pipeline.cmd("HMGET").arg(&keys.counters).arg("live").arg("bytes").arg("draining").arg("jobs_max");
+        pipeline.arg("bytes_max").cmd("ZCARD").arg(&keys.delayed);
+        let (counters, delayed): (Vec<Option<u64>>, u64) = self.shared.run(&pipeline).await?;
+        let counter = |place: usize| counters.get(place).copied().flatten();
+        if counter(2).is_some() {
+            return Err(BrokerError::Draining { queue: queue.clone() });
         }
-        if held + bytes > self.shared.options.queue_bytes_max {
-            return Err(self.full(queue, held, "payload bytes"));
+        let (live, held) = (counter(0).unwrap_or(0) + delayed, counter(1).unwrap_or(0));
+        let options = &self.shared.options;
+        let jobs_max = counter(3).unwrap_or(options.queue_jobs_max);
+        if live + jobs > jobs_max {
+            return Err(full(queue, live, "jobs", jobs_max, counter(3).is_some()));
+        }
+        let bytes_max = counter(4).unwrap_or(options.queue_bytes_max);
+        if held + bytes > bytes_max {
+            return Err(full(queue, held, "payload bytes", bytes_max, counter(4).is_some()));
         }
         Ok(())
     }
 
-    fn full(&self, queue: &QueueName, waiting: u64, unit: &'static str) -> BrokerError {
-        let options = &self.shared.options;
-        let (limit, setting) = match unit {
-            "jobs" => (options.queue_jobs_max, "queue.jobs_max"),
-            _ => (options.queue_bytes_max, "queue.bytes_max"),
-        };
-        BrokerError::Full { queue: queue.clone(), waiting, limit, unit, setting }
-    }
-
     fn read_answer(
-        &self,
         queue: &QueueName,
         parts: &[Part],
         answer: Vec<redis::Value>,
@@ -215,10 +215,16 @@ impl RedisBroker {
         let text = |value: Option<redis::Value>| -> Vec<u8> {
             value.and_then(|value| redis::from_redis_value(value).ok()).unwrap_or_default()
         };
-        if text(answer.next()) == b"full" {
+        let how = text(answer.next());
+        if how == b"draining" {
+            return Err(BrokerError::Draining { queue: queue.clone() });
+        }
+        if how == b"full" {
             let waiting = answer.next().and_then(|value| redis::from_redis_value(value).ok()).unwrap_or(0);
             let unit = if text(answer.next()) == b"jobs" { "jobs" } else { "payload bytes" };
-            return Err(self.full(queue, waiting, unit));
+            let limit = answer.next().and_then(|value| redis::from_redis_value(value).ok()).unwrap_or(0);
+            let is_own = answer.next().and_then(|value| redis::from_redis_value::<i64>(value).ok()) == Some(1);
+            return Err(full(queue, waiting, unit, limit, is_own));
         }
         let mut pushed = Vec::new();
         for part in parts {
@@ -230,4 +236,15 @@ impl RedisBroker {
         }
         Ok(pushed)
     }
+}
+
+/// The error for a queue that is longer than its limit; its own one, or that of the options.
+fn full(queue: &QueueName, waiting: u64, unit: &'static str, limit: u64, is_own: bool) -> BrokerError {
+    let setting = match (unit, is_own) {
+        ("jobs", false) => "queue.jobs_max",
+        ("jobs", true) => OWN_JOBS_MAX,
+        (_, false) => "queue.bytes_max",
+        (_, true) => OWN_BYTES_MAX,
+    };
+    BrokerError::Full { queue: queue.clone(), waiting, limit, unit, setting }
 }

@@ -14,6 +14,8 @@ pub(super) struct Scripts {
     pub(super) put_schedule: Script,
     pub(super) heartbeat: Script,
     pub(super) workers: Script,
+    pub(super) command: Script,
+    pub(super) admit: Script,
 }
 
 impl Scripts {
@@ -30,6 +32,8 @@ impl Scripts {
             put_schedule: Script::new(include_str!("scripts/put_schedule.lua")),
             heartbeat: Script::new(include_str!("scripts/heartbeat.lua")),
             workers: Script::new(include_str!("scripts/workers.lua")),
+            command: Script::new(include_str!("scripts/command.lua")),
+            admit: Script::new(include_str!("scripts/admit.lua")),
         }
     }
 }

@@ -11,8 +11,10 @@ use super::{
     transition::{Source, Transition},
 };
 use crate::{
-    BrokerError, Cancelled, Completion, JobId, JobResult, JobState, Leadership, QueueName, Schedule, ScheduleExpect,
-    WorkerReport, WorkerView, finished_codec, record_codec::millis, table_broker::check_schedule,
+    BrokerError, Cancelled, Completion, JobId, JobResult, JobState, Leadership, NumberedCommand, QueueName, Schedule,
+    ScheduleExpect, WORKER_COMMANDS_MAX, WorkerCommand, WorkerId, WorkerReport, WorkerView, finished_codec,
+    record_codec::millis,
+    table_broker::{check_schedule, too_many_commands},
 };
 
 /// How long a request to cancel a job is remembered.
@@ -86,43 +88,21 @@ impl RedisBroker {
                 transition.requeue(&Item { attempts: 0, available_ms: now_ms, ..item });
             }
             Found::Finished(finished) if finished.view.state == JobState::Discarded => {
-                let mut record = (*finished.record).clone();
-                if self.is_key_taken(&record).await? {
+                if self.is_key_taken(&finished.record).await? {
                     return Ok(false);
                 }
-                record.expires_ms = None;
-                record.not_before_ms = None;
-                record.created_ms = now_ms;
-                transition.take(&Source::Discarded { id: job });
-                transition.claim_key(&record);
-                transition.requeue(&Item { attempts_made: finished.view.attempts, ..Item::new(record) });
-                transition.count("pushed", 1);
+                self.add_retry(&mut transition, *finished, now_ms);
             }
             _ => return Ok(false),
         }
         Ok(transition.commit().await?.first() == Some(&true))
     }
 
-    async fn is_key_taken(&self, record: &crate::JobRecord) -> Result<bool, BrokerError> {
+    pub(super) async fn is_key_taken(&self, record: &crate::JobRecord) -> Result<bool, BrokerError> {
         let Some(unique) = &record.unique else { return Ok(false) };
         let key = self.shared.keys.queue(&record.queue).unique(&unique.key);
         let holder: Option<Vec<u8>> = self.shared.run(redis::cmd("GET").arg(key)).await?;
         Ok(holder.is_some_and(|holder| holder != record.id.as_bytes()))
-    }
-
-    pub(super) async fn set_paused(&self, queue: &QueueName, paused: bool) -> Result<(), BrokerError> {
-        self.shared.note_queues(std::iter::once(queue)).await?;
-        let keys = self.shared.keys.queue(queue);
-        let mut pipeline = redis::pipe();
-        pipeline.atomic();
-        if paused {
-            pipeline.cmd("HSET").arg(&keys.counters).arg("paused").arg(1).ignore();
-        } else {
-            pipeline.cmd("HDEL").arg(&keys.counters).arg("paused").ignore();
-            pipeline.cmd("LPUSH").arg(&keys.signal).arg("").ignore();
-        }
-        let _done: Value = self.shared.run(&pipeline).await?;
-        Ok(())
     }
 
     /// Looks for the result now and then. The server could push it, but that is one more connection to keep alive, for
@@ -169,13 +149,31 @@ impl RedisBroker {
         Ok(None)
     }
 
-    pub(super) async fn report_worker(&self, report: WorkerReport) -> Result<(), BrokerError> {
+    pub(super) async fn report_worker(&self, report: WorkerReport) -> Result<Vec<NumberedCommand>, BrokerError> {
         let body = rmp_serde::to_vec_named(&report).map_err(|error| BrokerError::Invalid(error.to_string()))?;
         let [reports, seen] = self.shared.keys.workers();
         let mut call = self.shared.scripts.heartbeat.prepare_invoke();
-        call.key(reports).key(seen).arg(&report.worker).arg(body);
-        let _done: i64 = self.shared.run(&call).await?;
-        Ok(())
+        call.key(reports).key(seen).key(self.shared.keys.commands(&report.worker));
+        call.arg(&report.worker).arg(body).arg(report.last_command);
+        let waiting: Vec<Vec<u8>> = self.shared.run(&call).await?;
+        Ok(waiting.iter().filter_map(|bytes| read_command(bytes)).collect())
+    }
+
+    pub(super) async fn leave_command(&self, worker: &WorkerId, command: &WorkerCommand) -> Result<bool, BrokerError> {
+        command.check()?;
+        let body = rmp_serde::to_vec_named(command).map_err(|error| BrokerError::Invalid(error.to_string()))?;
+        let [reports, _] = self.shared.keys.workers();
+        let mut call = self.shared.scripts.command.prepare_invoke();
+        call.key(reports).key(self.shared.keys.commands(worker.as_str()));
+        call.arg(worker.as_str())
+            .arg(body)
+            .arg(WORKER_COMMANDS_MAX)
+            .arg(millis(self.shared.options.worker_silence_max));
+        match self.shared.run::<i64>(&call).await? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(too_many_commands(worker)),
+        }
     }
 
     pub(super) async fn forget_worker(&self, worker: &str) -> Result<(), BrokerError> {
@@ -183,6 +181,7 @@ impl RedisBroker {
         let mut pipeline = redis::pipe();
         pipeline.cmd("HDEL").arg(reports).arg(worker).ignore();
         pipeline.cmd("ZREM").arg(seen).arg(worker).ignore();
+        pipeline.cmd("DEL").arg(self.shared.keys.commands(worker)).ignore();
         let _done: Value = self.shared.run(&pipeline).await?;
         Ok(())
     }
@@ -277,4 +276,14 @@ impl RedisBroker {
 
 fn result_of(finished: &crate::table::Finished) -> JobResult {
     JobResult { state: finished.view.state, result: finished.view.result.clone(), error: finished.view.error.clone() }
+}
+
+/// A number, a blank, and the command.
+fn read_command(bytes: &[u8]) -> Option<NumberedCommand> {
+    let blank = bytes.iter().position(|byte| *byte == b' ')?;
+    let (number, command) = bytes.split_at_checked(blank)?;
+    Some(NumberedCommand {
+        number: std::str::from_utf8(number).ok()?.parse().ok()?,
+        command: rmp_serde::from_slice(command.get(1..)?).ok()?,
+    })
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tidemark_model::TimestampMs;
 
 use super::shelf::{Finished, ShelfKind};
-use crate::{AttemptNote, JobId, QueueName, Schedule, WorkerId, WorkflowId};
+use crate::{AttemptNote, JobId, QueueName, QueueSettings, Schedule, WorkerId, WorkflowId};
 
 /// One thing to write. Changes of one group are written in one transaction, in order.
 #[derive(Clone, Debug)]
@@ -37,8 +37,8 @@ pub(crate) enum Change {
     HoldKey { queue: QueueName, key: String, job: JobId, until_ms: TimestampMs },
     /// A unique key whose time is over.
     FreeKey { queue: QueueName, key: String },
-    /// A queue that workers get nothing from, or get jobs from again.
-    Pause { queue: QueueName, paused: bool },
+    /// What is set about a queue.
+    SetQueue { queue: QueueName, settings: QueueSettings },
     /// A schedule as it is now.
     PutSchedule(Box<Schedule>),
     /// A schedule that is gone.

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tidemark_model::TimestampMs;
 
 use super::Change;
-use crate::{AttemptNote, JobNote, JobRecord, JobState, JobView, WorkerId, attempt_note::remember};
+use crate::{AttemptNote, JobNote, JobRecord, JobState, JobView, WorkerId, attempt_note::remember, view::JobFacts};
 
 #[derive(Debug)]
 pub(crate) struct Entry {
@@ -80,6 +80,18 @@ impl Entry {
         let Some(mut attempt) = self.running_attempt() else { return };
         attempt.end(now_ms, error);
         remember(&mut self.attempts_made, attempt);
+    }
+
+    /// What filters look at.
+    pub(crate) fn facts(&self) -> JobFacts<'_> {
+        JobFacts {
+            kind: self.record.kind,
+            queue: &self.record.queue,
+            state: self.state,
+            key: self.record.unique.as_ref().map(|unique| unique.key.as_str()),
+            error: self.error.as_deref(),
+            created_ms: self.record.created_ms,
+        }
     }
 
     /// As lists show it: without log lines and payload.

@@ -37,6 +37,8 @@ impl JobTable {
             JobState::Cancelled => queue.totals.cancelled += 1,
             _ => queue.totals.discarded += 1,
         }
+        let frees_slot = entry.state == JobState::Running && queue.settings.running_max.is_some();
+        self.became_ready |= frees_slot;
         let error = error.map(shorten);
         let node = entry.record.workflow;
         let handed_on = node.map(|node| (node, JobResult { state, result: result.clone(), error: error.clone() }));

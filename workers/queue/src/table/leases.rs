@@ -39,7 +39,7 @@ impl JobTable {
     /// The next job of a queue that is really ready.
     fn pick(&mut self, now: Now, queue: &QueueName) -> Option<u64> {
         loop {
-            let sequence = self.queues.get_mut(queue).filter(|state| !state.paused)?.pick()?;
+            let sequence = self.queues.get_mut(queue).filter(|state| state.is_open(now.monotonic))?.pick()?;
             let Some(entry) = self.entries.get(&sequence) else { continue };
             if entry.state != JobState::Available {
                 continue;
@@ -58,6 +58,7 @@ impl JobTable {
         queue.leave(entry);
         entry.state = JobState::Running;
         queue.enter(entry, sequence);
+        queue.handed_out(now.monotonic);
         entry.token = token;
         entry.expires = now.monotonic + self.options.lease;
         entry.worker = Some(request.worker.clone());
@@ -151,7 +152,10 @@ impl JobTable {
     fn hand_back(&mut self, now: Now, sequence: u64, change: impl FnOnce(&mut Entry)) {
         let Some(mut entry) = self.entries.remove(&sequence) else { return };
         self.thin_batch(entry.token);
-        self.queue_mut(&entry.record.queue).leave(&entry);
+        let queue = self.queue_mut(&entry.record.queue);
+        queue.leave(&entry);
+        let frees_slot = queue.settings.running_max.is_some();
+        self.became_ready |= frees_slot;
         change(&mut entry);
         entry.token = 0;
         entry.worker = None;

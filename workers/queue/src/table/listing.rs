@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{JobTable, Now};
+use super::{JobTable, Now, Worker};
 use crate::{JobFilter, JobId, JobPage, JobState, JobView, Page, QueueStats, WorkerView};
 
 impl JobTable {
@@ -21,7 +21,7 @@ impl JobTable {
         }
         let stats = self.queues.iter().map(|(queue, state)| QueueStats {
             queue: queue.clone(),
-            paused: state.paused,
+            settings: state.settings.clone(),
             ready: state.ready,
             scheduled: state.scheduled,
             running: state.running,
@@ -38,13 +38,13 @@ impl JobTable {
     /// The newest jobs that match. Ids sort by time, so a page is what is below an id; a job that is too old for the
     /// page is passed over before a view of it is made.
     pub(crate) fn list(&self, filter: &JobFilter, page: &Page) -> JobPage {
-        let mut newest = Newest { filter, page, found: BTreeMap::new() };
+        let mut newest = Newest { page, found: BTreeMap::new() };
         for finished in self.discarded.iter().chain(self.history.iter()) {
-            newest.offer(finished.view.id, || finished.view.clone());
+            newest.offer(finished.view.id, || filter.matches(&finished.view).then(|| finished.view.clone()));
         }
         if !filter.state.is_some_and(JobState::is_final) {
             for entry in self.entries.values() {
-                newest.offer(entry.record.id, || entry.view());
+                newest.offer(entry.record.id, || filter.wants(&entry.facts()).then(|| entry.view()));
             }
         }
         newest.finish()
@@ -61,9 +61,9 @@ impl JobTable {
     }
 
     pub(crate) fn worker_views(&self, now: Now) -> Vec<WorkerView> {
-        let view = |(report, seen): &(crate::WorkerReport, std::time::Duration)| WorkerView {
-            report: report.clone(),
-            silent_for: now.monotonic.saturating_sub(*seen),
+        let view = |worker: &Worker| WorkerView {
+            report: worker.report.clone(),
+            silent_for: now.monotonic.saturating_sub(worker.seen),
         };
         self.workers.values().map(view).collect()
     }
@@ -71,23 +71,19 @@ impl JobTable {
 
 /// Gathers the newest jobs that match.
 struct Newest<'a> {
-    filter: &'a JobFilter,
     page: &'a Page,
     found: BTreeMap<JobId, JobView>,
 }
 
 impl Newest<'_> {
-    fn offer(&mut self, id: JobId, view: impl FnOnce() -> JobView) {
+    fn offer(&mut self, id: JobId, view_if_wanted: impl FnOnce() -> Option<JobView>) {
         let limit = self.page.limit_capped();
         let is_full = self.found.len() >= limit;
         let is_too_old = is_full && self.found.first_key_value().is_none_or(|(oldest, _)| id < *oldest);
         if is_too_old || self.page.before.is_some_and(|before| id >= before) {
             return;
         }
-        let view = view();
-        if !self.filter.matches(&view) {
-            return;
-        }
+        let Some(view) = view_if_wanted() else { return };
         self.found.insert(id, view);
         if self.found.len() > limit {
             self.found.pop_first();

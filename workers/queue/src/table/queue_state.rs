@@ -1,17 +1,19 @@
 //! One queue: who is ready in which order, and how many are where.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use tidemark_model::TimestampMs;
 
 use super::{Entry, rate_window::RateWindow};
-use crate::{JobState, Priority, QueueTotals};
+use crate::{JobState, Priority, QueueSettings, QueueTotals, rate::Turn};
 
 #[derive(Debug, Default)]
 pub(crate) struct QueueState {
     levels: [VecDeque<u64>; 3],
     picks: u64,
-    pub(crate) paused: bool,
+    pub(crate) settings: QueueSettings,
+    /// When the next job is due by the queue's rate.
+    turn: Turn,
     pub(crate) ready: u64,
     pub(crate) scheduled: u64,
     pub(crate) retryable: u64,
@@ -64,6 +66,29 @@ impl QueueState {
         if entry.state != JobState::Running {
             let bytes = i64::try_from(entry.record.data_bytes()).unwrap_or(i64::MAX);
             self.bytes = self.bytes.saturating_add_signed(bytes * by);
+        }
+    }
+
+    /// Whether workers get nothing, however long they wait.
+    pub(crate) fn is_stopped(&self) -> bool {
+        let is_busy = |most: u32| self.running >= u64::from(most);
+        self.settings.paused || self.settings.running_max.is_some_and(is_busy)
+    }
+
+    /// How long the queue's rate holds the next job back.
+    pub(crate) fn wait(&self, now: Duration) -> Duration {
+        self.settings.rate.map_or(Duration::ZERO, |rate| self.turn.wait(now, rate))
+    }
+
+    /// Whether a worker may get a job.
+    pub(crate) fn is_open(&self, now: Duration) -> bool {
+        !self.is_stopped() && self.wait(now).is_zero()
+    }
+
+    /// Notes that a worker got a job.
+    pub(crate) fn handed_out(&mut self, now: Duration) {
+        if let Some(rate) = self.settings.rate {
+            self.turn.take(now, rate);
         }
     }
 

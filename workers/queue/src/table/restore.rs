@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tidemark_model::TimestampMs;
 
 use super::{Entry, Finished, JobTable, Leader, Now, ShelfKind};
-use crate::{AttemptNote, JobId, JobRecord, QueueName, Schedule, UniqueMode, WorkerId};
+use crate::{AttemptNote, JobId, JobRecord, QueueName, QueueSettings, Schedule, UniqueMode, WorkerId};
 
 /// An unfinished job as it was written.
 pub(crate) struct StoredJob {
@@ -74,8 +74,8 @@ impl JobTable {
         self.shelf_mut(shelf).restore(number, Arc::new(finished));
     }
 
-    pub(crate) fn restore_pause(&mut self, queue: &QueueName) {
-        self.queue_mut(queue).paused = true;
+    pub(crate) fn restore_settings(&mut self, queue: &QueueName, settings: QueueSettings) {
+        self.queue_mut(queue).settings = settings;
     }
 
     pub(crate) fn restore_schedule(&mut self, schedule: Schedule) {

@@ -2,8 +2,11 @@
 
 use tokio::sync::oneshot;
 
-use super::{Change, JobTable, Now, PreparedJob, ShelfKind};
-use crate::{AttemptNote, Cancelled, Completion, JobId, JobResult, JobState, QueueName, WorkerReport, record_codec};
+use super::{Change, JobTable, Now, PreparedJob, ShelfKind, Worker};
+use crate::{
+    AttemptNote, Cancelled, Completion, JobId, JobResult, JobState, NumberedCommand, WORKER_COMMANDS_MAX,
+    WorkerCommand, WorkerReport, record_codec,
+};
 
 /// What a producer that awaits a job gets.
 pub(crate) enum Await {
@@ -80,12 +83,6 @@ impl JobTable {
         true
     }
 
-    pub(crate) fn set_paused(&mut self, queue: &QueueName, paused: bool) {
-        self.queue_mut(queue).paused = paused;
-        self.became_ready |= !paused;
-        self.changes.push(Change::Pause { queue: queue.clone(), paused });
-    }
-
     pub(crate) fn completion(&mut self, job: JobId) -> Await {
         if let Some(result) = self.result_of(job) {
             return Await::Known(Completion::Ended(result));
@@ -114,8 +111,25 @@ impl JobTable {
         }
     }
 
-    pub(crate) fn heartbeat(&mut self, now: Now, report: WorkerReport) {
-        self.workers.insert(report.worker.clone(), (report, now.monotonic));
+    /// Records that a worker lives; the commands that it does not have yet.
+    pub(crate) fn heartbeat(&mut self, now: Now, report: WorkerReport) -> Vec<NumberedCommand> {
+        let (name, last_command) = (report.worker.clone(), report.last_command);
+        let mut commands = self.workers.remove(&name).map(|worker| worker.commands).unwrap_or_default();
+        commands.retain(|command| command.number > last_command);
+        let told = commands.clone();
+        self.workers.insert(name, Worker { report, seen: now.monotonic, commands });
+        told
+    }
+
+    /// Leaves a command for a worker; `None` when too many wait for it.
+    pub(crate) fn command_worker(&mut self, worker: &str, command: WorkerCommand) -> Option<bool> {
+        let Some(worker) = self.workers.get_mut(worker) else { return Some(false) };
+        if worker.commands.len() >= WORKER_COMMANDS_MAX {
+            return None;
+        }
+        worker.commands.push(NumberedCommand { number: self.next_command, command });
+        self.next_command += 1;
+        Some(true)
     }
 
     pub(crate) fn farewell(&mut self, worker: &str) {

@@ -1,14 +1,19 @@
 -- Queues jobs of one queue, all or none.
 -- KEYS: 1-3 streams, 4 delayed (sorted set), 5 delayed (hash), 6 counters, 7 signal, 8.. unique keys
--- ARGV: jobs allowed, bytes allowed, jobs, bytes, then nine per part:
+-- ARGV: jobs allowed, bytes allowed (2^52 and more: the queue's own settings do not count either), jobs, bytes, then nine per part:
 --   'f' (frame) | 'd' (delayed), level, jobs, bytes, due ms, id, number of its unique key or 0, ms of the key or 0, blob
--- Returns {'full', waiting, unit}, or {'ok', for each part '' or the id that holds its key}.
+-- Returns {'draining'}, or {'full', waiting, unit, limit, 1 if that is the queue's own}, or {'ok', for each part '' or the id that holds its key}.
 local jobs, bytes = tonumber(ARGV[3]), tonumber(ARGV[4])
-local now = redis.call('HMGET', KEYS[6], 'live', 'bytes')
-local live = tonumber(now[1] or 0) + redis.call('ZCARD', KEYS[4])
-if live + jobs > tonumber(ARGV[1]) then return {'full', live, 'jobs'} end
-local held = tonumber(now[2] or 0)
-if held + bytes > tonumber(ARGV[2]) then return {'full', held, 'bytes'} end
+local now = redis.call('HMGET', KEYS[6], 'live', 'bytes', 'draining', 'jobs_max', 'bytes_max')
+if tonumber(ARGV[1]) < 4503599627370496 then
+  if now[3] then return {'draining'} end
+  local live = tonumber(now[1] or 0) + redis.call('ZCARD', KEYS[4])
+  local jobs_max = tonumber(now[4] or ARGV[1])
+  if live + jobs > jobs_max then return {'full', live, 'jobs', jobs_max, now[4] and 1 or 0} end
+  local held = tonumber(now[2] or 0)
+  local bytes_max = tonumber(now[5] or ARGV[2])
+  if held + bytes > bytes_max then return {'full', held, 'bytes', bytes_max, now[5] and 1 or 0} end
+end
 local answers = {'ok'}
 local added, added_live, added_bytes, duplicates, frames = 0, 0, 0, 0, 0
 for at = 5, #ARGV, 9 do

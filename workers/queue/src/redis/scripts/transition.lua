@@ -21,7 +21,7 @@
 local answers = {}
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local at, tokens = 3, 0
+local at, tokens, freed = 3, 0, false
 
 local function leaves(kind, a, b, c, d)
   if kind == 'p' then
@@ -35,6 +35,7 @@ local function leaves(kind, a, b, c, d)
     redis.call('XDEL', stream, b)
     redis.call('HDEL', KEYS[8], a .. ':' .. b)
     redis.call('HINCRBY', KEYS[6], 'live', -tonumber(c))
+    freed = true
     return true
   elseif kind == 'q' then
     local stream = KEYS[1 + a]
@@ -109,6 +110,8 @@ while at <= #ARGV do
   if not moved then redis.call('HINCRBY', KEYS[6], 'stale', 1) end
   answers[#answers + 1] = moved and 1 or 0
 end
+-- Where only so many run at one time, the next may start.
+if freed and tokens == 0 and redis.call('HEXISTS', KEYS[6], 'running_max') == 1 then tokens = 1 end
 for _ = 1, math.min(tokens, 16) do redis.call('LPUSH', KEYS[7], '') end
 if tokens > 0 then redis.call('LTRIM', KEYS[7], 0, 63) end
 return answers
