@@ -48,8 +48,10 @@ pub(crate) enum Command {
     )]
     Api(RoleOptions),
     /// Run jobs: one of several processes on a Redis broker and a FoundationDB store.
-    #[command(after_help = "Example:\n  tidemark worker --queues write,rollup --concurrency 8 \\\n    \
-        --broker redis://10.0.0.5:6379 --store fdb:/etc/foundationdb/fdb.cluster")]
+    #[command(
+        after_help = "Example:\n  tidemark worker --queues write:4-32,rollup,collect --site ams1 --concurrency 8 \\\n    \
+        --broker redis://10.0.0.5:6379 --store fdb:/etc/foundationdb/fdb.cluster"
+    )]
     Worker(WorkerOptions),
     /// Turn schedules into jobs; of several such processes one does, and another takes its place when it ends.
     Scheduler(RoleOptions),
@@ -151,9 +153,13 @@ pub(crate) struct RoleOptions {
 pub(crate) struct WorkerOptions {
     #[command(flatten)]
     role: RoleOptions,
-    /// Queues to work on; `name:n` allows `n` jobs of that queue at one time [default: all].
+    /// Queues to work on; `name:n` allows `n` jobs of that queue at one time, and with `name:n-m` the number follows the
+    /// backlog between `n` and `m` [default: all].
     #[arg(long, value_name = "NAMES")]
     queues: Option<String>,
+    /// Site that this worker stands at: it polls the targets of that site, in the place of those without one.
+    #[arg(long, value_name = "NAME")]
+    site: Option<String>,
     /// Jobs of each queue at one time [default: 16].
     #[arg(long, value_name = "JOBS")]
     concurrency: Option<usize>,
@@ -492,6 +498,7 @@ impl Cli {
             Command::Worker(options) => {
                 options.role.flags(Role::Worker, &mut flag);
                 flag("worker.queues", options.queues.clone());
+                flag("worker.site", options.site.clone());
                 flag("worker.concurrency", options.concurrency.map(|jobs| jobs.to_string()));
             }
             Command::Scheduler(options) => options.flags(Role::Scheduler, &mut flag),

@@ -89,6 +89,7 @@ async fn serve(settings: Settings, demo: bool) -> anyhow::Result<ExitCode> {
     tokio::select! {
         signal = signals.next() => tracing::info!(signal, "ending in order; a second signal goes straight to the flush"),
         () = ending.cancelled() => tracing::error!("the server has ended by itself"),
+        () = opened.told_to_end.cancelled() => tracing::info!("told to end through the broker; ending in order"),
     }
     ending.cancel();
     let shutdown = opened.settings.shutdown.clone();
@@ -122,6 +123,8 @@ struct Opened {
     alerting: Alerting,
     /// Value of the tag `host` of what this process says about itself.
     host: String,
+    /// Fires when somebody told this process to end, through the broker.
+    told_to_end: CancellationToken,
     _folder: Option<DataFolder>,
 }
 
@@ -141,7 +144,8 @@ impl Opened {
         let jobs = Jobs::open(&settings, folder.as_ref(), store_id, &clock, &store, &work).await?;
         let alerting = Alerting::open(&settings, &store, &jobs.broker, &clock).await?;
         let host = agent_options(&settings)?.host_tags.host().to_owned();
-        Ok(Self { settings, clock, store, engine, work, jobs, alerting, host, _folder: folder })
+        let told_to_end = CancellationToken::new();
+        Ok(Self { settings, clock, store, engine, work, jobs, alerting, host, told_to_end, _folder: folder })
     }
 
     /// Starts everything that the roles ask for, the server last.
@@ -169,7 +173,18 @@ impl Opened {
         let console = self.console_seams(&sources, scheduler.as_ref());
         let readiness = readiness::OfProcess { broker: Arc::clone(&jobs.broker), engine: Arc::clone(&self.engine) };
         if settings.roles.contains(&Role::Worker) {
-            jobs.work(settings, host, clock, handlers::of(store, jobs, alerting, clock, work)?, work)?;
+            let handlers = handlers::of(store, jobs, alerting, clock, work)?;
+            let told_to_stop = jobs.work(settings, host, clock, handlers, work)?;
+            if settings.roles == [Role::Worker] {
+                // A process that does nothing else ends with its workers.
+                let (told_to_end, ending) = (self.told_to_end.clone(), ending.clone());
+                parts.spawn(async move {
+                    tokio::select! {
+                        () = told_to_stop.cancelled() => told_to_end.cancel(),
+                        () = ending.cancelled() => {}
+                    }
+                });
+            }
         }
         if let Some(scheduler) = scheduler {
             let schedules = scheduling::wanted(settings, &alerting.rules, store.shards())?;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Dura
 
 use anyhow::bail;
 use serde::{Deserialize, Serialize};
-use tidemark_queue::RedisOptions;
+use tidemark_queue::{Rate, RedisOptions};
 use tidemark_tsdb::RollupInterval;
 
 use super::{Bytes, Span, StoreUrl, masked};
@@ -329,8 +329,18 @@ pub(crate) struct WorkerSettings {
     /// Jobs of each queue at one time, where `queues` names no number. Of `rollup` there is always one: a seal takes
     /// memory and a core.
     pub(crate) concurrency: usize,
-    /// Queues to work on; empty for all. `name:n` allows `n` jobs of that queue at one time, 1 to 10,000.
+    /// Queues to work on; empty for all. `name:n` allows `n` jobs of that queue at one time, 1 to 10,000; with `name:n-m`
+    /// the number follows the backlog between `n` and `m`.
     pub(crate) queues: Vec<String>,
+    /// Site that this worker stands at: it polls the targets of that site, in the place of those without one.
+    pub(crate) site: String,
+    /// Jobs that start in a time, over all workers, such as `100/s`: of a kind (`notify`), of each target, receiver or other
+    /// key of it (`notify:*`), or of one key (`notify:KEY`). To hold everywhere, set them alike everywhere.
+    pub(crate) rates: BTreeMap<String, Rate>,
+    /// Jobs of a kind that this process starts in a time.
+    pub(crate) local_rates: BTreeMap<String, Rate>,
+    /// Jobs of a kind that this process runs at one time, over all queues.
+    pub(crate) kind_concurrency: BTreeMap<String, usize>,
 }
 
 /// A remote target.
@@ -347,6 +357,9 @@ pub(crate) struct CollectTarget {
     /// How long an answer may take.
     #[serde(default = "ten_seconds")]
     pub(crate) timeout: Span,
+    /// Site whose workers poll it; empty for those without a site.
+    #[serde(default)]
+    pub(crate) site: String,
 }
 
 /// Deadlines of an orderly end. With the defaults it takes at most 43 s: what holds a request or job may need some time
@@ -537,7 +550,14 @@ impl Default for AlertSettings {
 
 impl Default for WorkerSettings {
     fn default() -> Self {
-        Self { concurrency: 16, queues: Vec::new() }
+        Self {
+            concurrency: 16,
+            queues: Vec::new(),
+            site: String::new(),
+            rates: BTreeMap::new(),
+            local_rates: BTreeMap::new(),
+            kind_concurrency: BTreeMap::new(),
+        }
     }
 }
 

@@ -184,7 +184,7 @@ impl Settings {
     fn check_targets(&self, problems: &mut Problems) {
         let mut names = BTreeSet::new();
         for (position, target) in self.collect.iter().enumerate() {
-            let CollectTarget { name, url, every, timeout } = target;
+            let CollectTarget { name, url, every, timeout, site: _ } = target;
             let shown = if name.is_empty() { (position + 1).to_string() } else { name.clone() };
             let setting = |field: &str| format!("collect `{shown}`: {field}");
             if let Err(reason) = check_name(name) {

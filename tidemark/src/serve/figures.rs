@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use tidemark_api::{
@@ -12,7 +13,7 @@ use tidemark_api::{
 use tidemark_model::BoxFuture;
 use tidemark_queue::Broker;
 use tidemark_tsdb::{FLUSH_LATENCY_BOUNDS, FlushFigures, Store};
-use tidemark_workers::{DirectPointSink, WorkFigures};
+use tidemark_workers::{DirectPointSink, HistogramSnapshot, QueueFigures, WorkFigures};
 
 use super::jobs::Jobs;
 
@@ -148,13 +149,61 @@ impl FigureSource for OfBroker {
                         Figure::counter("queue.pushed", "Jobs pushed.", totals.pushed),
                         Figure::counter("queue.completed", "Jobs completed.", totals.completed),
                         Figure::counter("queue.rescued", "Jobs taken back from lost workers.", totals.rescued),
+                        Figure::counter(
+                            "queue.duplicates",
+                            "Jobs not pushed: another had their key.",
+                            totals.duplicates,
+                        ),
+                        Figure::counter(
+                            "queue.retried",
+                            "Attempts that failed and are followed by another.",
+                            totals.retried,
+                        ),
+                        Figure::counter("queue.cancelled", "Jobs called off.", totals.cancelled),
+                        Figure::counter("queue.given_up", "Jobs given up.", totals.discarded),
+                        Figure::counter("queue.stale", "Settlements refused: the lease was lost.", totals.stale),
+                        Figure::counter(
+                            "queue.dropped",
+                            "Discarded jobs dropped by the limit.",
+                            totals.discarded_dropped,
+                        ),
+                        Figure::gauge("queue.paused", "Whether workers get nothing.", switch(queue.settings.paused)),
+                        Figure::gauge(
+                            "queue.draining",
+                            "Whether it takes no new jobs.",
+                            switch(queue.settings.draining),
+                        ),
                     ]
                     .map(|figure| figure.of("queue", name.clone())),
                 );
             }
+            match self.0.workers().await {
+                Ok(workers) => {
+                    let running: u32 = workers.iter().map(|worker| worker.report.running).sum();
+                    let count = workers.len() as f64;
+                    figures.push(Figure::gauge("queue.workers", "Workers heard of lately.", count));
+                    figures.push(Figure::gauge("queue.in_hand", "Jobs that they hold.", f64::from(running)));
+                }
+                Err(error) => tracing::debug!(%error, "the broker tells no workers"),
+            }
             figures
         })
     }
+}
+
+fn switch(on: bool) -> f64 {
+    f64::from(u8::from(on))
+}
+
+/// How many durations took at most so many seconds; every other bound will do.
+fn within(name: &'static str, help: &'static str, times: &HistogramSnapshot) -> Vec<Figure> {
+    let last = times.cumulative.len().saturating_sub(1);
+    let bounds = times.cumulative.iter().enumerate().filter(|(place, _)| place.is_multiple_of(2) || *place == last);
+    let figure = |(_, (bound, count)): (usize, &(Option<Duration>, u64))| {
+        let bound = bound.map_or("all".to_owned(), |bound| bound.as_secs_f64().to_string());
+        Figure::counter(name, help, *count).of("seconds", bound)
+    };
+    bounds.map(figure).collect()
 }
 
 struct OfWork {
@@ -183,15 +232,35 @@ impl FigureSource for OfWork {
                 figures.push(
                     Figure::counter("work.timeouts", "Attempts that took too long.", kind.timeouts).of("kind", name),
                 );
+                figures.push(
+                    Figure::counter("work.put_off", "Jobs put off by a rate of all workers.", kind.put_off)
+                        .of("kind", name),
+                );
+                let waited = within("work.wait_within", WAIT_HELP, &kind.wait);
+                let ran = within("work.run_within", RUN_HELP, &kind.run);
+                figures.extend(waited.into_iter().chain(ran).map(|figure| figure.of("kind", name)));
                 for (end, count) in &kind.ends {
                     let figure = Figure::counter("work.attempts", "Attempts by how they ended.", *count);
                     figures.push(figure.of("kind", name).of("end", end.name()));
                 }
             }
+            for QueueFigures { queue, wait, run } in &work.queues {
+                let waited = within("queue.wait_within", WAIT_HELP, wait);
+                let ran = within("queue.run_within", RUN_HELP, run);
+                let totals = [
+                    Figure::total("queue.wait_seconds", "Seconds that jobs waited in all.", wait.sum.as_secs_f64()),
+                    Figure::total("queue.run_seconds", "Seconds that attempts ran in all.", run.sum.as_secs_f64()),
+                ];
+                let all = waited.into_iter().chain(ran).chain(totals);
+                figures.extend(all.map(|figure| figure.of("queue", queue.to_string())));
+            }
             figures
         })
     }
 }
+
+const WAIT_HELP: &str = "Attempts that began at most so many seconds after they could, in this process.";
+const RUN_HELP: &str = "Attempts that took at most so many seconds, in this process.";
 
 struct OfApi(Arc<AppState>);
 

@@ -12,7 +12,11 @@ use tidemark_workers::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{DataFolder, queues::queues, redis_options::redis_options};
+use super::{
+    DataFolder,
+    queues::{kind_limits, local_rates, queues, shared_rates},
+    redis_options::redis_options,
+};
 use crate::config::{BrokerUrl, Settings};
 
 /// How long [`Jobs::stop`] may need beyond the time that running jobs get: the pool waits for those that were told to
@@ -90,7 +94,7 @@ impl Jobs {
         self.direct.clone()
     }
 
-    /// Starts the workers.
+    /// Starts the workers; what fires when somebody told them to stop, through the broker.
     pub(crate) fn work(
         &self,
         settings: &Settings,
@@ -98,13 +102,17 @@ impl Jobs {
         clock: &Arc<dyn Clock>,
         handlers: Handlers,
         figures: &Arc<WorkFigures>,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<CancellationToken> {
         let mut options = PoolOptions::new(WorkerId::new(&format!("{host}-{}", std::process::id())));
         options.host = host.to_owned();
         options.stop_grace = settings.shutdown.jobs.0;
         options.queues = queues(&settings.worker)?;
+        options.shared_rates = shared_rates(&settings.worker)?;
+        options.rates = local_rates(&settings.worker)?;
+        options.kind_limits = kind_limits(&settings.worker)?;
         let broker = Arc::clone(&self.broker);
         let pool = WorkerPool::new(options, broker, Arc::clone(clock), handlers, Arc::clone(figures));
+        let told_to_stop = pool.handle().told_to_stop().clone();
         let stop = self.stop_pool.clone();
         self.pool.spawn(async move {
             let report = pool.run(stop).await;
@@ -113,7 +121,7 @@ impl Jobs {
             }
         });
         self.pool.close();
-        Ok(())
+        Ok(told_to_stop)
     }
 
     /// Lets jobs finish and gives back what does not; [`Jobs::close`] follows in any case.

@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use tidemark_model::SystemClock;
 use tidemark_queue::{BrokerOptions, RedisBroker};
 
-use super::{agent_options, cluster, exposure, queues::queues, redis_options::redis_options};
+use super::{
+    agent_options, cluster, exposure,
+    queues::{collect_queue, kind_limits, local_rates, queues, shared_rates},
+    redis_options::redis_options,
+};
 use crate::config::{BrokerUrl, Role, Settings};
 
 /// What is wrong, one sentence each; for `tidemark check`, and for `serve` before it opens anything.
@@ -17,6 +21,10 @@ pub(crate) fn problems(settings: &Settings) -> Vec<String> {
         cluster::check(settings),
         roles(settings),
         queues(&settings.worker).map(drop),
+        shared_rates(&settings.worker).map(drop),
+        local_rates(&settings.worker).map(drop),
+        kind_limits(&settings.worker).map(drop),
+        sites(settings),
         agent_options(settings).map(drop),
         exposure::tokens(&settings.auth).map(drop),
         exposure::check(settings),
@@ -40,6 +48,13 @@ fn broker(settings: &Settings) -> anyhow::Result<()> {
         let redis = redis_options(&settings.redis, url)?;
         RedisBroker::new(redis, BrokerOptions::default(), Arc::new(SystemClock::new()))
             .map_err(|error| anyhow::anyhow!("setting broker: {error}"))?;
+    }
+    Ok(())
+}
+
+fn sites(settings: &Settings) -> anyhow::Result<()> {
+    for target in &settings.collect {
+        collect_queue(&target.site).with_context(|| format!("setting collect `{}`: site", target.name))?;
     }
     Ok(())
 }
@@ -82,6 +97,11 @@ mod tests {
         check("broker = \"redis+cluster://h/1\"", "redis.prefix");
         check("[agent]\nhost = \"a b\"", "agent.host");
         check("[worker]\nqueues = [\"write:0\"]", "worker.queues");
+        check("[worker]\nsite = \"Am s\"", "worker.site");
+        check("[[collect]]\nname = \"shop\"\nurl = \"http://shop/\"\nsite = \"Am s\"", "collect `shop`: site");
+        check("[worker.rates]\nemail = \"1/s\"", "worker.rates");
+        check("[worker.local_rates]\n\"notify:*\" = \"1/s\"", "worker.local_rates");
+        check("[worker.kind_concurrency]\nnotify = 0", "worker.kind_concurrency");
         check("[[auth.tokens]]\nname = \"x\"\nsha256 = \"12\"\nroles = [\"read\"]", "auth.tokens");
         let sha256 = "0".repeat(64);
         check(&format!("[[auth.tokens]]\nname = \"x\"\nsha256 = \"{sha256}\"\nroles = [\"rule\"]"), "auth.tokens");

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, bail};
-use tidemark_queue::{JobKind, QueueName};
-use tidemark_workers::QueueOptions;
+use tidemark_queue::{JobKind, QueueName, Rate};
+use tidemark_workers::{QueueOptions, SharedRate, SharedRates};
 
 use crate::config::{CONCURRENCY_MAX, WorkerSettings};
 
@@ -13,17 +13,16 @@ const KINDS: [JobKind; 5] = [JobKind::Write, JobKind::Rollup, JobKind::Collect, 
 
 /// The queues, and how many jobs of each run at one time.
 pub(crate) fn queues(worker: &WorkerSettings) -> anyhow::Result<Vec<QueueOptions>> {
+    let collect = collect_queue(&worker.site).context("setting worker.site")?;
+    let at_site = |queue: QueueName| if queue == JobKind::Collect.default_queue() { collect.clone() } else { queue };
     if worker.queues.is_empty() {
-        let queue = |kind: JobKind| {
-            let queue = kind.default_queue();
-            let jobs = most(&queue).unwrap_or(worker.concurrency);
-            QueueOptions::new(queue, jobs)
-        };
+        let queue = |kind: JobKind| with_most(at_site(kind.default_queue()), worker.concurrency);
         return Ok(KINDS.map(queue).to_vec());
     }
     let mut names = BTreeSet::new();
     let queues = worker.queues.iter().map(|text| {
-        let queue = parse(text, worker.concurrency).with_context(|| format!("setting worker.queues `{text}`"))?;
+        let queue = parse(text, worker.concurrency, at_site);
+        let queue = queue.with_context(|| format!("setting worker.queues `{text}`"))?;
         if !names.insert(queue.queue.clone()) {
             bail!("setting worker.queues: `{}` is named twice", queue.queue);
         }
@@ -32,19 +31,72 @@ pub(crate) fn queues(worker: &WorkerSettings) -> anyhow::Result<Vec<QueueOptions
     queues.collect()
 }
 
-/// `name` or `name:jobs`.
-fn parse(text: &str, concurrency: usize) -> anyhow::Result<QueueOptions> {
+/// `name`, `name:jobs` or `name:jobs-jobs`.
+fn parse(text: &str, concurrency: usize, at_site: impl Fn(QueueName) -> QueueName) -> anyhow::Result<QueueOptions> {
     let (name, jobs) = text.split_once(':').map_or((text, None), |(name, jobs)| (name, Some(jobs)));
-    let queue: QueueName = name.parse()?;
-    let most = most(&queue);
+    let queue = at_site(name.parse()?);
     let Some(jobs) = jobs else {
-        return Ok(QueueOptions::new(queue, most.unwrap_or(concurrency)));
+        return Ok(with_most(queue, concurrency));
     };
-    let limit = most.unwrap_or(CONCURRENCY_MAX);
-    match jobs.parse() {
-        Ok(jobs) if (1..=limit).contains(&jobs) => Ok(QueueOptions::new(queue, jobs)),
-        _ => bail!("`{jobs}` jobs at one time are out of range: 1 to {limit}"),
+    let limit = most(&queue).unwrap_or(CONCURRENCY_MAX);
+    let number = |text: &str| match text.parse() {
+        Ok(jobs) if (1..=limit).contains(&jobs) => Ok(jobs),
+        _ => bail!("`{text}` jobs at one time are out of range: 1 to {limit}"),
+    };
+    let (least, most_jobs) = match jobs.split_once('-') {
+        Some((least, most)) if !least.is_empty() => (number(least)?, number(most)?),
+        _ => (number(jobs)?, number(jobs)?),
+    };
+    if most_jobs < least {
+        bail!("`{jobs}` jobs at one time: the larger number comes last");
     }
+    Ok(QueueOptions { scale_max: limit, ..QueueOptions::new(queue, least).growing_to(most_jobs) })
+}
+
+/// A queue with as many jobs at one time as it may have.
+fn with_most(queue: QueueName, concurrency: usize) -> QueueOptions {
+    let limit = most(&queue).unwrap_or(CONCURRENCY_MAX);
+    QueueOptions { scale_max: limit, ..QueueOptions::new(queue, concurrency.min(limit)) }
+}
+
+/// The queue of the jobs that poll the targets of a site.
+pub(crate) fn collect_queue(site: &str) -> anyhow::Result<QueueName> {
+    let collect = JobKind::Collect.default_queue();
+    if site.is_empty() {
+        return Ok(collect);
+    }
+    let queue: Result<QueueName, _> = format!("{collect}.{site}").parse();
+    queue.map_err(|error| anyhow::anyhow!("`{site}` is no site: {error}"))
+}
+
+/// The rates that all workers share.
+pub(crate) fn shared_rates(worker: &WorkerSettings) -> anyhow::Result<SharedRates> {
+    let rates = worker.rates.iter().map(|(scope, rate)| {
+        let scope = scope.parse().with_context(|| format!("setting worker.rates `{scope}`"))?;
+        Ok(SharedRate { scope, rate: *rate })
+    });
+    rates.collect::<anyhow::Result<_>>().map(SharedRates::new)
+}
+
+/// The rates of this process.
+pub(crate) fn local_rates(worker: &WorkerSettings) -> anyhow::Result<Vec<(JobKind, Rate)>> {
+    let rate = |(kind, rate): (&String, &Rate)| Ok((kind_of("worker.local_rates", kind)?, *rate));
+    worker.local_rates.iter().map(rate).collect()
+}
+
+/// How many jobs of a kind this process runs at one time.
+pub(crate) fn kind_limits(worker: &WorkerSettings) -> anyhow::Result<Vec<(JobKind, usize)>> {
+    let limit = |(kind, jobs): (&String, &usize)| {
+        if !(1..=CONCURRENCY_MAX).contains(jobs) {
+            bail!("setting worker.kind_concurrency `{kind}`: {jobs} is out of range: 1 to {CONCURRENCY_MAX}");
+        }
+        Ok((kind_of("worker.kind_concurrency", kind)?, *jobs))
+    };
+    worker.kind_concurrency.iter().map(limit).collect()
+}
+
+fn kind_of(setting: &str, name: &str) -> anyhow::Result<JobKind> {
+    name.parse().with_context(|| format!("setting {setting}"))
 }
 
 /// Most jobs of a queue at one time, whatever the settings say. A seal takes memory and a core: one at a time.
@@ -58,8 +110,51 @@ mod tests {
 
     fn shown(queues_setting: &[&str]) -> anyhow::Result<Vec<(String, usize)>> {
         let queues_setting = queues_setting.iter().map(|text| (*text).to_owned()).collect();
-        let queues = queues(&WorkerSettings { concurrency: 7, queues: queues_setting })?;
+        let queues = queues(&WorkerSettings { concurrency: 7, queues: queues_setting, ..WorkerSettings::default() })?;
         Ok(queues.iter().map(|queue| (queue.queue.to_string(), queue.concurrency)).collect())
+    }
+
+    #[test]
+    fn a_number_may_follow_the_backlog_between_two() {
+        let options = |text: &str| parse(text, 7, |queue| queue);
+        let bounds =
+            |text: &str| options(text).map(|queue| (queue.concurrency, queue.concurrency_max, queue.scale_max));
+        assert_eq!(bounds("write:2-16").unwrap(), (2, 16, CONCURRENCY_MAX));
+        assert_eq!(bounds("write:4").unwrap(), (4, 4, CONCURRENCY_MAX));
+        assert_eq!(bounds("rollup:1-1").unwrap(), (1, 1, 1));
+        for wrong in ["write:16-2", "write:0-4", "write:2-", "write:-4", "write:2-4-6", "rollup:1-2"] {
+            assert!(options(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_worker_at_a_site_polls_the_targets_of_that_site() {
+        let at_site = |queues_setting: &[&str]| {
+            let queues_setting = queues_setting.iter().map(|text| (*text).to_owned()).collect();
+            let settings =
+                WorkerSettings { queues: queues_setting, site: "ams1".to_owned(), ..WorkerSettings::default() };
+            queues(&settings).map(|queues| queues.iter().map(|queue| queue.queue.to_string()).collect::<Vec<_>>())
+        };
+        assert_eq!(at_site(&["collect:4", "notify"]).unwrap(), ["collect.ams1", "notify"]);
+        assert_eq!(at_site(&[]).unwrap(), ["write", "rollup", "collect.ams1", "evaluate", "notify"]);
+        assert!(collect_queue("Am s").unwrap_err().to_string().starts_with("`Am s` is no site"));
+    }
+
+    #[test]
+    fn rates_are_read_and_mistakes_name_their_setting() {
+        let worker = |text: &str| toml::from_str::<WorkerSettings>(text).unwrap();
+        let settings = worker(
+            "[rates]\ncollect = \"100/s\"\n\"notify:*\" = \"10/m\"\n[local_rates]\nnotify = \"5/s\"\n\
+             [kind_concurrency]\nevaluate = 4",
+        );
+        assert!(shared_rates(&settings).is_ok());
+        assert_eq!(local_rates(&settings).unwrap(), [(JobKind::Notify, "5/s".parse().unwrap())]);
+        assert_eq!(kind_limits(&settings).unwrap(), [(JobKind::Evaluate, 4)]);
+        assert!(toml::from_str::<WorkerSettings>("[rates]\nnotify = \"fast\"").unwrap_err().message().contains("rate"));
+        let error = format!("{:#}", shared_rates(&worker("[rates]\nemail = \"1/s\"")).unwrap_err());
+        assert!(error.starts_with("setting worker.rates `email`"), "{error}");
+        let error = format!("{:#}", kind_limits(&worker("[kind_concurrency]\nnotify = 0")).unwrap_err());
+        assert!(error.contains("worker.kind_concurrency"), "{error}");
     }
 
     #[test]

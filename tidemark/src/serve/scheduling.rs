@@ -9,6 +9,7 @@ use tidemark_queue::{
 use tidemark_scheduler::{ScheduleError, ensure_schedule, new_schedule};
 use tokio_util::sync::CancellationToken;
 
+use super::queues::collect_queue;
 use crate::config::{CollectTarget, Settings};
 
 /// Five minutes past every even hour: points of a bucket of two hours have come in by then.
@@ -122,7 +123,8 @@ fn rollup(name: &str, line: String, step: RollupStep) -> anyhow::Result<Schedule
 fn collect(target: &CollectTarget) -> anyhow::Result<Schedule> {
     let timeout_ms = u64::try_from(target.timeout.0.as_millis()).unwrap_or(u64::MAX);
     let payload = CollectPayload { target: target.name.clone(), url: target.url.clone(), timeout_ms };
-    Ok(every(format!("{COLLECT}{}", target.name), target.every.0, JobTemplate::new(&payload)?))
+    let job = JobTemplate { queue: Some(collect_queue(&target.site)?.to_string()), ..JobTemplate::new(&payload)? };
+    Ok(every(format!("{COLLECT}{}", target.name), target.every.0, job))
 }
 
 /// A job that is of no use once the next one is due.
@@ -156,6 +158,15 @@ mod tests {
             let next = tidemark_scheduler::next_times(&schedule.timing, 1_700_000_000_000, 2);
             assert_eq!(next.unwrap().len(), 2);
         }
+    }
+
+    #[test]
+    fn a_target_of_a_site_is_polled_by_the_workers_there() {
+        let target = |site: &str| toml::from_str(&format!("name = \"shop\"\nurl = \"http://shop/\"\n{site}")).unwrap();
+        let job = |site| collect(&target(site)).unwrap().job;
+        assert_eq!(job("site = \"ams1\"").queue.as_deref(), Some("collect.ams1"));
+        let anywhere = job("");
+        assert_eq!((anywhere.queue.as_deref(), anywhere.rate_key.as_deref()), (Some("collect"), Some("shop")));
     }
 
     #[test]
