@@ -8,6 +8,9 @@ use tidemark_queue::{
 
 use crate::{SlotTimes, TimingError};
 
+/// How long what became of a job that somebody runs by hand is kept for those who await it.
+const RESULT_KEPT: Duration = Duration::from_secs(3_600);
+
 /// Why a schedule is not written or run.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ScheduleError {
@@ -30,10 +33,28 @@ pub enum ScheduleError {
     /// There is no such schedule.
     #[error("there is no schedule `{0}`")]
     Missing(String),
+    /// There is one of that name already.
+    #[error("there is a schedule `{0}` already")]
+    Exists(String),
+    /// Somebody has changed it since it was read.
+    #[error("schedule `{0}` is not what it was when it was read: read it again")]
+    Changed(String),
+    /// Others changed it again and again while it was to be written.
+    #[error("schedule `{0}` is being changed by others: try again")]
+    Contended(String),
     /// The broker does not do it.
     #[error("{0}")]
     Broker(#[from] BrokerError),
 }
+
+/// Name of the schedule that polls a target; whoever wants a target polled finds there how.
+#[must_use]
+pub fn collect_schedule(target: &str) -> String {
+    format!("{COLLECT_SCHEDULES}{target}")
+}
+
+/// How the names of schedules that poll targets begin.
+pub const COLLECT_SCHEDULES: &str = "collect ";
 
 /// A schedule that has not run, without splay, that lets missed slots pass.
 #[must_use]
@@ -83,7 +104,7 @@ pub async fn ensure_schedule(broker: &dyn Broker, schedule: Schedule) -> Result<
     }
 }
 
-fn check(schedule: &Schedule) -> Result<(), ScheduleError> {
+pub(crate) fn check(schedule: &Schedule) -> Result<(), ScheduleError> {
     let name = || schedule.name.clone();
     SlotTimes::new(&schedule.timing).map_err(|reason| ScheduleError::Timing { name: name(), reason })?;
     if let Some(queue) = &schedule.job.queue {
@@ -100,7 +121,8 @@ pub async fn run_now(broker: &dyn Broker, name: &str, now_ms: i64) -> Result<Job
     let schedule = broker.schedule(name).await?.ok_or_else(|| ScheduleError::Missing(name.to_owned()))?;
     let job = schedule.job.job(name, now_ms, Duration::ZERO);
     let job = job.map_err(|reason| ScheduleError::Queue { name: name.to_owned(), reason })?;
-    let pushed = broker.push(vec![NewJob { unique: None, ..job }]).await?;
+    let job = NewJob { unique: None, ..job }.with_result(RESULT_KEPT);
+    let pushed = broker.push(vec![job]).await?;
     let id = pushed.first().map(|pushed| pushed.id());
     id.ok_or_else(|| ScheduleError::Broker(BrokerError::Corrupt("a push was answered without a job".to_owned())))
 }

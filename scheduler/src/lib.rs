@@ -18,12 +18,14 @@
 //! its successor enqueue the slot again, which the key turns into nothing; and one that has lost its lease without knowing
 //! is stopped by the same two. Doing it the other way round would lose the slot.
 
+mod change;
 mod cron_line;
 mod ensure;
 mod scheduler;
 mod slots;
 mod timing;
 
-pub use ensure::{ScheduleError, ensure_schedule, new_schedule, run_now};
+pub use change::{PutCondition, change_schedule, definition_tag, put_schedule, remove_schedule};
+pub use ensure::{COLLECT_SCHEDULES, ScheduleError, collect_schedule, ensure_schedule, new_schedule, run_now};
 pub use scheduler::{Scheduler, SchedulerHandle, SchedulerOptions, StepReport};
 pub use timing::{EVERY_MIN_MS, SlotTimes, TimingError, next_times};

@@ -27,10 +27,11 @@ use apalis_core::{
 use futures_util::{FutureExt, task::AtomicWaker};
 use parking_lot::Mutex;
 use tidemark_model::{BoxFuture, Clock};
-use tidemark_queue::JobKind;
+use tidemark_queue::{JobKind, Origin};
 use tokio::sync::oneshot;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::{Service, layer::util::Identity, limit::ConcurrencyLimitLayer};
+use tracing::{Instrument, Span};
 
 use crate::{
     AttemptEnd, WorkFigures,
@@ -107,6 +108,9 @@ pub enum DirectError {
 struct DirectJob<T, R> {
     value: T,
     queued: Duration,
+    /// Who submitted it, and the span in which they did.
+    origin: Origin,
+    span: Span,
     room: RoomGuard,
     reply: oneshot::Sender<Result<R, DirectError>>,
 }
@@ -197,7 +201,8 @@ impl<T: Send + 'static, R: Send + 'static> DirectQueue<T, R> {
         let shared = &self.shared;
         let room = shared.enter(bytes)?;
         let (reply, answer) = oneshot::channel();
-        let job = DirectJob { value, queued: shared.clock.monotonic(), room, reply };
+        let (origin, span) = (Origin::current(), Span::current());
+        let job = DirectJob { value, queued: shared.clock.monotonic(), origin, span, room, reply };
         {
             let mut state = shared.state.lock();
             if state.closed {
@@ -372,10 +377,12 @@ impl<T: Send + 'static, R: Send + 'static> Service<Task<DirectJob<T, R>>> for Di
 
 async fn run_one<T, R>(shared: Arc<Shared<T, R>>, work: Work<T, R>, job: DirectJob<T, R>) {
     let DirectOptions { kind, time_limit: limit, .. } = shared.options;
-    let DirectJob { value, queued, room, reply } = job;
+    let DirectJob { value, queued, origin, span, room, reply } = job;
     let started = shared.clock.monotonic();
-    shared.figures.started(kind, started.saturating_sub(queued));
-    let attempt = AssertUnwindSafe(async { work(value).await }).catch_unwind();
+    let wait = started.saturating_sub(queued);
+    shared.figures.started(kind, wait);
+    let attempt = origin.scope(async { work(value).await }).instrument(span);
+    let attempt = AssertUnwindSafe(attempt).catch_unwind();
     let answer = match tokio::time::timeout(limit, attempt).await {
         Ok(Ok(done)) => Ok(done),
         Ok(Err(panic)) => {
@@ -390,16 +397,23 @@ async fn run_one<T, R>(shared: Arc<Shared<T, R>>, work: Work<T, R>, job: DirectJ
     let run = shared.clock.monotonic().saturating_sub(started);
     let end = if answer.is_ok() { AttemptEnd::Completed } else { AttemptEnd::Discarded };
     shared.figures.ended(kind, end, run);
+    let (wait_ms, run_ms) = (wait.as_secs_f64() * 1e3, run.as_secs_f64() * 1e3);
+    let trace = origin.trace.map(tracing::field::display);
     match &answer {
-        Ok(_) => tracing::debug!(
-            kind = kind.name(),
-            queue = "direct",
-            run_ms = run.as_secs_f64() * 1e3,
-            outcome = "completed",
-            "attempt"
-        ),
+        Ok(_) => {
+            tracing::debug!(
+                kind = kind.name(),
+                queue = "direct",
+                attempt = 1,
+                wait_ms,
+                run_ms,
+                outcome = "completed",
+                trace,
+                "attempt"
+            );
+        }
         Err(error) => {
-            tracing::warn!(kind = kind.name(), queue = "direct", run_ms = run.as_secs_f64() * 1e3, outcome = "discarded", %error, "attempt")
+            tracing::warn!(kind = kind.name(), queue = "direct", attempt = 1, wait_ms, run_ms, outcome = "discarded", %error, trace, "attempt");
         }
     }
     // Leave before the answer: whoever hears it may look at the length.

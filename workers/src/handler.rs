@@ -79,6 +79,12 @@ impl JobContext {
         self.notes.log(text.into());
     }
 
+    /// The output of a job that is done: what it made as JSON, kept if somebody may await the job.
+    #[must_use]
+    pub fn answer(&self, made: &serde_json::Value) -> JobOutput {
+        JobOutput { result: self.job.result_ttl.map(|_| Bytes::from(made.to_string())) }
+    }
+
     /// What it does.
     #[must_use]
     pub fn kind(&self) -> JobKind {

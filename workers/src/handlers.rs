@@ -6,4 +6,4 @@ pub(crate) mod notify;
 mod refusal_log;
 pub(crate) mod rollup;
 pub(crate) mod write;
-mod write_receipt;
+pub(crate) mod write_receipt;

@@ -37,6 +37,7 @@ pub use handlers::evaluate::{EvaluateHandler, NotificationQueue, NotificationQue
 pub use handlers::notify::NotifyHandler;
 pub use handlers::rollup::RollupHandler;
 pub use handlers::write::{BrokerPointSink, DirectPointSink, WriteAnswer, WriteHandler, direct_writes};
+pub use handlers::write_receipt::decode as decode_write_receipt;
 pub use histogram::{DurationHistogram, HistogramSnapshot};
 pub use measure::{QueueMeasure, QueueRates};
 pub use pool::{PoolHandle, PoolOptions, QueueOptions, StopReport, WorkerPool};

@@ -6,7 +6,7 @@ use tidemark_alert::RuleSet;
 use tidemark_queue::{
     Broker, CatchUp, CollectPayload, EvaluatePayload, JobTemplate, RollupPayload, RollupStep, Schedule, Timing,
 };
-use tidemark_scheduler::{ScheduleError, ensure_schedule, new_schedule};
+use tidemark_scheduler::{COLLECT_SCHEDULES, ScheduleError, collect_schedule, ensure_schedule, new_schedule};
 use tokio_util::sync::CancellationToken;
 
 use super::queues::collect_queue;
@@ -20,9 +20,8 @@ const SEAL_MINUTES: u32 = 110;
 /// Once a day in the night of most of Europe, when no seal is due: days that points came in for since they were compacted,
 /// and so were left alone by every seal, are compacted all the same.
 const COMPACT_LINE: &str = "35 1 * * *";
-/// Start of the names of our schedules, by kind; others are left alone.
+/// Start of the names of our schedules of rules. Others than these and [`COLLECT_SCHEDULES`] are left alone.
 const EVALUATE: &str = "evaluate ";
-const COLLECT: &str = "collect ";
 
 /// How long to wait before the second attempt to reach the broker; each time twice as long, up to [`RETRY_LONGEST`].
 const RETRY_FIRST: Duration = Duration::from_millis(500);
@@ -91,7 +90,7 @@ async fn write(broker: &dyn Broker, wanted: &[Schedule]) -> Result<(), ScheduleE
         ensure_schedule(broker, schedule.clone()).await?;
     }
     for known in broker.schedules().await? {
-        let ours = known.name.starts_with(EVALUATE) || known.name.starts_with(COLLECT);
+        let ours = known.name.starts_with(EVALUATE) || known.name.starts_with(COLLECT_SCHEDULES);
         if ours && !names.contains(known.name.as_str()) {
             broker.delete_schedule(&known.name).await?;
         }
@@ -124,7 +123,7 @@ fn collect(target: &CollectTarget) -> anyhow::Result<Schedule> {
     let timeout_ms = u64::try_from(target.timeout.0.as_millis()).unwrap_or(u64::MAX);
     let payload = CollectPayload { target: target.name.clone(), url: target.url.clone(), timeout_ms };
     let job = JobTemplate { queue: Some(collect_queue(&target.site)?.to_string()), ..JobTemplate::new(&payload)? };
-    Ok(every(format!("{COLLECT}{}", target.name), target.every.0, job))
+    Ok(every(collect_schedule(&target.name), target.every.0, job))
 }
 
 /// A job that is of no use once the next one is due.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tidemark_model::TimestampMs;
 
-use crate::{JobId, JobKind, NodeInput, NodeRef, Payload, PayloadError, QueueName};
+use crate::{JobId, JobKind, NodeInput, NodeRef, Origin, Payload, PayloadError, QueueName};
 
 /// Which of the waiting jobs of one queue go first. Lower ones are not starved: one pick in four prefers `Normal`
 /// and one in sixteen `Low`.
@@ -179,10 +179,11 @@ impl NewJob {
         Ok(Self { rate_key: payload.rate_key(), ..job })
     }
 
-    /// A job of this kind whose payload is encoded already.
+    /// A job of this kind whose payload is encoded already. It is caused by what [`Origin::current`] says.
     #[must_use]
     pub fn from_bytes(kind: JobKind, payload: Bytes) -> Self {
         let defaults = kind.defaults();
+        let origin = Origin::current();
         Self {
             kind,
             queue: kind.default_queue(),
@@ -195,8 +196,8 @@ impl NewJob {
             attempts_max: defaults.attempts_max,
             unique: None,
             rate_key: None,
-            parent: None,
-            trace: None,
+            parent: origin.job,
+            trace: origin.trace,
             result_ttl: None,
         }
     }

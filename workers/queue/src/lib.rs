@@ -28,6 +28,7 @@ mod job_kind;
 mod job_note;
 mod memory;
 mod options;
+mod origin;
 mod payload;
 mod queue_name;
 mod queue_settings;
@@ -59,6 +60,7 @@ pub use job_kind::{JobKind, JobKindError, KindDefaults};
 pub use job_note::{JobNote, LOG_LINE_BYTES_MAX, LOG_LINES_MAX, LogLine, Progress};
 pub use memory::{BrokerFaults, MemoryBroker, MemoryRunner};
 pub use options::BrokerOptions;
+pub use origin::Origin;
 pub use payload::{
     CollectPayload, EvaluatePayload, NotifyPayload, PAYLOAD_BYTES_MAX, Payload, PayloadError, RollupPayload,
     RollupStep, WritePayload, decode_body,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tidemark_model::TimestampMs;
 
-use crate::{JobKind, NewJob, Priority, QueueName, UniqueMode};
+use crate::{JobKind, NewJob, Priority, QueueName, TraceId, UniqueMode};
 
 /// A schedule: when, and which job.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -121,7 +121,7 @@ impl JobTemplate {
         })
     }
 
-    /// The job of one slot, with the unique key `schedule@due`.
+    /// The job of one slot, with the unique key `schedule@due`. It begins a trace unless it belongs to one.
     ///
     /// # Errors
     /// The template's queue has an illegal name.
@@ -135,6 +135,7 @@ impl JobTemplate {
         if let Some(queue) = &self.queue {
             job.queue = queue.parse::<QueueName>()?;
         }
+        job.trace = job.trace.or_else(|| Some(TraceId::of_slot(schedule, due_ms)));
         job.priority = self.priority;
         job.rate_key.clone_from(&self.rate_key);
         job.time_limit = self.time_limit.unwrap_or(job.time_limit);

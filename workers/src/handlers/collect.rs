@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use serde_json::json;
 use tidemark_collector::{Probe, ProbeTarget};
 use tidemark_model::{BoxFuture, PointSink, WriteOutcome};
 use tidemark_queue::CollectPayload;
@@ -33,7 +34,7 @@ impl CollectHandler {
         match self.sink.write(batch).await {
             WriteOutcome::Done(_) => {
                 job.log(format!("wrote {points} points of target `{}`", target.name));
-                Ok(JobOutput::default())
+                Ok(job.answer(&json!({ "points": points })))
             }
             WriteOutcome::Refused(refusal) => Err(JobError::Retry(refusal.message, None)),
             WriteOutcome::Unknown(reason) => Err(JobError::Retry(reason, None)),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde_json::json;
 use tidemark_alert::{
     IncidentBook, RuleSet,
     book::BookError,
@@ -47,7 +48,7 @@ impl EvaluateHandler {
             return Err(JobError::Discard(format!("there is no rule `{name}` any more")));
         };
         if !rule.enabled {
-            return Ok(JobOutput::default());
+            return Ok(job.answer(&json!({ "enabled": false })));
         }
         let limits: ExpressionLimits = self.rules.options().limits;
         let evaluation = rule.evaluate(self.reader.as_ref(), self.clock.now_ms(), limits).await;
@@ -56,10 +57,16 @@ impl EvaluateHandler {
             Err(error) if error.is_transient() => return Err(book_failed(error)),
             Err(error) => return Err(self.note_failure(&name, evaluation.at, error).await),
         };
-        match &evaluation.result {
-            Ok(keys) => job.log(format!("evaluated {} keys, notifications: {}", keys.len(), requests.len())),
-            Err(failure) => job.log(format!("cannot be evaluated: {}", failure.reason)),
-        }
+        let made = match &evaluation.result {
+            Ok(keys) => {
+                job.log(format!("evaluated {} keys, notifications: {}", keys.len(), requests.len()));
+                json!({"keys": keys.len(), "notifications": requests.len()})
+            }
+            Err(failure) => {
+                job.log(format!("cannot be evaluated: {}", failure.reason));
+                json!({"failure": failure.reason, "notifications": requests.len()})
+            }
+        };
         self.notifications
             .push(&self.book, &requests)
             .await
@@ -67,7 +74,7 @@ impl EvaluateHandler {
         match evaluation.result {
             Err(failure) if failure.is_transient => Err(JobError::Retry(failure.reason, None)),
             // A rule that cannot be evaluated says so itself; as a dead letter each time it would bury the others.
-            Ok(_) | Err(_) => Ok(JobOutput::default()),
+            Ok(_) | Err(_) => Ok(job.answer(&made)),
         }
     }
 

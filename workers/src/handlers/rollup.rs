@@ -1,5 +1,6 @@
 //! `rollup` jobs: what the log holds goes into blocks, and blocks are tidied up.
 
+use serde_json::json;
 use tidemark_model::BoxFuture;
 use tidemark_queue::{RollupPayload, RollupStep};
 use tidemark_tsdb::{CompactionReport, ExpiryReport, PurgeReport, SealReason, SealReport, Store, StoreError};
@@ -43,8 +44,9 @@ impl Handler for RollupHandler {
             };
             match done {
                 Ok(told) => {
+                    let output = job.answer(&json!({ "done": told }));
                     job.log(told);
-                    Ok(JobOutput::default())
+                    Ok(output)
                 }
                 // Another process does it. Should it die, the next attempt takes over.
                 Err(error @ StoreError::SealUnderWay { .. }) => {

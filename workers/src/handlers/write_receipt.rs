@@ -55,7 +55,9 @@ fn encode_with(receipt: &WriteReceipt, text: impl Fn(&WriteRefusal) -> String) -
     rmp_serde::to_vec(&wire).unwrap_or_default().into()
 }
 
-pub(super) fn decode(bytes: &[u8]) -> WriteOutcome {
+/// What became of a batch, from the result of its job.
+#[must_use]
+pub fn decode(bytes: &[u8]) -> WriteOutcome {
     match rmp_serde::from_slice::<WireReceipt>(bytes) {
         Ok(wire) if wire.version == VERSION => WriteOutcome::Done(wire.into_receipt()),
         Ok(wire) => {

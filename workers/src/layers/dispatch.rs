@@ -1,9 +1,11 @@
-//! Finds the handler of a job.
+//! Finds the handler of a job, and lets what it logs and the jobs that it pushes know which job and trace caused them.
 
 use std::task::{Context, Poll};
 
 use apalis_core::task::Task;
+use tidemark_queue::Origin;
 use tower::Service;
+use tracing::{Instrument, Span};
 
 use super::{AttemptFuture, Never};
 use crate::{
@@ -34,7 +36,12 @@ impl Service<Task<HeldJob>> for Dispatch {
     fn call(&mut self, task: Task<HeldJob>) -> Self::Future {
         let job = task.args.context();
         match self.handlers.get(job.kind()).cloned() {
-            Some(handler) => Box::pin(async move { Ok(handler.run(job).await) }),
+            Some(handler) => {
+                let origin = Origin { trace: job.job.trace, job: Some(job.job.id) };
+                let span =
+                    origin.trace.map_or_else(Span::none, |trace| tracing::info_span!("job", %trace, id = %job.job.id));
+                Box::pin(async move { Ok(origin.scope(handler.run(job)).instrument(span).await) })
+            }
             None => {
                 let reason = format!("this worker has no handler for {} jobs", job.kind());
                 Box::pin(std::future::ready(Ok(Err(JobError::Retry(reason, None)))))
