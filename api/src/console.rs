@@ -6,11 +6,14 @@ mod asking;
 mod hosts;
 mod incident_graph;
 mod incidents;
+mod job_events;
+mod job_search;
 mod live;
 mod overview;
 mod routes;
 mod silence;
 mod storage;
+mod task;
 mod tasks;
 mod topics;
 
@@ -32,8 +35,11 @@ use crate::{
     server::Configure,
 };
 
-pub(crate) use self::asking::AskError;
-use self::{asking::Asker, topics::TopicCache};
+pub(crate) use self::{
+    asking::AskError,
+    job_search::{JobSearch, parse_state},
+};
+use self::{asking::Asker, job_events::JobEvents, tasks::DoneOverTime, topics::TopicCache};
 
 /// Graphs that are evaluated at one time for pages.
 const ASKING_AT_ONCE: usize = 4;
@@ -80,6 +86,10 @@ pub struct Console {
     pub(crate) pages: Pages,
     pub(crate) assets: Assets,
     topics: TopicCache,
+    /// What happens to jobs.
+    job_events: JobEvents,
+    /// What queues did lately, and when that was read.
+    done_over_time: tokio::sync::Mutex<Option<(Duration, DoneOverTime)>>,
     /// Exports that may run at one time.
     pub(crate) exports: Arc<Semaphore>,
     /// What the pages' scripts must send back with every action, so that no other site can act for a person.
@@ -104,6 +114,8 @@ impl Console {
             pages,
             assets,
             topics: TopicCache::default(),
+            job_events: JobEvents::default(),
+            done_over_time: tokio::sync::Mutex::default(),
             exports: Arc::new(Semaphore::new(EXPORTS_AT_ONCE)),
             csrf_token,
             base_url,

@@ -1,21 +1,36 @@
 //! Our own REST API under `/api/tidemark/v1`: jobs, queues, workers, schedules, incidents, rules, graphs.
 //!
-//! Reading is GET; whatever changes something is POST and, when it comes from a page, needs the page's token.
+//! Reading is GET; whatever changes something is POST, PUT or DELETE and, when it comes from a page, needs the page's token.
 
 mod backup;
+mod broker_call;
 mod cardinality;
+mod dead_letters;
+mod enqueue;
 mod expression;
 mod graph;
 mod guard;
 mod health;
 mod incidents;
+mod job_json;
 mod jobs;
+mod moments;
 mod openapi;
+mod payload_json;
+mod queues;
+mod schedules;
+mod work;
+mod workers;
+mod workflows;
 
 use actix_web::web::{self, ServiceConfig};
 
 use crate::export;
 
+pub(crate) use self::{
+    job_json::{job_json, result_of},
+    payload_json::payload_json,
+};
 pub use backup::{BackupPieces, BackupRefusal, BackupSource};
 pub use health::{Readiness, Troubles};
 
@@ -30,14 +45,29 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
             web::scope("/api/tidemark/v1")
                 .route("/openapi.json", web::get().to(openapi::document))
                 .route("/cardinality", web::get().to(cardinality::cardinality))
-                .route("/queues", web::get().to(jobs::queues))
-                .route("/queues/{name}/{action}", web::post().to(jobs::steer_queue))
+                .route("/queues", web::get().to(queues::list))
+                .route("/queues/{name}", web::get().to(queues::one))
+                .route("/queues/{name}/settings", web::put().to(queues::set))
+                .route("/queues/{name}/{action}", web::post().to(queues::steer))
                 .route("/jobs", web::get().to(jobs::list))
+                .route("/jobs", web::post().to(enqueue::enqueue))
+                .route("/jobs/retry", web::post().to(dead_letters::retry))
+                .route("/jobs/purge", web::post().to(dead_letters::purge))
                 .route("/jobs/{id}", web::get().to(jobs::one))
-                .route("/jobs/{id}/{action}", web::post().to(jobs::steer_job))
-                .route("/workers", web::get().to(jobs::workers))
-                .route("/schedules", web::get().to(jobs::schedules))
-                .route("/schedules/{name}/run", web::post().to(jobs::run_schedule))
+                .route("/jobs/{id}", web::delete().to(dead_letters::forget))
+                .route("/jobs/{id}/{action}", web::post().to(jobs::steer))
+                .route("/workers", web::get().to(workers::list))
+                .route("/workers/{name}", web::get().to(workers::one))
+                .route("/workers/{name}/{action}", web::post().to(workers::steer))
+                .route("/schedules", web::get().to(schedules::list))
+                .route("/schedules/{name}", web::get().to(schedules::one))
+                .route("/schedules/{name}", web::put().to(schedules::put))
+                .route("/schedules/{name}", web::delete().to(schedules::delete))
+                .route("/schedules/{name}/{action}", web::post().to(schedules::steer))
+                .route("/workflows", web::get().to(workflows::list))
+                .route("/workflows", web::post().to(workflows::start))
+                .route("/workflows/{id}", web::get().to(workflows::one))
+                .route("/workflows/{id}/cancel", web::post().to(workflows::cancel))
                 .route("/backup", web::post().to(backup::take))
                 .route("/export", web::get().to(export::get))
                 .route("/incidents", web::get().to(incidents::list))

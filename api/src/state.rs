@@ -14,7 +14,11 @@ use tidemark_model::{
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{http::body_budget::BodyBudget, metrics::ApiCounters, options::ApiOptions};
+use crate::{
+    http::{body_budget::BodyBudget, trace_context::TraceIds},
+    metrics::ApiCounters,
+    options::ApiOptions,
+};
 
 /// The parts of the system that the server speaks to.
 #[derive(Clone)]
@@ -55,6 +59,7 @@ pub struct AppState {
     pub(crate) abandon: CancellationToken,
     pub(crate) body_budget: Arc<BodyBudget>,
     pub(crate) query_slots: Arc<Semaphore>,
+    pub(crate) traces: TraceIds,
     request_prefix: i64,
     requests: AtomicU64,
 }
@@ -73,6 +78,7 @@ impl AppState {
             shutdown,
             abandon: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            traces: TraceIds::default(),
             request_prefix,
             requests: AtomicU64::new(0),
         })

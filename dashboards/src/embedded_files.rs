@@ -38,7 +38,10 @@ templates![
     "fragments/storage_figures.html",
     "fragments/storage_space.html",
     "fragments/storage_work.html",
+    "fragments/task_detail.html",
+    "fragments/worker_detail.html",
     "fragments/workers.html",
+    "fragments/workflow_detail.html",
     "host.html",
     "hosts.html",
     "incident.html",
@@ -47,7 +50,10 @@ templates![
     "overview.html",
     "parts.html",
     "storage.html",
+    "task.html",
     "tasks.html",
+    "worker.html",
+    "workflow.html",
 ];
 
 static_files![
@@ -69,6 +75,7 @@ static_files![
     "app/theme.js",
     "css/base.css",
     "css/components.css",
+    "css/tasks.css",
     "css/tokens.css",
     "icons/favicon.svg",
     "vendor/licenses.txt",

@@ -10,6 +10,7 @@ mod message;
 mod overview;
 mod status;
 mod storage;
+mod task;
 mod tasks;
 
 pub use explore::ExplorePage;
@@ -27,6 +28,10 @@ pub use overview::{Attention, IngestHealth, OverviewPage, RecentEvent, RecentEve
 pub use status::Status;
 pub use storage::{
     CardinalityRow, FigureRow, LatencyRow, StorageCardinality, StorageFigures, StoragePage, StorageSpace, StorageWork,
+};
+pub use task::{
+    AttemptRow, LogRow, NodeRow, TaskDetail, TaskPage, WorkerDetail, WorkerPage, WorkerQueueRow, WorkflowDetail,
+    WorkflowPage,
 };
 pub use tasks::{
     JobRow, JobTable, QueueRow, QueueTable, ScheduleRow, ScheduleTable, TasksPage, WorkerRow, WorkerTable,

@@ -103,6 +103,7 @@ fn every_page_loads_within_its_budget() {
     check_weight("explore", &fixtures::explore());
     check_weight("incident", &fixtures::incident());
     check_weight("tasks", &fixtures::tasks());
+    check_weight("task", &fixtures::task());
 }
 
 fn check_weight(name: &str, page: &impl Page) {

@@ -86,6 +86,9 @@ fn hostile_values_stay_text_on_every_page() {
     check(&fixtures::incidents_empty());
     check(&fixtures::incident());
     check(&fixtures::tasks());
+    check(&fixtures::task());
+    check(&fixtures::worker());
+    check(&fixtures::workflow());
     check(&fixtures::storage());
     check(&fixtures::tasks_empty());
     check(&fixtures::failure());

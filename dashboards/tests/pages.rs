@@ -39,6 +39,12 @@ fn every_page() -> Vec<(&'static str, String)> {
         ("incident, default", render(&IncidentPage::default())),
         ("tasks", render(&fixtures::tasks())),
         ("tasks, empty", render(&fixtures::tasks_empty())),
+        ("task", render(&fixtures::task())),
+        ("task, default", render(&TaskPage::default())),
+        ("worker", render(&fixtures::worker())),
+        ("worker, default", render(&WorkerPage::default())),
+        ("workflow", render(&fixtures::workflow())),
+        ("workflow, default", render(&WorkflowPage::default())),
         ("storage", render(&fixtures::storage())),
         ("storage, default", render(&StoragePage::default())),
         ("error", render(&fixtures::failure())),
@@ -173,6 +179,9 @@ fn every_page_has_a_place_for_each_of_its_fragments() {
     check(&fixtures::incidents());
     check(&fixtures::incident());
     check(&fixtures::tasks());
+    check(&fixtures::task());
+    check(&fixtures::worker());
+    check(&fixtures::workflow());
     check(&fixtures::storage());
     check(&fixtures::explore());
 }

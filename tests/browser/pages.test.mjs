@@ -89,3 +89,112 @@ test("an incident is acknowledged from its page", async () => {
   assert.deepEqual(problems, []);
   await close();
 });
+
+async function post(path, body) {
+  const answer = await fetch(`${url}/api/tidemark/v1${path}`, { method: "POST", body: JSON.stringify(body ?? {}) });
+  assert.ok(answer.ok, `${path}: ${answer.status}`);
+  return answer.status === 204 ? null : answer.json();
+}
+
+test("a job, its worker and a workflow have pages that fit a phone and both themes", async () => {
+  const { job } = await post("/jobs?wait=20s", { kind: "rollup", step: "seal" });
+  const nodes = [{ job: { kind: "rollup", step: "seal" } }, { job: { kind: "rollup", step: "compact" }, after: [0], always: true }];
+  const { workflow } = await post("/workflows", { name: "tidy up", nodes });
+  const { workers } = await (await fetch(`${url}/api/tidemark/v1/workers`)).json();
+  const pages = {
+    job: [`/tasks/${job}`, "sealed"],
+    worker: [`/tasks/workers/${encodeURIComponent(workers[0].worker)}`, "rollup"],
+    workflow: [`/tasks/workflows/${workflow}`, "tidy up"],
+  };
+  for (const [name, [path, text]] of Object.entries(pages)) {
+    for (const colorScheme of ["light", "dark"]) {
+      for (const width of [1280, 360]) {
+        const { page, problems, close } = await open(path, { colorScheme, viewport: { width, height: 900 } });
+        await page.getByText(text).first().waitFor({ timeout: 10_000 });
+        const overflow = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+        assert.ok(overflow <= 0, `${name} is ${overflow} px wider than ${width} px`);
+        await picture(page, `${name}-${width}-${colorScheme}`);
+        assert.deepEqual(problems, []);
+        await close();
+      }
+    }
+  }
+});
+
+test("jobs are searched, opened and called off, and the page follows", async () => {
+  const { job } = await post("/jobs", { kind: "rollup", step: "compact", not_before: "+1h" });
+  const { page, problems, close } = await open("/tasks?state=scheduled&q=kind:rollup");
+  const link = page.locator(`a[href="/tasks/${job}"]`);
+  await link.waitFor({ timeout: 10_000 });
+  await link.click();
+  await page.getByRole("heading", { name: "rollup", exact: true }).waitFor();
+  await page.getByText("Compact").first().waitFor();
+  await page.getByRole("button", { name: "Cancel" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Cancel job" }).click();
+  await page.locator(".task-head .state.cancelled").waitFor({ timeout: 10_000 });
+  await page.getByRole("button", { name: "Retry" }).click();
+  await page.locator(".task-head .state.completed").waitFor({ timeout: 20_000 });
+  assert.deepEqual(problems, []);
+  await close();
+});
+
+test("a queue is paused and resumed, and a schedule is run now, live", async () => {
+  await post("/jobs?wait=20s", { kind: "rollup", step: "seal" });
+  const { page, problems, close } = await open("/tasks");
+  const queue = page.locator('tr[data-key="queue-rollup"]');
+  await queue.getByRole("button", { name: "Pause" }).click();
+  await queue.getByText("paused").waitFor({ timeout: 10_000 });
+  const schedule = page.locator('tr[data-key="schedule-compact"]');
+  assert.equal(await schedule.locator(".c-next span").count(), 5);
+  await schedule.getByRole("button", { name: "Run now" }).click();
+  await page.waitForFunction(() => document.querySelector('tr[data-key="queue-rollup"] td')?.textContent === "1", null, { timeout: 10_000 });
+  await picture(page, "tasks-paused");
+  await queue.getByRole("button", { name: "Resume" }).click();
+  await queue.getByText("paused").waitFor({ state: "detached", timeout: 10_000 });
+  await queue.getByRole("button", { name: "Drain" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Drain rollup" }).click();
+  await queue.getByText("draining").waitFor({ timeout: 10_000 });
+  await queue.getByRole("button", { name: "Resume" }).click();
+  await queue.getByText("draining").waitFor({ state: "detached", timeout: 10_000 });
+  assert.deepEqual(problems, []);
+  await close();
+});
+
+test("a worker is told from its page to run more of a queue", async () => {
+  const { workers } = await (await fetch(`${url}/api/tidemark/v1/workers`)).json();
+  const { page, problems, close } = await open(`/tasks/workers/${encodeURIComponent(workers[0].worker)}`);
+  const count = page.locator('tr[data-key="queue-evaluate"] td.num');
+  const before = Number(await count.textContent());
+  await page.getByRole("button", { name: "One more of evaluate" }).click();
+  await page.locator('tr[data-key="queue-evaluate"] td.num', { hasText: `${before + 1}` }).waitFor({ timeout: 20_000 });
+  await picture(page, "worker-scaled");
+  assert.deepEqual(problems, []);
+  await close();
+});
+
+test("what happens to jobs is told on the socket", async () => {
+  const { page, problems, close } = await open("/tasks");
+  const heard = page.evaluate(
+    () =>
+      new Promise((resolve, reject) => {
+        const socket = new WebSocket(new URL("/api/ws", location.href).href.replace("http", "ws"));
+        const told = [];
+        socket.onopen = () => socket.send(JSON.stringify({ op: "sub", id: 9, topic: "events" }));
+        socket.onerror = () => reject(new Error("the socket failed"));
+        socket.onmessage = ({ data }) => {
+          const message = JSON.parse(data);
+          if (message.id !== 9 || message.job?.kind !== "rollup") return;
+          told.push(message.event);
+          if (message.event === "completed") resolve(told);
+        };
+        setTimeout(() => reject(new Error(`heard only ${told}`)), 25_000);
+      }),
+  );
+  // Nobody tells when the server begins to listen, so jobs come until one is told of.
+  let told = null;
+  heard.then((events) => (told = events), () => (told = []));
+  while (told === null) await post("/jobs?wait=1s", { kind: "rollup", step: "seal" });
+  assert.ok((await heard).includes("completed"));
+  assert.deepEqual(problems, []);
+  await close();
+});

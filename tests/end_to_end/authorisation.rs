@@ -87,7 +87,8 @@ const RESUME: &str = "/api/tidemark/v1/queues/maintenance/resume";
 fn no_spelling_of_a_request_gets_past_a_role() {
     let (operate, operate_entry) = token("ops", &["operate"]);
     let (read, read_entry) = token("wall", &["read"]);
-    let (_folder, node) = node_with("", &[&operate_entry, &read_entry]);
+    let (admin, admin_entry) = token("root", &["admin"]);
+    let (_folder, node) = node_with("", &[&operate_entry, &read_entry, &admin_entry]);
     let rows = [
         ("GET", "/api/suggest?type=metrics", &operate, 200),
         ("POST", PAUSE, &operate, 204),
@@ -105,6 +106,22 @@ fn no_spelling_of_a_request_gets_past_a_role() {
         ("POST", "/API/PUT", &operate, 403),
         ("POST", "/api/tidemark/v1/queues/maintenance/%70ause", &read, 403),
         ("DELETE", "/api/query?start=1h-ago&m=sum:auth.m", &read, 403),
+        ("GET", "/api/tidemark/v1/jobs", &read, 200),
+        ("POST", "/api/tidemark/v1/jobs", &read, 403),
+        ("POST", "/api/tidemark/v1/jobs", &operate, 400),
+        ("PUT", "/api/tidemark/v1/schedules/seal", &read, 403),
+        ("PUT", "/api/tidemark/v1/schedules/seal", &operate, 400),
+        ("POST", "/api/tidemark/v1/schedules/nothing/pause", &operate, 404),
+        ("DELETE", "/api/tidemark/v1/schedules/nothing", &operate, 403),
+        ("DELETE", "/api/tidemark/v1/%73chedules/nothing", &operate, 403),
+        ("DELETE", "/api/tidemark/v1/schedules/nothing", &admin, 404),
+        ("POST", "/api/tidemark/v1/jobs/purge", &operate, 403),
+        ("POST", "/api/tidemark/v1/jobs/%70urge", &operate, 403),
+        ("POST", "/api/tidemark/v1/jobs/%70urge", &admin, 400),
+        ("PUT", "/api/tidemark/v1/queues/notify/settings", &read, 403),
+        ("PUT", "/api/tidemark/v1/queues/notify/settings", &operate, 400),
+        ("POST", "/api/tidemark/v1/workers/nobody/stop", &read, 403),
+        ("POST", "/api/tidemark/v1/workers/nobody/stop", &operate, 404),
     ];
     for (method, path, token, expect) in rows {
         let authorization = format!("Bearer {token}");

@@ -18,6 +18,7 @@ mod disk_full;
 #[path = "../../storage/kv/tests/support/fdb_processes.rs"]
 mod fdb_processes;
 mod index;
+mod jobs_api;
 mod kill_nine;
 mod many_hosts;
 mod operations;

@@ -18,8 +18,10 @@ const ACCESS_TOKEN: &str = "x-access-token";
 const OPEN_PATHS: [&str; 2] = ["/-/healthy", "/-/ready"];
 /// Paths that take points or say what metrics mean.
 const WRITE_PATHS: [&str; 5] = ["/api/put", "/api/rollup", "/api/histogram", "/api/metadata/put", "/api/index"];
-/// Paths that give everything away, or could.
-const ADMIN_PATHS: [&str; 1] = ["/api/tidemark/v1/backup"];
+/// Paths that give everything away, or could, and those that delete.
+const ADMIN_PATHS: [&str; 2] = ["/api/tidemark/v1/backup", "/api/tidemark/v1/jobs/purge"];
+/// Below this path whatever is asked by DELETE needs the highest role.
+const OWN_API: &str = "/api/tidemark/v1/";
 /// Paths that only read although they are asked by POST.
 const READ_PATHS: [&str; 10] = [
     "/api/query",
@@ -107,7 +109,7 @@ pub(crate) fn needed_role(method: &Method, path: &str) -> Role {
     if WRITE_PATHS.contains(&path) {
         return Role::Write;
     }
-    if ADMIN_PATHS.contains(&path) {
+    if ADMIN_PATHS.contains(&path) || (method == Method::DELETE && path.starts_with(OWN_API)) {
         return Role::Admin;
     }
     let asks = method == Method::POST && READ_PATHS.contains(&path);
@@ -127,7 +129,10 @@ mod tests {
         check(Method::POST, "/api/put", Role::Write);
         check(Method::POST, "/api/query", Role::Read);
         check(Method::DELETE, "/api/query", Role::Operate);
-        check(Method::DELETE, "/api/tidemark/v1/jobs/1", Role::Operate);
+        check(Method::DELETE, "/api/tidemark/v1/schedules/seal", Role::Admin);
+        check(Method::PUT, "/api/tidemark/v1/schedules/seal", Role::Operate);
+        check(Method::POST, "/api/tidemark/v1/jobs", Role::Operate);
+        check(Method::POST, "/api/tidemark/v1/jobs/purge", Role::Admin);
         check(Method::GET, "/", Role::Read);
         check(Method::GET, "/api/ws", Role::Read);
         check(Method::POST, "/api/tidemark/v1/incidents/1/actions", Role::Operate);

@@ -24,8 +24,10 @@ use tidemark_dashboards::{GraphData, GraphQuery};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::{Console, asking::QUERIES_MAX, topics::Topic};
-use crate::{error::ApiError, http::same_origin::is_same_origin, state::AppState};
+use crate::{error::ApiError, http::same_origin::is_same_origin, rest::job_json, state::AppState};
 
+/// The topic of what happens to jobs, which has no fragments.
+const EVENTS: &str = "events";
 /// Largest message of a browser in bytes.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 /// Most subscriptions and live queries of one tab.
@@ -93,6 +95,12 @@ enum Says<'a> {
         id: u64,
         message: &'a str,
     },
+    Job {
+        id: u64,
+        number: u64,
+        event: &'a str,
+        job: serde_json::Value,
+    },
     Pong,
     Drain,
 }
@@ -118,6 +126,7 @@ pub(super) async fn socket(
         console,
         session,
         topics: HashMap::new(),
+        listening: HashMap::new(),
         queries: HashMap::new(),
         waiting: VecDeque::new(),
         hasher: RandomState::new(),
@@ -132,6 +141,8 @@ struct Tab {
     session: Session,
     /// By the tab's id, the topic and a hash of what was sent of each fragment.
     topics: HashMap<u64, (Topic, HashMap<&'static str, u64>)>,
+    /// By the tab's id, the number of the next event about jobs; none before the first look.
+    listening: HashMap<u64, Option<u64>>,
     queries: HashMap<u64, LiveQuery>,
     /// What is to be looked at, each at most once; what the tab says and pings come between any two.
     waiting: VecDeque<Subject>,
@@ -142,6 +153,7 @@ struct Tab {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Subject {
     Topic(u64),
+    Events(u64),
     Query(u64),
 }
 
@@ -218,6 +230,7 @@ impl Tab {
             }
             Step::Look => match self.waiting.pop_front() {
                 Some(Subject::Topic(id)) => self.look_at(id).await,
+                Some(Subject::Events(id)) => self.tell_events(id).await,
                 Some(Subject::Query(id)) => self.ask(id).await,
                 None => Ok(()),
             },
@@ -238,17 +251,23 @@ impl Tab {
     }
 
     async fn take(&mut self, said: Said) -> Result<(), Gone> {
-        let full = self.topics.len() + self.queries.len() >= SUBSCRIPTIONS_MAX;
+        let full = self.topics.len() + self.listening.len() + self.queries.len() >= SUBSCRIPTIONS_MAX;
         match said {
             Said::Ping => self.send(&Says::Pong).await,
             Said::Unsub { id } => {
                 self.topics.remove(&id);
+                self.listening.remove(&id);
                 self.queries.remove(&id);
                 Ok(())
             }
             Said::Sub { id, .. } | Said::Query(Asked { id, .. }) if full => {
                 let message = format!("a tab has at most {SUBSCRIPTIONS_MAX} subscriptions");
                 self.send(&Says::Error { id, message: &message }).await
+            }
+            Said::Sub { id, topic } if topic == EVENTS => {
+                self.listening.insert(id, None);
+                self.wait_for(Subject::Events(id));
+                Ok(())
             }
             Said::Sub { id, topic } => match topic.parse() {
                 Ok(topic) => {
@@ -274,8 +293,9 @@ impl Tab {
     fn find_what_is_due(&mut self) {
         let now = Instant::now();
         let topics = self.topics.keys().map(|id| Subject::Topic(*id));
+        let events = self.listening.keys().map(|id| Subject::Events(*id));
         let queries = self.queries.iter().filter(|(_, query)| query.due <= now).map(|(id, _)| Subject::Query(*id));
-        for subject in topics.chain(queries).collect::<Vec<_>>() {
+        for subject in topics.chain(events).chain(queries).collect::<Vec<_>>() {
             self.wait_for(subject);
         }
     }
@@ -303,6 +323,28 @@ impl Tab {
             if sent.insert(target, hash) != Some(hash) {
                 self.send(&Says::Html { id, target, html }).await?;
             }
+        }
+        Ok(())
+    }
+
+    /// Sends what happened to jobs since the last look.
+    async fn tell_events(&mut self, id: u64) -> Result<(), Gone> {
+        let Some(from) = self.listening.get(&id).copied() else { return Ok(()) };
+        let seams = &self.console.seams;
+        let asked = self.console.job_events.since(from, seams.broker.as_ref(), seams.clock.monotonic());
+        let news = match timeout(RENDER_MAX, asked).await {
+            Ok(Ok(news)) => news,
+            Ok(Err(error)) => return self.send(&Says::Error { id, message: &error.to_string() }).await,
+            Err(_) => return self.send(&Says::Error { id, message: "the broker does not answer" }).await,
+        };
+        self.listening.insert(id, Some(news.next_number));
+        if news.left_out > 0 {
+            let message = format!("{} events came faster than they are kept and were left out", news.left_out);
+            self.send(&Says::Error { id, message: &message }).await?;
+        }
+        for event in news.events {
+            let job = job_json(&event.job);
+            self.send(&Says::Job { id, number: event.number, event: event.what, job }).await?;
         }
         Ok(())
     }

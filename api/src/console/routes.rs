@@ -19,7 +19,7 @@ use tidemark_dashboards::{
 use tidemark_queue::BrokerError;
 use tokio::time::timeout;
 
-use super::{AskError, Console, live};
+use super::{AskError, Console, live, tasks::JobsWanted};
 use crate::{auth::random_text, error::ApiError, figures, http::pipeline::RequestId};
 
 /// Width that graphs of pages are made for before the browser says its own.
@@ -38,6 +38,9 @@ pub(crate) fn configure(config: &mut ServiceConfig, console: &Arc<Console>) {
         .route("/incidents", web::get().to(incidents))
         .route("/incidents/{id}", web::get().to(incident))
         .route("/tasks", web::get().to(tasks))
+        .route("/tasks/{id}", web::get().to(task))
+        .route("/tasks/workers/{name}", web::get().to(worker))
+        .route("/tasks/workflows/{id}", web::get().to(workflow))
         .route("/system/storage", web::get().to(storage))
         .route("/static/{path:.*}", web::get().to(file))
         .route("/api/ws", web::get().to(live::socket))
@@ -53,6 +56,8 @@ struct Parameters {
     q: String,
     #[serde(default)]
     state: String,
+    #[serde(default)]
+    before: String,
     #[serde(default)]
     from: String,
     #[serde(default)]
@@ -134,7 +139,53 @@ async fn incident(
 }
 
 async fn tasks(request: HttpRequest, console: Data<Console>, parameters: web::Query<Parameters>) -> HttpResponse {
-    let page = async { Ok(console.tasks_page(&parameters.state, &parameters.q).await?) };
+    let wanted = JobsWanted { state: &parameters.state, search: &parameters.q, before: &parameters.before };
+    let page = async { Ok(console.tasks_page(wanted).await?) };
+    answer(&request, &console, &parameters, page).await
+}
+
+async fn task(
+    request: HttpRequest,
+    console: Data<Console>,
+    id: web::Path<String>,
+    parameters: web::Query<Parameters>,
+) -> HttpResponse {
+    let page = async {
+        let page = console.task_page(&id).await?;
+        page.ok_or_else(|| {
+            PageError::NotFound(format!("There is no job {id}. Finished jobs are kept for a day at most."))
+        })
+    };
+    answer(&request, &console, &parameters, page).await
+}
+
+async fn worker(
+    request: HttpRequest,
+    console: Data<Console>,
+    name: web::Path<String>,
+    parameters: web::Query<Parameters>,
+) -> HttpResponse {
+    let page = async {
+        let page = console.worker_page(&name).await?;
+        page.ok_or_else(|| {
+            PageError::NotFound(format!("No worker called {name} was heard of during the last minutes."))
+        })
+    };
+    answer(&request, &console, &parameters, page).await
+}
+
+async fn workflow(
+    request: HttpRequest,
+    console: Data<Console>,
+    id: web::Path<String>,
+    parameters: web::Query<Parameters>,
+) -> HttpResponse {
+    let page = async {
+        let page = console.workflow_page(&id).await?;
+        page.ok_or_else(|| {
+            PageError::NotFound(format!("There is no workflow {id}. Those that ended are kept for a day at most."))
+        })
+    };
     answer(&request, &console, &parameters, page).await
 }
 

@@ -1,55 +1,112 @@
 //! The task system, as the broker tells it.
 
-use tidemark_dashboards::{
-    JobRow, JobTable, QueueRow, QueueTable, ScheduleRow, ScheduleTable, TasksPage, WorkerRow, WorkerTable,
-};
-use tidemark_queue::{BrokerError, JobFilter, JobState, JobView, Page, QueueStats, Schedule, Timing, WorkerView};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use tidemark_dashboards::{
+    GraphQuery, JobRow, JobTable, QueueRow, QueueTable, ScheduleRow, ScheduleTable, TasksPage, WorkerRow, WorkerTable,
+};
+use tidemark_queue::{
+    BrokerError, JobFilter, JobId, JobState, JobView, QueueSettings, QueueStats, Schedule, Timing, WorkerView,
+};
 use tidemark_scheduler::{SchedulerHandle, next_times};
 
-use super::Console;
+use super::{Console, JobSearch};
 
 /// Jobs of one page.
 const JOBS_LISTED: usize = 100;
-/// Jobs that a search looks through.
-const JOBS_SEARCHED: usize = Page::LIMIT_MAX;
+/// Slots that are shown of each schedule.
+const SLOTS_SHOWN: usize = 5;
+/// Jobs done over the last minutes, of each queue; every process of a broker counts the same.
+const DONE: &str = "max:30s-max:rate{dropcounter}:tidemark.queue.completed{queue=*}";
+const DONE_FROM: &str = "20m-ago";
+/// How long that is good for: so often our own figures come.
+const DONE_FRESH: Duration = Duration::from_secs(10);
+/// Width of the picture in pixels.
+const DONE_PX: u32 = 72;
+
+/// What is listed of the jobs.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct JobsWanted<'a> {
+    /// One state, or all.
+    pub(crate) state: &'a str,
+    /// Text of the search.
+    pub(crate) search: &'a str,
+    /// Only jobs before this one.
+    pub(crate) before: &'a str,
+}
+
+/// Jobs done a minute over time, by queue.
+pub(super) type DoneOverTime = Arc<HashMap<String, Vec<Option<f64>>>>;
 
 impl Console {
     /// The page `/tasks`.
-    pub(crate) async fn tasks_page(&self, state: &str, search: &str) -> Result<TasksPage, BrokerError> {
+    pub(crate) async fn tasks_page(&self, wanted: JobsWanted<'_>) -> Result<TasksPage, BrokerError> {
         Ok(TasksPage {
             queues: self.queue_table().await?,
-            jobs: self.job_table(state, search).await?,
+            jobs: self.job_table(wanted).await?,
             workers: self.worker_table().await?,
             schedules: self.schedule_table().await?,
         })
     }
 
-    pub(crate) async fn queue_table(&self) -> Result<QueueTable, BrokerError> {
+    async fn queue_table(&self) -> Result<QueueTable, BrokerError> {
         let queues = self.seams.broker.queues().await?;
         let broker = self.seams.broker.health().await.description;
-        Ok(QueueTable { broker, queues: queues.iter().map(queue_row).collect() })
+        let done = self.done_over_time().await;
+        Ok(QueueTable { broker, queues: queues.iter().map(|stats| queue_row(stats, &done)).collect() })
     }
 
-    pub(crate) async fn job_table(&self, state: &str, search: &str) -> Result<JobTable, BrokerError> {
-        let filter = JobFilter { state: JobState::from_name(state), ..JobFilter::default() };
-        let wanted = if search.is_empty() { JOBS_LISTED } else { JOBS_SEARCHED };
-        let page = self.seams.broker.jobs(filter, Page::first(wanted)).await?;
-        let rows = page.jobs.iter().map(job_row);
-        let fits = |row: &JobRow| [&row.id, &row.kind, &row.error].iter().any(|text| text.contains(search));
-        let mut jobs: Vec<JobRow> = rows.filter(fits).collect();
-        let left_out = jobs.len().saturating_sub(JOBS_LISTED) + usize::from(page.next.is_some());
-        jobs.truncate(JOBS_LISTED);
-        Ok(JobTable { state: state.to_owned(), search: search.to_owned(), jobs, left_out: left_out as u64 })
+    /// From our own store, so that a restart forgets nothing. A page without these pictures is better than none.
+    async fn done_over_time(&self) -> DoneOverTime {
+        let now = self.seams.clock.monotonic();
+        let mut known = self.done_over_time.lock().await;
+        if let Some((_, done)) = known.as_ref().filter(|(at, _)| now.saturating_sub(*at) < DONE_FRESH) {
+            return Arc::clone(done);
+        }
+        let query = GraphQuery { m: DONE.to_owned(), label_tag: Some("queue".to_owned()) };
+        let asked = match self.asker.window(DONE_FROM, "") {
+            Ok(window) => self.asker.graph_or_empty(&[query], window, DONE_PX).await,
+            Err(error) => Err(error),
+        };
+        let data = asked.unwrap_or_else(|error| {
+            tracing::debug!(%error, "what queues did lately cannot be read");
+            tidemark_dashboards::GraphData::default()
+        });
+        let per_minute = |values: Vec<Option<f64>>| values.into_iter().map(|value| Some(value? * 60.0)).collect();
+        let done: HashMap<_, _> =
+            data.series.into_iter().map(|series| (series.label, per_minute(series.values))).collect();
+        let done = Arc::new(done);
+        *known = Some((now, Arc::clone(&done)));
+        done
     }
 
-    pub(crate) async fn worker_table(&self) -> Result<WorkerTable, BrokerError> {
+    async fn job_table(&self, wanted: JobsWanted<'_>) -> Result<JobTable, BrokerError> {
+        let filter = JobFilter { state: JobState::from_name(wanted.state), ..JobFilter::default() };
+        let mut table = JobTable {
+            state: filter.state.map_or("", JobState::name).to_owned(),
+            search: wanted.search.to_owned(),
+            is_older: !wanted.before.is_empty(),
+            ..JobTable::default()
+        };
+        let before = wanted.before.parse::<JobId>().ok();
+        match JobSearch::parse(wanted.search, filter) {
+            Err(wrong) => table.wrong = wrong,
+            Ok(search) => {
+                let page = search.run(self.seams.broker.as_ref(), before, JOBS_LISTED).await?;
+                table.jobs = page.jobs.iter().map(job_row).collect();
+                table.older = page.next.map(|id| id.to_string()).unwrap_or_default();
+            }
+        }
+        Ok(table)
+    }
+
+    async fn worker_table(&self) -> Result<WorkerTable, BrokerError> {
         let now_ms = self.seams.clock.now_ms();
         let workers = self.seams.broker.workers().await?;
         Ok(WorkerTable { workers: workers.iter().map(|worker| worker_row(worker, now_ms)).collect() })
     }
 
-    pub(crate) async fn schedule_table(&self) -> Result<ScheduleTable, BrokerError> {
+    async fn schedule_table(&self) -> Result<ScheduleTable, BrokerError> {
         let now_ms = self.seams.clock.now_ms();
         let schedules = self.seams.broker.schedules().await?;
         let rows = schedules.iter().map(|schedule| schedule_row(schedule, now_ms)).collect();
@@ -60,10 +117,12 @@ impl Console {
     }
 }
 
-fn queue_row(stats: &QueueStats) -> QueueRow {
+fn queue_row(stats: &QueueStats, done: &DoneOverTime) -> QueueRow {
     QueueRow {
         name: stats.queue.to_string(),
         paused: stats.settings.paused,
+        draining: stats.settings.draining,
+        limits: limits(&stats.settings),
         available: stats.ready,
         running: stats.running,
         scheduled: stats.scheduled,
@@ -71,11 +130,22 @@ fn queue_row(stats: &QueueStats) -> QueueRow {
         discarded: stats.discarded,
         oldest_age_ms: stats.oldest_age.map(|age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX)),
         completed_per_minute: Some(stats.ended_per_second * 60.0),
-        recent_completed_per_minute: Vec::new(),
+        recent_completed_per_minute: done.get(stats.queue.as_str()).cloned().unwrap_or_default(),
     }
 }
 
-fn job_row(job: &JobView) -> JobRow {
+/// What is limited, in a few words.
+fn limits(settings: &QueueSettings) -> String {
+    let rate = settings.rate.map(|rate| rate.to_string());
+    let running = settings.running_max.map(|jobs| format!("at most {jobs} at a time"));
+    let waiting = settings.jobs_max.map(|jobs| format!("at most {jobs} waiting"));
+    [rate, running, waiting].into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+/// A job as lists show it.
+pub(super) fn job_row(job: &JobView) -> JobRow {
+    let progress = job.progress.as_ref();
+    let share = progress.filter(|progress| progress.total > 0);
     JobRow {
         id: job.id.to_string(),
         kind: job.kind.to_string(),
@@ -88,7 +158,8 @@ fn job_row(job: &JobView) -> JobRow {
         started_ms: job.started_ms,
         finished_ms: job.finished_ms,
         worker: job.worker.as_ref().map(ToString::to_string).unwrap_or_default(),
-        progress: None,
+        progress: share.map(|progress| (progress.done as f64 / progress.total as f64).clamp(0.0, 1.0)),
+        doing: progress.and_then(|progress| progress.message.clone()).unwrap_or_default(),
         error: job.error.clone().unwrap_or_default(),
         can_retry: matches!(job.state, JobState::Discarded | JobState::Cancelled | JobState::Retryable),
         can_cancel: !job.state.is_final(),
@@ -104,11 +175,15 @@ fn worker_row(worker: &WorkerView, now_ms: i64) -> WorkerRow {
         queues: report.queues.iter().map(|(queue, _)| queue.clone()).collect(),
         concurrency: report.queues.iter().map(|(_, jobs)| *jobs).sum(),
         running: report.running,
-        heartbeat_ms: now_ms - i64::try_from(worker.silent_for.as_millis()).unwrap_or(i64::MAX),
+        heartbeat_ms: heartbeat_ms(worker, now_ms),
         started_ms: Some(report.started_ms),
-        completed: None,
-        failed: None,
+        attempts: report.attempts,
     }
+}
+
+/// When a worker was last heard of.
+pub(super) fn heartbeat_ms(worker: &WorkerView, now_ms: i64) -> i64 {
+    now_ms.saturating_sub(i64::try_from(worker.silent_for.as_millis()).unwrap_or(i64::MAX))
 }
 
 fn schedule_row(schedule: &Schedule, now_ms: i64) -> ScheduleRow {
@@ -118,14 +193,13 @@ fn schedule_row(schedule: &Schedule, now_ms: i64) -> ScheduleRow {
         Timing::Once(_) if schedule.is_done() => "once, done".to_owned(),
         Timing::Once(_) => "once".to_owned(),
     };
+    let slots = next_times(&schedule.timing, now_ms, SLOTS_SHOWN).unwrap_or_default();
     ScheduleRow {
         name: schedule.name.clone(),
         kind: schedule.job.kind.to_string(),
-        when: if schedule.paused { format!("{when}, paused") } else { when },
-        next_ms: next_times(&schedule.timing, now_ms, 1)
-            .ok()
-            .and_then(|times| times.first().copied())
-            .filter(|_| !schedule.paused),
+        when,
+        paused: schedule.paused,
+        next_ms: if schedule.paused { Vec::new() } else { slots },
         last_ms: schedule.last_due_ms,
     }
 }

@@ -11,13 +11,16 @@ use std::{
 use parking_lot::Mutex;
 use thiserror::Error;
 use tidemark_dashboards::{Fragment, IncidentStateFilter};
+use tidemark_queue::{JobId, WorkflowId};
 
-use super::{Console, live::Fragments, routes::PageError};
+use super::{Console, live::Fragments, routes::PageError, tasks::JobsWanted};
 
 /// How long a rendered topic serves further tabs.
 const FRESH: Duration = Duration::from_millis(1_500);
 /// How long topics about hosts do while no incident changes: the interval of an agent.
 const HOSTS_FRESH: Duration = Duration::from_secs(10);
+/// Longest name of a worker in bytes.
+const WORKER_BYTES_MAX: usize = 256;
 /// Topics that are kept rendered; beyond that those that nobody asks for go first.
 const TOPICS_MAX: usize = 1_000;
 
@@ -30,13 +33,19 @@ pub(super) enum Topic {
     Incidents,
     Incident(u64),
     Tasks,
+    Job(String),
+    Worker(String),
+    Workflow(String),
     Storage,
     Nav,
 }
 
 /// A text that names no topic.
 #[derive(Debug, Error)]
-#[error("no such topic: `{0}`; there are overview, hosts, host:NAME, incidents, incident:ID, tasks, storage and nav")]
+#[error(
+    "no such topic: `{0}`; there are overview, hosts, host:NAME, incidents, incident:ID, tasks, job:ID, worker:NAME, \
+     workflow:ID, events, storage and nav"
+)]
 pub(super) struct TopicError(String);
 
 impl FromStr for Topic {
@@ -58,6 +67,13 @@ impl FromStr for Topic {
                 Ok(Self::Host(name.to_owned()))
             }
             Some(("incident", id)) => id.parse().map(Self::Incident).map_err(|_| unknown()),
+            Some(("job", id)) => id.parse::<JobId>().map(|id| Self::Job(id.to_string())).map_err(|_| unknown()),
+            Some(("workflow", id)) => {
+                id.parse::<WorkflowId>().map(|id| Self::Workflow(id.to_string())).map_err(|_| unknown())
+            }
+            Some(("worker", name)) if !name.is_empty() && name.len() <= WORKER_BYTES_MAX => {
+                Ok(Self::Worker(name.to_owned()))
+            }
             Some(_) => Err(unknown()),
         }
     }
@@ -139,9 +155,21 @@ impl Console {
                 None => Ok(Vec::new()),
             },
             Topic::Tasks => {
-                let page = self.tasks_page("", "").await?;
+                let page = self.tasks_page(JobsWanted::default()).await?;
                 self.html(&[&page.queues, &page.jobs, &page.workers, &page.schedules])
             }
+            Topic::Job(id) => match self.task_page(id).await? {
+                Some(page) => self.html(&[&page.detail]),
+                None => Ok(Vec::new()),
+            },
+            Topic::Worker(name) => match self.worker_page(name).await? {
+                Some(page) => self.html(&[&page.detail]),
+                None => Ok(Vec::new()),
+            },
+            Topic::Workflow(id) => match self.workflow_page(id).await? {
+                Some(page) => self.html(&[&page.detail]),
+                None => Ok(Vec::new()),
+            },
             Topic::Storage => {
                 let page = self.storage_page().await?;
                 self.html(&[&page.space, &page.work, &page.cardinality, &page.figures])
@@ -166,7 +194,10 @@ mod tests {
         assert_eq!("overview".parse::<Topic>().unwrap(), Topic::Overview);
         assert_eq!("host:web:01".parse::<Topic>().unwrap(), Topic::Host("web:01".to_owned()));
         assert_eq!("incident:7".parse::<Topic>().unwrap(), Topic::Incident(7));
-        for text in ["", "host:", "incident:x", "secrets", "nav:1"] {
+        let job = "018bcfe5-6800-7000-8000-000000000000";
+        assert_eq!(format!("job:{job}").parse::<Topic>().unwrap(), Topic::Job(job.to_owned()));
+        assert_eq!("worker:db03-1".parse::<Topic>().unwrap(), Topic::Worker("db03-1".to_owned()));
+        for text in ["", "host:", "incident:x", "secrets", "nav:1", "job:1", "worker:", "workflow:x"] {
             assert!(text.parse::<Topic>().is_err(), "{text}");
         }
     }

@@ -11,3 +11,4 @@ pub(crate) mod own_host;
 pub(crate) mod pipeline;
 pub(crate) mod query_string;
 pub(crate) mod same_origin;
+pub(crate) mod trace_context;

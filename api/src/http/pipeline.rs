@@ -14,13 +14,19 @@ use actix_web::{
     web::Data,
 };
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use tidemark_queue::Origin;
+use tracing::Instrument;
 
 use crate::{
     auth::{self, Role},
     error::ApiError,
     http::{
-        callback, cors, gzip_body, normal_path, normal_path::NormalPath, own_host, query_string::QueryString,
+        callback, cors, gzip_body, normal_path,
+        normal_path::NormalPath,
+        own_host,
+        query_string::QueryString,
         same_origin,
+        trace_context::{TRACE_ID, TRACEPARENT, TraceContext},
     },
     metrics::printable,
     state::AppState,
@@ -39,7 +45,7 @@ const SOCKET_PATH: &str = "/api/ws";
 /// What a path cannot have as it is; percent signs that are left in a decoded path stay.
 const NOT_IN_PATHS: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>').add(b'?').add(b'`');
 
-/// Gives the request an id, judges its host and origin, finds out which endpoint and method it means, lets it in;
+/// Gives the request an id and a trace, judges its host and origin, finds out which endpoint and method it means, lets it in;
 /// afterwards wraps, compresses, counts and logs.
 pub(crate) async fn pipeline(
     mut request: ServiceRequest,
@@ -54,12 +60,18 @@ pub(crate) async fn pipeline(
     let described = format!("{} {}", request.method(), printable(request.path()));
     let origin = cors::judge(request.headers(), &state.options.opentsdb);
     let allowed = request.headers().get(header::ORIGIN).filter(|_| origin == cors::Origin::Allowed).cloned();
+    let trace = state.traces.of(request.headers());
     let mut response = match prepare(&mut request, &state, origin) {
-        Ok(plan) => plan.wrap(next.call(request).await?.map_into_boxed_body()),
+        Ok(plan) => {
+            let caused = Origin { trace: Some(trace.trace), job: None };
+            let span = tracing::info_span!("request", trace = %trace.trace);
+            let handled = caused.scope(next.call(request)).instrument(span);
+            plan.wrap(handled.await?.map_into_boxed_body())
+        }
         Err(answer) => request.into_response(answer),
     };
     cors::allow(allowed.as_ref(), response.headers_mut(), &state.options.opentsdb);
-    Ok(finish(response, &state, &id, &described, began))
+    Ok(finish(response, &state, &id, trace, &described, began))
 }
 
 /// What is to be done with the answer.
@@ -215,11 +227,17 @@ fn finish(
     mut response: ServiceResponse<BoxBody>,
     state: &AppState,
     id: &str,
+    trace: TraceContext,
     described: &str,
     began: Duration,
 ) -> ServiceResponse<BoxBody> {
     if let Ok(value) = HeaderValue::from_str(id) {
         response.headers_mut().insert(REQUEST_ID, value);
+    }
+    for (name, value) in [(TRACE_ID, trace.trace.to_string()), (TRACEPARENT, trace.traceparent())] {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            response.headers_mut().insert(name, value);
+        }
     }
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let took = state.seams.clock.monotonic().saturating_sub(began);
@@ -228,9 +246,9 @@ fn finish(
     state.counters.requests.add(endpoint, status, took);
     let took_ms = took.as_secs_f64() * 1000.0;
     if took >= state.options.slow_request {
-        tracing::info!(request = id, status, took_ms, "{described} was slow");
+        tracing::info!(request = id, trace = %trace.trace, status, took_ms, "{described} was slow");
     } else {
-        tracing::debug!(request = id, status, took_ms, "{described}");
+        tracing::debug!(request = id, trace = %trace.trace, status, took_ms, "{described}");
     }
     response
 }

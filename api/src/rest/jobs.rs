@@ -1,4 +1,4 @@
-//! Queues, jobs, workers and schedules.
+//! Jobs: looking for them, and what people do to one.
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -6,115 +6,102 @@ use actix_web::{
     web::{self, Data},
 };
 use serde::Deserialize;
-use serde_json::{Value, json};
-use tidemark_queue::{
-    BrokerError, Cancelled, JobFilter, JobId, JobKind, JobState, JobView, Page, QueueName, QueueStats, Timing,
+use serde_json::json;
+use tidemark_queue::{Cancelled, JobFilter, JobId, JobKind, Page};
+
+use super::{
+    broker_call::{change, look},
+    enqueue::{WaitParameters, ended_within},
+    guard::guard,
+    job_json::{full_job_json, job_json},
+    moments::parse_moment,
 };
-
-use tidemark_scheduler::{ScheduleError, run_now};
-
-use super::guard::guard;
-use crate::{console::Console, error::ApiError};
+use crate::{
+    console::{Console, JobSearch, parse_state},
+    error::ApiError,
+    state::AppState,
+};
 
 /// Jobs of a page unless the request says otherwise.
 const JOBS_LISTED: usize = 100;
 
-pub(super) async fn queues(console: Data<Console>) -> Result<HttpResponse, ApiError> {
-    let queues = console.seams.broker.queues().await.map_err(broker_failed)?;
-    let health = console.seams.broker.health().await;
-    Ok(HttpResponse::Ok().json(json!({
-        "broker": health.description,
-        "warnings": health.warnings,
-        "queues": queues.iter().map(queue_json).collect::<Vec<_>>(),
-    })))
-}
-
-fn queue_json(stats: &QueueStats) -> Value {
-    json!({
-        "name": stats.queue.to_string(),
-        "paused": stats.settings.paused,
-        "settings": stats.settings,
-        "ready": stats.ready,
-        "scheduled": stats.scheduled,
-        "running": stats.running,
-        "retryable": stats.retryable,
-        "discarded": stats.discarded,
-        "oldest_age_ms": stats.oldest_age.map(|age| age.as_millis() as u64),
-        "pushed_per_second": stats.pushed_per_second,
-        "ended_per_second": stats.ended_per_second,
-        "totals": {
-            "pushed": stats.totals.pushed,
-            "duplicates": stats.totals.duplicates,
-            "completed": stats.totals.completed,
-            "retried": stats.totals.retried,
-            "cancelled": stats.totals.cancelled,
-            "discarded": stats.totals.discarded,
-            "rescued": stats.totals.rescued,
-            "stale": stats.totals.stale,
-        },
-    })
-}
-
-pub(super) async fn steer_queue(
-    request: HttpRequest,
-    console: Data<Console>,
-    path: web::Path<(String, String)>,
-) -> Result<HttpResponse, ApiError> {
-    guard(&request, &console)?;
-    let (name, action) = path.into_inner();
-    let queue: QueueName = parse("queue", &name)?;
-    match action.as_str() {
-        "pause" => console.seams.broker.pause(&queue).await,
-        "resume" => console.seams.broker.resume(&queue).await,
-        _ => {
-            return Err(ApiError::new(
-                StatusCode::NOT_FOUND,
-                format!("a queue can be paused and resumed, not `{action}`"),
-            ));
-        }
-    }
-    .map_err(broker_failed)?;
-    Ok(HttpResponse::NoContent().finish())
-}
-
 /// Which jobs to list.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub(super) struct JobParameters {
     kind: Option<String>,
     queue: Option<String>,
     state: Option<String>,
     key: Option<String>,
+    /// As the search field of the page `/tasks`.
+    #[serde(default)]
+    q: String,
+    since: Option<String>,
+    until: Option<String>,
     before: Option<String>,
     limit: Option<usize>,
 }
 
+impl JobParameters {
+    /// What is searched for.
+    ///
+    /// # Errors
+    /// 400 naming the parameter that is wrong.
+    fn search(&self, now_ms: i64) -> Result<JobSearch, ApiError> {
+        let time = |field: &str, text: &Option<String>| {
+            text.as_deref().map(|text| parse_moment(field, text, now_ms)).transpose()
+        };
+        let filter = JobFilter {
+            kind: self.kind.as_deref().map(|text| parse::<JobKind>("kind", text)).transpose()?,
+            queue: self.queue.as_deref().map(|text| parse("queue", text)).transpose()?,
+            state: self.state.as_deref().map(|text| parse_state(text).map_err(ApiError::bad_request)).transpose()?,
+            key: self.key.clone(),
+            text: None,
+            since_ms: time("since", &self.since)?,
+            until_ms: time("until", &self.until)?,
+        };
+        JobSearch::parse(&self.q, filter).map_err(|error| ApiError::bad_request(format!("q: {error}")))
+    }
+
+    fn limit(&self) -> Result<usize, ApiError> {
+        match self.limit {
+            None => Ok(JOBS_LISTED),
+            Some(limit @ 1..=Page::LIMIT_MAX) => Ok(limit),
+            Some(limit) => {
+                Err(ApiError::bad_request(format!("limit: {limit} jobs are not between 1 and {}", Page::LIMIT_MAX)))
+            }
+        }
+    }
+}
+
+/// `GET /jobs`.
 pub(super) async fn list(
     console: Data<Console>,
     parameters: web::Query<JobParameters>,
 ) -> Result<HttpResponse, ApiError> {
-    let filter = JobFilter {
-        kind: parameters.kind.as_deref().map(|text| parse::<JobKind>("kind", text)).transpose()?,
-        queue: parameters.queue.as_deref().map(|text| parse("queue", text)).transpose()?,
-        state: parameters.state.as_deref().map(parse_state).transpose()?,
-        key: parameters.key.clone(),
-        ..JobFilter::default()
-    };
+    let search = parameters.search(console.seams.clock.now_ms())?;
     let before = parameters.before.as_deref().map(|text| parse::<JobId>("before", text)).transpose()?;
-    let page = Page { before, limit: parameters.limit.unwrap_or(JOBS_LISTED) };
-    let page = console.seams.broker.jobs(filter, page).await.map_err(broker_failed)?;
+    let page = look(search.run(console.seams.broker.as_ref(), before, parameters.limit()?)).await?;
     let jobs: Vec<_> = page.jobs.iter().map(job_json).collect();
     Ok(HttpResponse::Ok().json(json!({"jobs": jobs, "next": page.next.map(|id| id.to_string())})))
 }
 
-pub(super) async fn one(console: Data<Console>, id: web::Path<String>) -> Result<HttpResponse, ApiError> {
+/// `GET /jobs/{id}`; with `?wait=` once it has ended, or the time is over.
+pub(super) async fn one(
+    state: Data<AppState>,
+    console: Data<Console>,
+    id: web::Path<String>,
+    parameters: web::Query<WaitParameters>,
+) -> Result<HttpResponse, ApiError> {
     let id: JobId = parse("job", &id)?;
-    match console.seams.broker.job(id).await.map_err(broker_failed)? {
-        Some(job) => Ok(HttpResponse::Ok().json(job_json(&job))),
+    ended_within(&state, &console, id, parameters.wait()?).await?;
+    match look(console.seams.broker.job(id)).await? {
+        Some(job) => Ok(HttpResponse::Ok().json(full_job_json(&job))),
         None => Err(no_such_job(id)),
     }
 }
 
-pub(super) async fn steer_job(
+/// `POST /jobs/{id}/{action}`.
+pub(super) async fn steer(
     request: HttpRequest,
     console: Data<Console>,
     path: web::Path<(String, String)>,
@@ -123,128 +110,54 @@ pub(super) async fn steer_job(
     let (id, action) = path.into_inner();
     let id: JobId = parse("job", &id)?;
     match action.as_str() {
-        "retry" => match console.seams.broker.retry(id).await.map_err(broker_failed)? {
-            true => Ok(HttpResponse::Ok().json(json!({"state": "available"}))),
-            false => Err(ApiError::new(
-                StatusCode::CONFLICT,
-                format!("job {id} can not be retried: only discarded, cancelled and retryable jobs can"),
-            )),
-        },
-        "cancel" => match console.seams.broker.cancel(id).await.map_err(broker_failed)? {
-            Cancelled::Now => Ok(HttpResponse::Ok().json(json!({"state": "cancelled"}))),
-            Cancelled::Requested => Ok(HttpResponse::Accepted().json(json!({"state": "running"}))),
-            Cancelled::TooLate(state) => {
-                Err(ApiError::new(StatusCode::CONFLICT, format!("job {id} has ended already: it is {}", state.name())))
-            }
-            Cancelled::Unknown => Err(no_such_job(id)),
-        },
-        _ => Err(ApiError::new(StatusCode::NOT_FOUND, format!("a job can be retried and cancelled, not `{action}`"))),
+        "retry" => retry(&console, id).await,
+        "cancel" => cancel(&console, id).await,
+        _ => {
+            let shown: String = action.chars().take(64).collect();
+            Err(ApiError::new(StatusCode::NOT_FOUND, format!("a job can be retried and cancelled, not `{shown}`")))
+        }
     }
 }
 
-pub(super) async fn workers(console: Data<Console>) -> Result<HttpResponse, ApiError> {
-    let workers = console.seams.broker.workers().await.map_err(broker_failed)?;
-    let workers: Vec<_> = workers
-        .iter()
-        .map(|worker| {
-            json!({
-                "worker": worker.report.worker,
-                "version": worker.report.version,
-                "host": worker.report.host,
-                "queues": worker.report.queues.iter().map(|(name, jobs)| json!({"name": name, "concurrency": jobs})).collect::<Vec<_>>(),
-                "running": worker.report.running,
-                "attempts": worker.report.attempts,
-                "started_ms": worker.report.started_ms,
-                "silent_ms": worker.silent_for.as_millis() as u64,
-            })
-        })
-        .collect();
-    Ok(HttpResponse::Ok().json(json!({ "workers": workers })))
-}
-
-pub(super) async fn schedules(console: Data<Console>) -> Result<HttpResponse, ApiError> {
-    let schedules = console.seams.broker.schedules().await.map_err(broker_failed)?;
-    let schedules: Vec<_> = schedules
-        .iter()
-        .map(|schedule| {
-            let when = match &schedule.timing {
-                Timing::Every(every_ms) => json!({"every_ms": every_ms}),
-                Timing::Cron { line, zone } => json!({"cron": line, "time_zone": zone}),
-                Timing::Once(at_ms) => json!({"once_ms": at_ms}),
-            };
-            json!({
-                "name": schedule.name,
-                "kind": schedule.job.kind.to_string(),
-                "when": when,
-                "paused": schedule.paused,
-                "done": schedule.is_done(),
-                "last_due_ms": schedule.last_due_ms,
-            })
-        })
-        .collect();
-    Ok(HttpResponse::Ok().json(json!({ "schedules": schedules })))
-}
-
-/// Enqueues the job of a schedule now: the answer is the job, which can be followed under `/jobs/{id}`.
-pub(super) async fn run_schedule(
-    request: HttpRequest,
-    console: Data<Console>,
-    path: web::Path<String>,
-) -> Result<HttpResponse, ApiError> {
-    guard(&request, &console)?;
-    let seams = &console.seams;
-    match run_now(seams.broker.as_ref(), &path, seams.clock.now_ms()).await {
-        Ok(id) => Ok(HttpResponse::Accepted().json(json!({ "job": id.to_string() }))),
-        Err(ScheduleError::Broker(error)) => Err(broker_failed(error)),
-        Err(error @ ScheduleError::Missing(_)) => Err(ApiError::new(StatusCode::NOT_FOUND, error.to_string())),
-        Err(error) => Err(ApiError::bad_request(error.to_string())),
+async fn retry(console: &Console, id: JobId) -> Result<HttpResponse, ApiError> {
+    if change(console.seams.broker.retry(id)).await? {
+        return Ok(HttpResponse::Ok().json(json!({"state": "available"})));
+    }
+    match look(console.seams.broker.job(id)).await? {
+        None => Err(no_such_job(id)),
+        Some(job) => Err(ApiError::new(
+            StatusCode::CONFLICT,
+            format!(
+                "job {id} is {} and can not be retried: only discarded, cancelled and retryable jobs can, as long as no \
+                 other has their unique key",
+                job.state.name()
+            ),
+        )),
     }
 }
 
-fn job_json(job: &JobView) -> Value {
-    json!({
-        "id": job.id.to_string(),
-        "kind": job.kind.to_string(),
-        "queue": job.queue.to_string(),
-        "state": job.state.name(),
-        "attempt": job.attempt,
-        "attempts_max": job.attempts_max,
-        "rescues": job.rescues,
-        "created_ms": job.created_ms,
-        "not_before_ms": job.not_before_ms,
-        "expires_ms": job.expires_ms,
-        "started_ms": job.started_ms,
-        "finished_ms": job.finished_ms,
-        "worker": job.worker.as_ref().map(ToString::to_string),
-        "error": job.error,
-        "unique_key": job.unique_key,
-        "parent": job.parent.map(|id| id.to_string()),
-        "time_limit_ms": job.time_limit.as_millis() as u64,
-        "payload_bytes": job.payload_bytes,
-    })
+async fn cancel(console: &Console, id: JobId) -> Result<HttpResponse, ApiError> {
+    match change(console.seams.broker.cancel(id)).await? {
+        Cancelled::Now => Ok(HttpResponse::Ok().json(json!({"state": "cancelled"}))),
+        Cancelled::Requested => Ok(HttpResponse::Accepted().json(json!({"state": "running"}))),
+        Cancelled::TooLate(state) => {
+            Err(ApiError::new(StatusCode::CONFLICT, format!("job {id} has ended already: it is {}", state.name())))
+        }
+        Cancelled::Unknown => Err(no_such_job(id)),
+    }
 }
 
-fn parse<T: std::str::FromStr>(what: &str, text: &str) -> Result<T, ApiError>
+/// A part of an address or a parameter.
+///
+/// # Errors
+/// 400 naming what is wrong.
+pub(super) fn parse<T: std::str::FromStr>(what: &str, text: &str) -> Result<T, ApiError>
 where
     T::Err: std::fmt::Display,
 {
     text.parse().map_err(|error: T::Err| ApiError::bad_request(format!("{what}: {error}")))
 }
 
-fn parse_state(text: &str) -> Result<JobState, ApiError> {
-    JobState::from_name(text).ok_or_else(|| {
-        let known: Vec<_> = JobState::ALL.into_iter().map(JobState::name).collect();
-        ApiError::bad_request(format!("state: no such state: `{text}`; there are {}", known.join(", ")))
-    })
-}
-
-fn no_such_job(id: JobId) -> ApiError {
+pub(super) fn no_such_job(id: JobId) -> ApiError {
     ApiError::new(StatusCode::NOT_FOUND, format!("there is no job {id}; finished jobs are kept for a day at most"))
-}
-
-fn broker_failed(error: BrokerError) -> ApiError {
-    match error {
-        BrokerError::Invalid(text) => ApiError::bad_request(text),
-        other => ApiError::unavailable(other.to_string()),
-    }
 }

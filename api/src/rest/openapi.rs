@@ -6,18 +6,103 @@ use serde_json::{Map, Value, json};
 /// A path of the API: method, path, what it does, its parameters in path and query.
 type Operation = (&'static str, &'static str, &'static str, &'static [&'static str], &'static [&'static str]);
 
-const OPERATIONS: [Operation; 19] = [
+const OPERATIONS: [Operation; 38] = [
     ("get", "/cardinality", "Metrics, tag keys and tags with the most series, and what grew lately.", &[], &["top"]),
     ("get", "/queues", "Queues with the jobs in each state, the age of the oldest and rates.", &[], &[]),
+    ("get", "/queues/{name}", "One queue.", &["name"], &[]),
     ("post", "/queues/{name}/pause", "Lets workers get nothing from a queue.", &["name"], &[]),
     ("post", "/queues/{name}/resume", "Lets workers get jobs from a queue again.", &["name"], &[]),
-    ("get", "/jobs", "Jobs, the newest first.", &[], &["kind", "queue", "state", "key", "before", "limit"]),
-    ("get", "/jobs/{id}", "One job.", &["id"], &[]),
+    (
+        "get",
+        "/jobs",
+        "Jobs, the newest first. `q` is a search such as `kind:notify state:discarded worker:w2 timeout`.",
+        &[],
+        &["kind", "queue", "state", "key", "q", "since", "until", "before", "limit"],
+    ),
+    (
+        "post",
+        "/jobs",
+        "Enqueues a job: `{\"kind\":\"evaluate\",\"rule\":\"…\"}`, `{\"kind\":\"collect\",\"target\":\"…\"}` or \
+         `{\"kind\":\"rollup\",\"step\":\"seal\"}`, with `priority`, `not_before`, `expires` and `time_limit` if wanted. The same \
+         `Idempotency-Key` gives the same job for a day. 202 with its `location`; with `wait` (at most 60s) 200 when it \
+         ends in time.",
+        &[],
+        &["wait"],
+    ),
+    (
+        "get",
+        "/jobs/{id}",
+        "One job with its payload, attempts, progress, log lines and result; with `wait` once it has ended.",
+        &["id"],
+        &["wait"],
+    ),
     ("post", "/jobs/{id}/retry", "Gives a discarded, cancelled or retryable job fresh attempts.", &["id"], &[]),
     ("post", "/jobs/{id}/cancel", "Calls a job off.", &["id"], &[]),
+    (
+        "post",
+        "/queues/{name}/drain",
+        "Lets a queue take no new jobs until it is resumed; workers go on until it is empty.",
+        &["name"],
+        &[],
+    ),
+    (
+        "put",
+        "/queues/{name}/settings",
+        "Sets all of a queue at once: `{\"paused\",\"draining\",\"rate\":\"100/s\",\"running_max\",\"jobs_max\",\"bytes_max\"}`.",
+        &["name"],
+        &[],
+    ),
+    (
+        "post",
+        "/jobs/retry",
+        "Gives discarded jobs fresh attempts, the oldest first: `{\"kind\",\"queue\",\"key\",\"text\",\"since\",\"until\",\"limit\"}`.",
+        &[],
+        &[],
+    ),
+    (
+        "post",
+        "/jobs/purge",
+        "Forgets discarded jobs, described as for `/jobs/retry`; needs the role `admin`.",
+        &[],
+        &[],
+    ),
+    ("delete", "/jobs/{id}", "Forgets one discarded job; needs the role `admin`.", &["id"], &[]),
+    ("post", "/workers/{name}/stop", "Lets a worker finish what it runs, and end.", &["name"], &[]),
+    (
+        "post",
+        "/workers/{name}/scale",
+        "Lets a worker run so many jobs of a queue at one time: `{\"queue\",\"concurrency\"}`.",
+        &["name"],
+        &[],
+    ),
     ("get", "/workers", "Workers that were heard of lately.", &[], &[]),
-    ("get", "/schedules", "When jobs come.", &[], &[]),
+    ("get", "/workers/{name}", "One worker.", &["name"], &[]),
+    ("get", "/schedules", "When jobs come, with the next five times of each.", &[], &[]),
+    ("get", "/schedules/{name}", "One schedule, with an `ETag` that changes when somebody changes it.", &["name"], &[]),
+    (
+        "put",
+        "/schedules/{name}",
+        "Writes a schedule: `{\"when\":{\"every\":\"60s\"},\"job\":{\"kind\":\"evaluate\",\"rule\":\"…\"}}`, or `when` with `cron` \
+         and `time_zone`, or with `once`; with `catch_up` (`skip`, `one`, `all`), `paused`, `splay` and `expires_after` if wanted. 412 when \
+         `If-Match` or `If-None-Match: *` does not hold.",
+        &["name"],
+        &[],
+    ),
+    ("delete", "/schedules/{name}", "Removes a schedule; needs the role `admin`.", &["name"], &[]),
+    ("post", "/schedules/{name}/pause", "Lets the slots of a schedule pass.", &["name"], &[]),
+    ("post", "/schedules/{name}/resume", "Lets a schedule enqueue jobs again.", &["name"], &[]),
     ("post", "/schedules/{name}/run", "Enqueues the job of a schedule now, beside its slots.", &["name"], &[]),
+    ("get", "/workflows", "Jobs that wait for each other, the newest first.", &[], &["before", "limit"]),
+    (
+        "post",
+        "/workflows",
+        "Starts a workflow: `{\"name\",\"on_failure\":\"stop\"|\"go_on\",\"nodes\":[{\"job\":{…},\"after\":[0],\"always\"}]}`, each \
+         `job` as for POST `/jobs`, `after` the numbers of earlier nodes. 202 with its `location`.",
+        &[],
+        &[],
+    ),
+    ("get", "/workflows/{id}", "One workflow with its nodes; with `wait` once it has ended.", &["id"], &["wait"]),
+    ("post", "/workflows/{id}/cancel", "Calls a workflow off.", &["id"], &[]),
     ("get", "/incidents", "Incidents, the newest first.", &[], &["state", "rule", "before", "limit"]),
     ("get", "/incidents/{id}", "One incident with its events and actions.", &["id"], &[]),
     (

@@ -490,6 +490,8 @@ fn queue(name: &str, seed: u64, available: u64, discarded: u64) -> QueueRow {
     QueueRow {
         name: name.to_owned(),
         paused: name == "relay",
+        draining: name == "ingest",
+        limits: if name == "notify" { "60/m, at most 4 at a time" } else { "" }.to_owned(),
         available,
         running: seed % 3,
         scheduled: seed % 2,
@@ -516,6 +518,7 @@ fn job(at: u64, kind: &str, state: &str, error: &str) -> JobRow {
         finished_ms: matches!(state, "completed" | "discarded").then_some(NOW_MS - at as i64 * 9_000 + 57),
         worker: if started { "w1" } else { "" }.to_owned(),
         progress: (kind == "import").then_some(0.63),
+        doing: if kind == "import" { "reads dump.txt" } else { "" }.to_owned(),
         error: error.to_owned(),
         can_retry: matches!(state, "retryable" | "discarded"),
         can_cancel: matches!(state, "available" | "scheduled" | "running" | "retryable"),
@@ -549,7 +552,7 @@ pub(crate) fn tasks() -> TasksPage {
                 job(9, "notify", "discarded", "post to hooks.example: 410 Gone"),
                 job(12, "collect", "cancelled", ""),
             ],
-            left_out: 1_442,
+            older: "019ab2c4-7d1e-7c31-9a55-0000000000ff".to_owned(),
             ..JobTable::default()
         },
         workers: WorkerTable {
@@ -562,8 +565,7 @@ pub(crate) fn tasks() -> TasksPage {
                 running: 2,
                 heartbeat_ms: NOW_MS - 3_000,
                 started_ms: Some(NOW_MS - 190 * MINUTE_MS),
-                completed: Some(48_211),
-                failed: Some(7),
+                attempts: 48_218,
             }],
         },
         schedules: ScheduleTable {
@@ -573,17 +575,99 @@ pub(crate) fn tasks() -> TasksPage {
                     name: "rules".to_owned(),
                     kind: "evaluate".to_owned(),
                     when: "every 15s".to_owned(),
-                    next_ms: Some(NOW_MS + 9_000),
+                    paused: false,
+                    next_ms: (0..5).map(|slot| NOW_MS + 9_000 + slot * 15_000).collect(),
                     last_ms: Some(NOW_MS - 6_000),
                 },
                 ScheduleRow {
                     name: "seal".to_owned(),
                     kind: "rollup".to_owned(),
                     when: "0 */2 * * *".to_owned(),
-                    next_ms: Some(NOW_MS + 55 * MINUTE_MS),
+                    paused: true,
+                    next_ms: Vec::new(),
                     last_ms: Some(NOW_MS - 65 * MINUTE_MS),
                 },
             ],
+        },
+    }
+}
+
+pub(crate) fn task() -> TaskPage {
+    let attempt = |number: u32, from_percent: f64, error: &str| AttemptRow {
+        number,
+        worker: "w1".to_owned(),
+        started_ms: Some(NOW_MS - 60_000 + i64::from(number) * 20_000),
+        ended_ms: (!error.is_empty()).then_some(NOW_MS - 52_000 + i64::from(number) * 20_000),
+        error: error.to_owned(),
+        from_percent,
+        width_percent: 14.0,
+    };
+    TaskPage {
+        detail: TaskDetail {
+            job: job(4, "import", "running", "read dump.txt: line 17 is no point"),
+            priority: "normal".to_owned(),
+            unique_key: "nightly@1764075600000".to_owned(),
+            trace: "4bf92f3577b34da6a3ce929d0e0e4736".to_owned(),
+            time_limit_ms: 60 * MINUTE_MS,
+            soft_limit_ms: Some(54 * MINUTE_MS),
+            expires_ms: Some(NOW_MS + 5 * MINUTE_MS),
+            rescues: 1,
+            attempts: vec![
+                attempt(1, 0.0, "read dump.txt: line 17 is no point"),
+                attempt(2, 40.0, "worker w2 was lost"),
+                attempt(3, 80.0, ""),
+            ],
+            log: vec![
+                LogRow { at_ms: NOW_MS - 4_000, text: "read 1000 lines".to_owned() },
+                LogRow { at_ms: NOW_MS - 1_000, text: "read 2000 lines".to_owned() },
+            ],
+            payload: "{\n  \"file\": \"dump.txt\"\n}".to_owned(),
+            result: "{\n  \"points\": 3\n}".to_owned(),
+            parent: "019ab2c4-7d1e-7c31-9a55-000000000001".to_owned(),
+            children: vec![job(9, "notify", "discarded", "post to hooks.example: 410 Gone")],
+            workflow: "019ab2c4-7d1e-7c31-9a55-000000000002".to_owned(),
+        },
+    }
+}
+
+pub(crate) fn worker() -> WorkerPage {
+    WorkerPage {
+        detail: WorkerDetail {
+            id: "db03-4711".to_owned(),
+            host: "db03".to_owned(),
+            version: "0.1.0".to_owned(),
+            heartbeat_ms: NOW_MS - 3_000,
+            started_ms: NOW_MS - 190 * MINUTE_MS,
+            attempts: 48_218,
+            running: 1,
+            queues: vec![WorkerQueueRow { name: "evaluate".to_owned(), concurrency: 8 }],
+            jobs: vec![job(1, "evaluate", "running", "")],
+        },
+    }
+}
+
+pub(crate) fn workflow() -> WorkflowPage {
+    let node = |number: u32, state: &str, after: Vec<u32>| NodeRow {
+        number,
+        job: format!("019ab2c4-7d1e-7c31-9a55-00000000000{number}"),
+        kind: "rollup".to_owned(),
+        state: state.to_owned(),
+        after,
+        always: number == 2,
+        error: if state == "discarded" { "out of attempts" } else { "" }.to_owned(),
+    };
+    WorkflowPage {
+        detail: WorkflowDetail {
+            id: "019ab2c4-7d1e-7c31-9a55-000000000002".to_owned(),
+            name: "tidy up".to_owned(),
+            state: "running".to_owned(),
+            on_failure: "the rest is called off".to_owned(),
+            created_ms: NOW_MS - 9_000,
+            ended_ms: None,
+            nodes_total: 3,
+            nodes_ended: 2,
+            nodes: vec![node(0, "completed", vec![]), node(1, "discarded", vec![0]), node(2, "ready", vec![0, 1])],
+            left_out: 0,
         },
     }
 }

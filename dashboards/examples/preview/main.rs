@@ -36,6 +36,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     preview.write("incident", &fixtures::incident())?;
     preview.write("tasks", &fixtures::tasks())?;
     preview.write("tasks-empty", &fixtures::tasks_empty())?;
+    preview.write("task", &fixtures::task())?;
+    preview.write("worker", &fixtures::worker())?;
+    preview.write("workflow", &fixtures::workflow())?;
     preview.write("storage", &fixtures::storage())?;
     preview.write("not-found", &MessagePage::not_found("/nowhere"))?;
     preview.write("error", &fixtures::failure())?;

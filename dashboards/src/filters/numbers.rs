@@ -18,6 +18,7 @@ pub(super) fn add_to(environment: &mut Environment<'static>) {
     environment.add_filter("percent_of", percent_of);
     environment.add_filter("bar", bar);
     environment.add_filter("share", share);
+    environment.add_filter("stretch", stretch);
 }
 
 fn quantity(value: Option<f64>, unit: Unit) -> String {
@@ -55,6 +56,20 @@ fn draw_bar(percent: f64, class: &str, label: &str) -> Value {
     ))
 }
 
+/// A bar of so many percent that begins at so many percent, such as a run on a line of time; never too short to be seen.
+fn stretch(from: f64, width: f64, class: &str, label: &str) -> Value {
+    let inside = |percent: f64| if percent.is_finite() { percent.clamp(0.0, 100.0) } else { 0.0 };
+    let width = inside(width).max(1.5);
+    let from = inside(from).min(100.0 - width);
+    Value::from_safe_string(format!(
+        "<svg class=\"stretch\" width=\"160\" height=\"8\" viewBox=\"0 0 100 8\" preserveAspectRatio=\"none\" role=\"img\">\
+         <title>{}</title><rect class=\"bar-back\" width=\"100\" height=\"8\"/>\
+         <rect class=\"{}\" x=\"{from:.1}\" width=\"{width:.1}\" height=\"8\"/></svg>",
+        escaped(label),
+        escaped(class)
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,6 +80,13 @@ mod tests {
         assert_eq!(percent_of(Some(1.0), None), None);
         assert_eq!(percent_of(Some(1.0), Some(0.0)), None);
         assert_eq!(percent_of(Some(1.0), Some(4.0)), Some(25.0));
+    }
+
+    #[test]
+    fn a_stretch_is_seen_and_stays_inside() {
+        assert!(stretch(100.0, 0.0, "bar-normal", "1").to_string().contains("x=\"98.5\" width=\"1.5\""));
+        assert!(stretch(f64::NAN, 400.0, "bar-normal", "<1").to_string().contains("x=\"0.0\" width=\"100.0\""));
+        assert!(stretch(0.0, 1.0, "x", "<1").to_string().contains("<title>&lt;1</title>"));
     }
 
     #[test]

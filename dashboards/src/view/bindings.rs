@@ -6,7 +6,7 @@ use super::{
     Attention, ExplorePage, HostFacts, HostIncidents, HostPage, HostTable, HostVolumes, HostsPage, IncidentDetail,
     IncidentList, IncidentPage, IncidentTimeline, IncidentsPage, IngestHealth, JobTable, MessagePage, OverviewPage,
     QueueTable, RecentEvents, ScheduleTable, StorageCardinality, StorageFigures, StoragePage, StorageSpace,
-    StorageWork, TasksPage, WorkerTable,
+    StorageWork, TaskDetail, TaskPage, TasksPage, WorkerDetail, WorkerPage, WorkerTable, WorkflowDetail, WorkflowPage,
 };
 use crate::{
     page_context::ProblemCount,
@@ -53,6 +53,9 @@ pages! {
     IncidentsPage: "incidents.html" [list];
     IncidentPage: "incident.html" [detail, timeline];
     TasksPage: "tasks.html" [queues, jobs, workers, schedules];
+    TaskPage: "task.html" [detail];
+    WorkerPage: "worker.html" [detail];
+    WorkflowPage: "workflow.html" [detail];
     StoragePage: "storage.html" [space, work, cardinality, figures];
     MessagePage: "message.html" [];
 }
@@ -73,6 +76,9 @@ fragments! {
     JobTable: "jobs" "fragments/jobs.html";
     WorkerTable: "workers" "fragments/workers.html";
     ScheduleTable: "schedules" "fragments/schedules.html";
+    TaskDetail: "task-detail" "fragments/task_detail.html";
+    WorkerDetail: "worker-detail" "fragments/worker_detail.html";
+    WorkflowDetail: "workflow-detail" "fragments/workflow_detail.html";
     StorageSpace: "storage-space" "fragments/storage_space.html";
     StorageWork: "storage-work" "fragments/storage_work.html";
     StorageCardinality: "storage-cardinality" "fragments/storage_cardinality.html";

@@ -1,4 +1,4 @@
-//! The task system: queues, jobs, workers, schedules.
+//! The page of the task system: queues, jobs, workers, schedules. Its parts have pages of their own in [`super::task`].
 
 use serde::Serialize;
 
@@ -31,6 +31,10 @@ pub struct QueueRow {
     pub name: String,
     /// Whether workers leave it alone.
     pub paused: bool,
+    /// Whether it takes no new jobs.
+    pub draining: bool,
+    /// What is limited, such as `60/m, at most 4 at a time`; empty when nothing is.
+    pub limits: String,
     /// Jobs that may run now.
     pub available: u64,
     /// Jobs that run.
@@ -54,12 +58,16 @@ pub struct QueueRow {
 pub struct JobTable {
     /// The state that is listed, one of the seven words of the job states, or empty for all.
     pub state: String,
-    /// The text that id, kind or error must contain; empty for all.
+    /// The text of the search; empty for all.
     pub search: String,
+    /// What is wrong with that text; empty when nothing is.
+    pub wrong: String,
     /// Newest first.
     pub jobs: Vec<JobRow>,
-    /// How many more there are than are listed.
-    pub left_out: u64,
+    /// Whether the list begins somewhere in the middle.
+    pub is_older: bool,
+    /// The job before which the next part of the list begins; empty when there is none.
+    pub older: String,
 }
 
 /// One job.
@@ -89,6 +97,8 @@ pub struct JobRow {
     pub worker: String,
     /// 0 to 1, for long work that says so.
     pub progress: Option<f64>,
+    /// What it does now; empty when it does not say.
+    pub doing: String,
     /// Why the last run failed; empty when none did.
     pub error: String,
     /// Whether `POST …/jobs/{id}/retry` is possible.
@@ -123,10 +133,8 @@ pub struct WorkerRow {
     pub heartbeat_ms: i64,
     /// When it started.
     pub started_ms: Option<i64>,
-    /// Jobs that it completed since then.
-    pub completed: Option<u64>,
-    /// Runs that failed since then.
-    pub failed: Option<u64>,
+    /// Runs that it made since then.
+    pub attempts: u64,
 }
 
 /// The fragment `schedules`.
@@ -147,8 +155,10 @@ pub struct ScheduleRow {
     pub kind: String,
     /// When, as written: `every 15s`, `0 3 * * *`.
     pub when: String,
-    /// When the next job comes.
-    pub next_ms: Option<i64>,
+    /// Whether it lets its slots pass.
+    pub paused: bool,
+    /// When the next jobs come, at most five.
+    pub next_ms: Vec<i64>,
     /// When the last one came.
     pub last_ms: Option<i64>,
 }

@@ -79,15 +79,16 @@ document.addEventListener("click", async ({ target }) => {
   const button = target.closest("[data-action], [data-post]");
   if (!button) return;
   if (button.dataset.action) return openIncidentAction(button.dataset.action, button.dataset.id);
-  const title = button.textContent;
-  const { post: address, confirm: text } = button.dataset;
-  if (text) return ask({ title, text, confirm: title }, () => post(address));
+  const title = button.dataset.title ?? button.textContent;
+  const { post: address, confirm: text, queue, concurrency } = button.dataset;
+  const body = concurrency ? { queue, concurrency: Number(concurrency) } : {};
+  if (text) return ask({ title, text, confirm: title }, () => post(address, body));
   button.disabled = true;
   try {
-    await post(address);
+    await post(address, body);
     await refresh();
   } catch (error) {
-    ask({ title, text: "", confirm: "Try again" }, () => post(address));
+    ask({ title, text: "", confirm: "Try again" }, () => post(address, body));
     fail(error.message);
   } finally {
     button.disabled = false;

@@ -19,7 +19,8 @@ let failures = 0;
 let heardAt = 0;
 let polling = 0;
 
-/** Asks for the fragments of a topic: `overview`, `hosts`, `host:NAME`, `incidents`, `incident:ID`, `tasks`, `storage`, `nav`. */
+/** Asks for the fragments of a topic: `overview`, `hosts`, `host:NAME`, `incidents`, `incident:ID`, `tasks`,
+ * `job:ID`, `worker:NAME`, `workflow:ID`, `storage`, `nav`. */
 export function subscribe(topic) {
   carry({ op: "sub", topic }, (event) => {
     if (event.ev === "html") show(event.target, event.html);

@@ -1,0 +1,184 @@
+//! What happens to jobs, for those who subscribe to it: `enqueued`, `started`, `failed`, `completed`, `cancelled`,
+//! `discarded`.
+//!
+//! Brokers tell nobody what they do, and a worker may be another process. So the newest jobs are looked at again and
+//! again while somebody listens, and what is different since the last look becomes an event. That works the same for every
+//! broker and costs nothing while nobody listens; the price is that a job which begins and ends between two looks is told
+//! by its end only, and one of which no history is kept by nothing. Events sent by the workers were turned down: under the
+//! rates that queues are made for they would cost more than the jobs.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use tidemark_queue::{Broker, BrokerError, JobFilter, JobId, JobState, JobView, Page};
+
+/// Jobs that are looked at: the newest.
+const JOBS_LOOKED_AT: usize = 1_000;
+/// Events that are kept for those who listen.
+const EVENTS_KEPT: usize = 2_000;
+/// How long a look is good for.
+const FRESH: Duration = Duration::from_millis(1_500);
+/// After so long without a listener the first look tells nothing: what happened meanwhile is no news.
+const GAP_MAX: Duration = Duration::from_secs(15);
+
+/// Something that happened to a job.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct JobEvent {
+    /// Counts up by one.
+    pub(super) number: u64,
+    /// What happened.
+    pub(super) what: &'static str,
+    /// The job as it was then.
+    pub(super) job: JobView,
+}
+
+/// The events of the last looks, shared by all who listen.
+#[derive(Default)]
+pub(super) struct JobEvents(tokio::sync::Mutex<Feed>);
+
+#[derive(Default)]
+struct Feed {
+    looked_at: Option<Duration>,
+    known: HashMap<JobId, (JobState, u32)>,
+    oldest: Option<JobId>,
+    events: VecDeque<Arc<JobEvent>>,
+    next_number: u64,
+}
+
+/// Events that a listener has not had.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    pub(super) events: Vec<Arc<JobEvent>>,
+    /// How many more there were than are kept.
+    pub(super) left_out: u64,
+    /// To be handed in with the next question.
+    pub(super) next_number: u64,
+}
+
+impl JobEvents {
+    /// What happened since the event of this number; a listener that begins has none and gets none.
+    ///
+    /// # Errors
+    /// The broker's.
+    pub(super) async fn since(
+        &self,
+        from: Option<u64>,
+        broker: &dyn Broker,
+        now: Duration,
+    ) -> Result<News, BrokerError> {
+        let mut feed = self.0.lock().await;
+        let age = feed.looked_at.map(|at| now.saturating_sub(at));
+        if age.is_none_or(|age| age >= FRESH) {
+            let page = broker.jobs(JobFilter::default(), Page::first(JOBS_LOOKED_AT)).await?;
+            feed.look(page.jobs, age.is_some_and(|age| age <= GAP_MAX));
+            feed.looked_at = Some(now);
+        }
+        Ok(feed.news(from))
+    }
+}
+
+impl Feed {
+    /// Compares jobs, the newest first, with those of the last look.
+    fn look(&mut self, jobs: Vec<JobView>, tells: bool) {
+        let oldest = jobs.last().map(|job| job.id);
+        let known = jobs.iter().map(|job| (job.id, (job.state, job.attempt))).collect();
+        if tells {
+            for job in jobs.into_iter().rev() {
+                self.compare(job);
+            }
+        }
+        self.known = known;
+        self.oldest = oldest.or(self.oldest);
+    }
+
+    fn compare(&mut self, job: JobView) {
+        match self.known.get(&job.id) {
+            Some(before) if *before == (job.state, job.attempt) => return,
+            Some(_) => {}
+            // It was there before and has come into sight because others have gone.
+            None if self.oldest.is_some_and(|oldest| job.id < oldest) => return,
+            None => {}
+        }
+        let what = match job.state {
+            JobState::Scheduled | JobState::Available => "enqueued",
+            JobState::Running => "started",
+            JobState::Retryable => "failed",
+            JobState::Completed => "completed",
+            JobState::Cancelled => "cancelled",
+            JobState::Discarded => "discarded",
+        };
+        if self.events.len() >= EVENTS_KEPT {
+            self.events.pop_front();
+        }
+        self.events.push_back(Arc::new(JobEvent { number: self.next_number, what, job }));
+        self.next_number += 1;
+    }
+
+    fn news(&self, from: Option<u64>) -> News {
+        let next_number = self.next_number;
+        let Some(from) = from else { return News { next_number, ..News::default() } };
+        let first = self.events.front().map_or(next_number, |event| event.number);
+        let events = self.events.iter().filter(|event| event.number >= from).cloned().collect();
+        News { events, left_out: first.saturating_sub(from), next_number }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidemark_model::ManualClock;
+    use tidemark_queue::{BrokerOptions, FetchRequest, JobKind, MemoryBroker, NewJob, Outcome, WorkerId};
+
+    use super::*;
+
+    fn told(news: &News) -> Vec<&'static str> {
+        news.events.iter().map(|event| event.what).collect()
+    }
+
+    #[tokio::test]
+    async fn a_listener_hears_what_happens_to_a_job_and_nothing_from_before() {
+        let broker = MemoryBroker::new(BrokerOptions::default(), Arc::new(ManualClock::new(1_700_000_000_000)), 1);
+        let events = JobEvents::default();
+        let push = async || {
+            let job = NewJob::from_bytes(JobKind::Notify, bytes::Bytes::new());
+            broker.push(vec![job]).await.unwrap();
+        };
+        let mut now = Duration::from_secs(100);
+        let mut listen = async |from| {
+            now += Duration::from_secs(2);
+            events.since(from, &broker, now).await.unwrap()
+        };
+        push().await;
+        let began = listen(None).await;
+        assert!(told(&began).is_empty());
+        let quiet = listen(Some(began.next_number)).await;
+        assert!(told(&quiet).is_empty(), "{quiet:?}");
+        push().await;
+        let news = listen(Some(quiet.next_number)).await;
+        assert_eq!(told(&news), ["enqueued"]);
+        let request = FetchRequest {
+            worker: WorkerId::new("w"),
+            queues: vec![JobKind::Notify.default_queue()],
+            max: 1,
+            wait: Duration::ZERO,
+        };
+        let delivery = broker.fetch(request).await.unwrap().remove(0);
+        let news = listen(Some(news.next_number)).await;
+        assert_eq!((told(&news), news.events[0].job.id), (vec!["started"], delivery.job.id));
+        broker.settle(vec![(delivery.receipt, Outcome::Discard { reason: "no".to_owned() })]).await.unwrap();
+        let news = listen(Some(news.next_number)).await;
+        assert_eq!((told(&news), news.left_out), (vec!["discarded"], 0));
+        // Somebody else who listened all the time has heard the same.
+        assert_eq!(told(&events.since(Some(began.next_number), &broker, now).await.unwrap()).len(), 3);
+    }
+
+    #[test]
+    fn what_is_not_kept_any_more_is_counted() {
+        let mut feed = Feed { next_number: 7, ..Feed::default() };
+        assert_eq!(feed.news(Some(4)).left_out, 3);
+        feed.next_number = 4;
+        assert_eq!(feed.news(Some(4)).left_out, 0);
+    }
+}
