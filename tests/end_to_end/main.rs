@@ -19,6 +19,7 @@ mod disk_full;
 mod fdb_processes;
 mod index;
 mod jobs_api;
+mod jobs_command;
 mod kill_nine;
 mod many_hosts;
 mod operations;

@@ -1,11 +1,17 @@
 //! The command line.
 
+mod work;
+
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tidemark_api::point_lines::LineFormat;
 use tidemark_queue::JobKind;
 
+pub(crate) use self::work::{
+    AskOptions, DeadLetterOptions, JobsCommand, JobsLsOptions, JobsRunOptions, NamedOptions, QueuesCommand,
+    QueuesSetOptions, SchedulesCommand, SchedulesSetOptions, WorkKind, WorkOptions, WorkersCommand,
+};
 use crate::config::{LogFormat, Role, Sources};
 
 /// Collects, queues, stores, queries, alerts on and shows time series.
@@ -69,6 +75,18 @@ pub(crate) enum Command {
     Query(QueryOptions),
     /// Show which metrics, tag keys and tags have the most series, and what has grown lately.
     Cardinality(CardinalityOptions),
+    /// Jobs of a server: list, show, enqueue, retry, cancel, purge.
+    #[command(subcommand)]
+    Jobs(JobsCommand),
+    /// Queues of a server: list, pause, drain, resume, set limits.
+    #[command(subcommand)]
+    Queues(QueuesCommand),
+    /// Workers of a server: list, show, stop, scale.
+    #[command(subcommand)]
+    Workers(WorkersCommand),
+    /// Schedules of a server: list, show, write, remove, pause, resume, run.
+    #[command(subcommand)]
+    Schedules(SchedulesCommand),
     /// Backups of the store: take one, also of a server that is writing, verify it, restore it.
     #[command(subcommand)]
     Backup(BackupCommand),

@@ -1,5 +1,7 @@
 //! Asking a running server.
 
+use std::time::Duration;
+
 use anyhow::{Context, bail};
 use serde_json::Value;
 use tidemark_egress::{Client, ClientOptions, EgressError, Method, OpenResponse, PrivateAddresses, Request, Url};
@@ -8,6 +10,9 @@ use crate::{cli::ServerOptions, config::masked, usage::UsageError};
 
 /// Most bytes of an answer: a wide query over a long range.
 const ANSWER_BYTES_MAX: usize = 1 << 30;
+
+/// Longest time that a request of our own API takes.
+const CALL_MAX: Duration = Duration::from_secs(90);
 
 /// Bytes of an answer that says what is wrong.
 const REASON_BYTES_MAX: usize = 64 << 10;
@@ -52,6 +57,16 @@ impl Server {
         request.headers.insert("content-type", content_type.try_into()?);
         request.body = body.into();
         self.send(request)
+    }
+
+    /// A request of our own API: the method and the segments of the path below `/api/tidemark/v1`.
+    pub(crate) fn own(&self, method: Method, segments: &[&str]) -> Call<'_> {
+        let mut url = self.base.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.clear().extend(["api", "tidemark", "v1"]).extend(segments);
+        }
+        url.set_query(None);
+        Call { server: self, request: Request::new(method, url), wrong: None }
     }
 
     /// `METHOD path?parameters` without a body, whose answer is read piece by piece.
@@ -100,6 +115,50 @@ impl Server {
             bail!("the server answered {}: {}", response.status, reason(&text));
         }
         Ok(text)
+    }
+}
+
+/// A request that is being put together.
+pub(crate) struct Call<'a> {
+    server: &'a Server,
+    request: Request,
+    /// What could not be put in.
+    wrong: Option<anyhow::Error>,
+}
+
+impl Call<'_> {
+    /// With these parameters.
+    pub(crate) fn parameters(mut self, parameters: &[(&str, &str)]) -> Self {
+        if !parameters.is_empty() {
+            self.request.url.query_pairs_mut().extend_pairs(parameters);
+        }
+        self
+    }
+
+    /// With a JSON body.
+    pub(crate) fn body(self, body: &Value) -> Self {
+        let mut call = self.header("content-type", "application/json");
+        call.request.body = body.to_string().into();
+        call
+    }
+
+    /// With a header field.
+    pub(crate) fn header(mut self, name: &'static str, value: &str) -> Self {
+        match value.try_into() {
+            Ok(value) => drop(self.request.headers.insert(name, value)),
+            Err(_) => self.wrong = Some(UsageError(format!("`{value}` cannot be the value of `{name}`")).into()),
+        }
+        self
+    }
+
+    /// Sends it; the text of the answer.
+    pub(crate) fn send(mut self) -> anyhow::Result<String> {
+        if let Some(wrong) = self.wrong {
+            return Err(wrong);
+        }
+        // The server waits for the end of a job for a minute at most.
+        self.request.timeout = Some(CALL_MAX);
+        self.server.send(self.request)
     }
 }
 
