@@ -34,9 +34,7 @@ pub struct JobContext {
     /// Fires when somebody called the job off, its lease was lost, or the process ends: finish soon, with
     /// [`JobError::Cancelled`] if the work is not done.
     pub cancel: CancellationToken,
-    /// Fires when the job's soft limit is over, and with [`JobContext::cancel`]: come to an end, and save what there is.
-    /// An attempt that finishes within its time limit counts as any other.
-    pub soft_stop: CancellationToken,
+    pub(crate) soft_stop: Option<CancellationToken>,
     pub(crate) notes: NoteWriter,
 }
 
@@ -59,6 +57,13 @@ impl JobContext {
     /// Inputs that cannot be read are an ordinary failed attempt: a newer release may read them.
     pub fn inputs(&self) -> Result<Vec<NodeInput>, JobError> {
         self.job.node_inputs().map_err(|reason| JobError::Retry(reason, None))
+    }
+
+    /// Fires when the job's soft limit is over, and with [`JobContext::cancel`]: come to an end, and save what there is.
+    /// An attempt that finishes within its time limit counts as any other.
+    #[must_use]
+    pub fn soft_stop(&self) -> &CancellationToken {
+        self.soft_stop.as_ref().unwrap_or(&self.cancel)
     }
 
     /// Tells people how far the job is: `done` of `total` steps, 0 when it is not known how many there are.

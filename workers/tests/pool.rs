@@ -412,7 +412,7 @@ async fn an_attempt_is_told_of_its_soft_limit_and_may_finish() {
     let broker = broker(LEASE);
     let (handler, _) = scripted(|job| {
         Box::pin(async move {
-            job.soft_stop.cancelled().await;
+            job.soft_stop().cancelled().await;
             assert!(!job.cancel.is_cancelled(), "there is time left");
             Ok(JobOutput { result: Some("half of it".into()) })
         })
@@ -432,7 +432,7 @@ async fn an_attempt_that_is_called_off_is_told_to_come_to_an_end_too() {
     let broker = broker(Duration::from_millis(90));
     let (handler, attempts) = scripted(|job| {
         Box::pin(async move {
-            job.soft_stop.cancelled().await;
+            job.soft_stop().cancelled().await;
             Err(JobError::Cancelled)
         })
     });

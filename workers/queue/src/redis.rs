@@ -55,6 +55,7 @@ use address::Address;
 use command::Command;
 use data_loss::DataWatch;
 use frame::Item;
+pub(crate) use frame::rewrite as reread_frame;
 use keys::Keys;
 pub use options::{RedisOptions, RedisTls};
 use scripts::Scripts;

@@ -21,8 +21,8 @@ pub(crate) use codec::{
     decode_definition, decode_event, decode_finished, encode_definition, encode_event, encode_finished,
 };
 pub use id::{NodeId, NodeRef, WorkflowId};
-pub(crate) use input::decode as decode_inputs;
 pub use input::{INPUTS_BYTES_MAX, NodeInput};
+pub(crate) use input::{decode as decode_inputs, encode as encode_inputs};
 pub(crate) use run::{DefinedNode, Definition, Event, FinishedWorkflow, NodeEnd, WorkflowRun};
 pub use view::{NodeState, NodeView, WorkflowPage, WorkflowState, WorkflowView};
 

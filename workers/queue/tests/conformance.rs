@@ -47,6 +47,7 @@ on_every_broker! {
     a_rescued_job_keeps_its_attempt_number_and_the_lost_worker_cannot_settle_it,
     an_extended_lease_does_not_run_out,
     a_job_whose_workers_are_lost_three_times_is_poison,
+    jobs_that_were_lost_together_again_come_back_apart,
     a_released_job_keeps_its_attempt_number,
     a_waiting_job_can_be_called_off,
     a_running_job_can_be_called_off_through_its_lease,
@@ -325,6 +326,18 @@ async fn a_job_whose_workers_are_lost_three_times_is_poison(start: Start) {
     assert_eq!(error, "poison: 3 workers were lost while they held it, the last was w1");
     assert!(harness.fetch(1).await.is_empty());
     assert_eq!(harness.stats().await.discarded, 1);
+}
+
+async fn jobs_that_were_lost_together_again_come_back_apart(start: Start) {
+    let harness = start!(start);
+    harness.push((0..12).map(|number| job(&number.to_string())).collect()).await;
+    for losses in 1..=2 {
+        harness.eventually("all are ready", || async { harness.stats().await.ready == 12 }).await;
+        assert_eq!(harness.fetch_as("lost", 12).await.len(), 12);
+        harness.eventually("rescued", || async { harness.stats().await.totals.rescued == 12 * losses }).await;
+    }
+    assert!(harness.stats().await.scheduled > 0, "all came back at once");
+    harness.eventually("all are ready", || async { harness.stats().await.ready == 12 }).await;
 }
 
 async fn a_released_job_keeps_its_attempt_number(start: Start) {

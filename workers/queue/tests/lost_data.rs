@@ -64,3 +64,26 @@ async fn a_process_that_only_pushes_lists_its_queues_again_and_claims_the_keys()
     let other = RedisBroker::new(other, options(), Arc::new(SystemClock::new())).unwrap();
     assert!(matches!(other.push(vec![job("x")]).await, Err(tidemark_queue::BrokerError::OtherStore(_))));
 }
+
+#[tokio::test]
+async fn jobs_of_a_frame_that_cannot_be_read_are_counted_and_leave_no_trace_in_the_counters() {
+    let Some(harness) = Harness::start(Kind::Redis, options()).await else { return };
+    harness.push(vec![job("sound")]).await;
+    let client = redis::Client::open(harness.server.as_ref().unwrap().url()).unwrap();
+    let mut connection = client.get_connection().unwrap();
+    let mut pipeline = redis::pipe();
+    pipeline.cmd("XADD").arg("tidemark:{notify}:s1").arg("*").arg("n").arg(3).arg("f").arg("no frame at all");
+    pipeline.cmd("HINCRBY").arg("tidemark:{notify}:n").arg("live").arg(3);
+    pipeline.cmd("HINCRBY").arg("tidemark:{notify}:n").arg("bytes").arg(77);
+    pipeline.exec(&mut connection).unwrap();
+    assert_eq!(harness.stats().await.ready, 4);
+    let sound = harness.fetch(10).await;
+    assert_eq!(sound.iter().map(text_of).collect::<Vec<_>>(), ["sound"]);
+    let stats = harness.stats().await;
+    assert_eq!((stats.ready, stats.running, stats.totals.discarded), (0, 1, 3));
+    let settlement = vec![(sound[0].receipt.clone(), Outcome::Completed { result: None })];
+    harness.broker.settle(settlement).await.unwrap();
+    harness.broker.tick().await.unwrap();
+    let bytes: i64 = redis::cmd("HGET").arg("tidemark:{notify}:n").arg("bytes").query(&mut connection).unwrap();
+    assert_eq!(bytes, 0);
+}

@@ -7,6 +7,8 @@ use std::{
 };
 
 use apalis_core::task::Task;
+use tidemark_model::BoxFuture;
+use tokio_util::sync::CancellationToken;
 use tower::{Layer, Service};
 
 use super::{AttemptFuture, AttemptService, Never};
@@ -50,16 +52,10 @@ where
         let kind = task.args.kind();
         let cancel = task.args.cancel_token().clone();
         let TimeLimitLayer { figures, cancel_grace } = self.layer.clone();
-        let (soft_limit, soft_stop) = (task.args.soft_limit(), task.args.soft_stop().clone());
+        // Most jobs have none, and need no further timer.
+        let softly_stopped = task.args.soft_limit().map(softly_stopped);
         let attempt = self.inner.call(task);
         Box::pin(async move {
-            let softly_stopped = async move {
-                if let Some(soft_limit) = soft_limit {
-                    tokio::time::sleep(soft_limit).await;
-                    soft_stop.cancel();
-                }
-                std::future::pending::<Never>().await
-            };
             let called_off = async {
                 cancel.cancelled().await;
                 tokio::time::sleep(cancel_grace).await;
@@ -68,7 +64,7 @@ where
                 biased;
                 attempted = attempt => attempted,
                 () = called_off => Ok(Err(JobError::Cancelled)),
-                never = softly_stopped => match never {},
+                never = wait_for_ever_after(softly_stopped) => match never {},
                 () = tokio::time::sleep(limit) => {
                     cancel.cancel();
                     figures.timed_out(kind);
@@ -77,4 +73,19 @@ where
             }
         })
     }
+}
+
+/// Tells an attempt to come to an end when its soft limit is over.
+fn softly_stopped((limit, soft_stop): (Duration, CancellationToken)) -> BoxFuture<'static, ()> {
+    Box::pin(async move {
+        tokio::time::sleep(limit).await;
+        soft_stop.cancel();
+    })
+}
+
+async fn wait_for_ever_after(first: Option<BoxFuture<'static, ()>>) -> Never {
+    if let Some(first) = first {
+        first.await;
+    }
+    std::future::pending().await
 }

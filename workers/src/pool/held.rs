@@ -19,15 +19,15 @@ struct Held {
     delivery: Delivery,
     worker: WorkerId,
     cancel: CancellationToken,
-    soft_stop: CancellationToken,
+    /// For a job with a soft limit; each token has a lock, so others go without.
+    soft_stop: Option<CancellationToken>,
     notes: Arc<NoteBook>,
 }
 
 impl HeldJob {
     pub(super) fn new(token: u64, delivery: Delivery, worker: WorkerId, notes: Arc<NoteBook>) -> Self {
         let cancel = CancellationToken::new();
-        // Whoever has no soft limit is told to come to an end when there is no time left for it.
-        let soft_stop = if delivery.job.soft_limit.is_some() { cancel.child_token() } else { cancel.clone() };
+        let soft_stop = delivery.job.soft_limit.map(|_| cancel.child_token());
         Self(Arc::new(Held { token, delivery, worker, cancel, soft_stop, notes }))
     }
 
@@ -72,13 +72,15 @@ impl HeldJob {
         self.0.delivery.job.time_limit
     }
 
-    /// After how long an attempt is to be told to come to an end, if that is before it is cancelled.
-    pub(crate) fn soft_limit(&self) -> Option<Duration> {
-        self.0.delivery.job.soft_limit.filter(|limit| *limit < self.time_limit())
+    /// After how long which token is to tell an attempt to come to an end, if that is before it is cancelled.
+    pub(crate) fn soft_limit(&self) -> Option<(Duration, CancellationToken)> {
+        let limit = self.0.delivery.job.soft_limit.filter(|limit| *limit < self.time_limit())?;
+        Some((limit, self.0.soft_stop.clone()?))
     }
 
-    pub(crate) fn soft_stop(&self) -> &CancellationToken {
-        &self.0.soft_stop
+    /// Where its handler's notes go.
+    pub(crate) fn notes(&self) -> (u64, &NoteBook) {
+        (self.0.token, &self.0.notes)
     }
 
     /// How long the job has waited since it could have started.
@@ -95,7 +97,7 @@ impl HeldJob {
             worker: held.worker.clone(),
             cancel: held.cancel.clone(),
             soft_stop: held.soft_stop.clone(),
-            notes: NoteWriter::new(held.token, held.notes.clone()),
+            notes: NoteWriter::new(self.clone()),
         }
     }
 }

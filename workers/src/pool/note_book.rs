@@ -8,6 +8,8 @@ use tidemark_model::Clock;
 use tidemark_queue::{JobNote, Progress};
 use tokio::sync::{MutexGuard, Notify};
 
+use super::HeldJob;
+
 /// Notes by the token of their job. A job that tells nothing has no page and costs nothing.
 pub(crate) struct NoteBook {
     clock: Arc<dyn Clock>,
@@ -100,24 +102,23 @@ impl Drop for OnTheirWay<'_> {
 
 /// Writes notes about one job. Cloning is cheap.
 #[derive(Clone, Debug)]
-pub(crate) struct NoteWriter {
-    token: u64,
-    book: Arc<NoteBook>,
-}
+pub(crate) struct NoteWriter(HeldJob);
 
 impl NoteWriter {
-    pub(super) fn new(token: u64, book: Arc<NoteBook>) -> Self {
-        Self { token, book }
+    pub(super) fn new(job: HeldJob) -> Self {
+        Self(job)
     }
 
     pub(crate) fn progress(&self, progress: Progress) {
-        self.book.write(self.token, JobNote { progress: Some(progress), ..JobNote::default() });
+        let (token, book) = self.0.notes();
+        book.write(token, JobNote { progress: Some(progress), ..JobNote::default() });
     }
 
     pub(crate) fn log(&self, text: String) {
+        let (token, book) = self.0.notes();
         let mut note = JobNote::default();
-        note.log(self.book.clock.now_ms(), text);
-        self.book.write(self.token, note);
+        note.log(book.clock.now_ms(), text);
+        book.write(token, note);
     }
 }
 
@@ -133,12 +134,16 @@ mod tests {
 
     #[tokio::test]
     async fn the_last_notes_of_a_job_wait_for_those_on_their_way() {
-        let book = Arc::new(NoteBook::new(Arc::new(ManualClock::new(7))));
-        let writer = NoteWriter::new(1, book.clone());
+        let book = NoteBook::new(Arc::new(ManualClock::new(7)));
+        let log = |text: &str| {
+            let mut note = JobNote::default();
+            note.log(7, text);
+            book.write(1, note);
+        };
         assert!(book.take_last([1].into_iter()).await.is_empty());
-        writer.log("first".to_owned());
+        log("first");
         let on_their_way = book.take_all().await;
-        writer.log("second".to_owned());
+        log("second");
         let mut last = Box::pin(book.take_last([1, 2].into_iter()));
         assert!(futures_util::poll!(&mut last).is_pending());
         on_their_way.put_back(vec![(1, on_their_way.notes[&1].clone())]);

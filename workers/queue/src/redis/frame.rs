@@ -142,6 +142,13 @@ pub(super) fn split(mut frame: &[u8]) -> Result<Vec<Item>, String> {
     Ok(items)
 }
 
+/// Reads a frame and writes what it says.
+pub(crate) fn rewrite(frame: &[u8]) -> Result<Vec<u8>, String> {
+    let mut written = Vec::new();
+    split(frame)?.iter().for_each(|item| append(&mut written, item));
+    Ok(written)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

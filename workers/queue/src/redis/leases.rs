@@ -12,6 +12,7 @@ use redis::Value;
 use super::{
     Fate, FrameKey, HeldFrame, RedisBroker,
     frame::{self, Item},
+    listing::parse_running,
     sweep::parse_entry,
     transition::{End, Source, Transition, entry_text},
 };
@@ -231,13 +232,17 @@ impl RedisBroker {
         );
         let keys = self.shared.keys.queue(queue);
         let Some(stream) = keys.streams.get(usize::from(level)) else { return Ok(()) };
+        let place = format!("{level}:{}", entry_text(entry));
+        let running: Option<String> = self.shared.run(redis::cmd("HGET").arg(&keys.running).arg(&place)).await?;
+        let jobs = running.and_then(|text| parse_running(&text)).map_or(1, |running| running.jobs);
+        let jobs = i64::try_from(jobs).unwrap_or(i64::MAX);
         let mut pipeline = redis::pipe();
         pipeline.atomic();
         pipeline.cmd("XACK").arg(stream).arg("workers").arg(entry_text(entry)).ignore();
         pipeline.cmd("XDEL").arg(stream).arg(entry_text(entry)).ignore();
-        pipeline.cmd("HDEL").arg(&keys.running).arg(format!("{level}:{}", entry_text(entry))).ignore();
-        pipeline.cmd("HINCRBY").arg(&keys.counters).arg("live").arg(-1).ignore();
-        pipeline.cmd("HINCRBY").arg(&keys.counters).arg("discarded").arg(1).ignore();
+        pipeline.cmd("HDEL").arg(&keys.running).arg(&place).ignore();
+        pipeline.cmd("HINCRBY").arg(&keys.counters).arg("live").arg(-jobs).ignore();
+        pipeline.cmd("HINCRBY").arg(&keys.counters).arg("discarded").arg(jobs).ignore();
         pipeline.cmd("LPUSH").arg(&keys.unreadable).arg(frame).ignore();
         pipeline.cmd("LTRIM").arg(&keys.unreadable).arg(0).arg(UNREADABLE_MAX - 1).ignore();
         let _done: Value = self.shared.run(&pipeline).await?;

@@ -8,7 +8,7 @@ use super::{
     listing::parse_running,
     transition::{End, Source, Transition},
 };
-use crate::{BrokerError, JobState, QueueName, TickReport, WorkerId, record_codec::millis};
+use crate::{BrokerError, JobState, QueueName, TickReport, WorkerId, record_codec::millis, rescue_delay::rescue_delay};
 
 /// Most delayed jobs of one call; the script holds the server up for about a microsecond each.
 const PROMOTE_MAX: usize = 256;
@@ -103,7 +103,15 @@ impl RedisBroker {
             } else {
                 let reason = format!("lease of {worker} ran out");
                 let attempts_made = item.attempts_ended(Some(worker.clone()), started_ms, now_ms, Some(&reason));
-                transition.requeue(&Item { attempts_made, error: Some(reason), ..next });
+                let next = Item { attempts_made, error: Some(reason), ..next };
+                let delay = rescue_delay(item.id(), rescues, self.shared.options.lease);
+                if delay.is_zero() {
+                    transition.requeue(&next);
+                } else {
+                    let available_ms = now_ms.saturating_add(i64::try_from(millis(delay)).unwrap_or(0));
+                    let state = if next.attempts > 0 { JobState::Retryable } else { JobState::Scheduled };
+                    transition.delay(&Item { available_ms, ..next }, state);
+                }
                 rescued += 1;
             }
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Change, EXPIRED, Entry, JobTable, Now, millis};
 use crate::{
     Delivery, FetchRequest, JobId, JobState, LeaseState, Outcome, QueueName, Receipt, Settled, WorkerId,
-    delivery::Place, text::shorten,
+    delivery::Place, rescue_delay::rescue_delay, text::shorten,
 };
 
 /// The jobs of one fetch.
@@ -321,7 +321,12 @@ impl JobTable {
             self.finish(now, sequence, JobState::Discarded, None, Some(reason));
             return false;
         }
+        let lease = self.options.lease;
         self.hand_back(now, sequence, |entry| {
+            let delay = rescue_delay(entry.record.id, rescues, lease);
+            if !delay.is_zero() {
+                entry.run_at_ms = now.wall_ms.saturating_add(millis(delay));
+            }
             let reason = format!("lease of {worker} ran out");
             entry.end_attempt(now.wall_ms, Some(&reason));
             entry.error = Some(reason);

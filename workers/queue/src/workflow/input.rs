@@ -37,7 +37,7 @@ struct WireInput<'a> {
 }
 
 /// The inputs as bytes: a MessagePack array of arrays.
-pub(super) fn encode(inputs: &[NodeInput]) -> Bytes {
+pub(crate) fn encode(inputs: &[NodeInput]) -> Bytes {
     let wire: Vec<WireInput<'_>> = inputs.iter().map(WireInput::from).collect();
     // A vector takes every byte, and the structure has nothing that MessagePack cannot express.
     rmp_serde::to_vec(&wire).unwrap_or_default().into()

@@ -23,5 +23,8 @@ if promoted > 0 then
   for _ = 1, math.min(promoted, 16) do redis.call('LPUSH', KEYS[7], '') end
   redis.call('LTRIM', KEYS[7], 0, 63)
 end
+-- Of a frame that could not be read nobody knows how many bytes it counted for.
+if #due == 0 and (redis.call('HGET', KEYS[6], 'live') or '0') == '0' and redis.call('ZCARD', KEYS[4]) == 0
+  and (redis.call('HGET', KEYS[6], 'bytes') or '0') ~= '0' then redis.call('HSET', KEYS[6], 'bytes', 0) end
 if retried > 0 then redis.call('HINCRBY', KEYS[6], 'retryable', -retried) end
 return promoted
