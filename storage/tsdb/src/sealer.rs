@@ -46,6 +46,8 @@ use crate::{
 
 /// How long another process may take for one seal before it counts as dead.
 pub(crate) const TAKE_OVER_AFTER: Duration = Duration::from_secs(120);
+/// How often a purge begins again because another process changed a bucket at the same time.
+const PURGE_ATTEMPTS_MAX: usize = 8;
 
 /// Why a seal is done; it decides nothing and is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -422,12 +424,24 @@ impl Sealer {
         let _turn = self.merge_turn.lock().await;
         let mut report = PurgeReport::default();
         for shard in self.shards.iter() {
-            self.follower.catch_up(shard).await?;
-            let purged = purge_shard(&self.kv, shard, &self.compaction, &|| self.version(), &self.closing).await?;
+            let purged = self.purge_one(shard).await?;
             report.buckets += purged.buckets;
             report.deletions += purged.deletions;
         }
         Ok(report)
+    }
+
+    /// Another process may merge a bucket at the same time: then what it made is purged.
+    async fn purge_one(&self, shard: &Shard) -> Result<PurgeReport, StoreError> {
+        for _ in 1..PURGE_ATTEMPTS_MAX {
+            self.follower.catch_up(shard).await?;
+            match purge_shard(&self.kv, shard, &self.compaction, &|| self.version(), &self.closing).await {
+                Err(StoreError::Kv(KvError::Conflict { .. })) => {}
+                outcome => return outcome,
+            }
+        }
+        self.follower.catch_up(shard).await?;
+        purge_shard(&self.kv, shard, &self.compaction, &|| self.version(), &self.closing).await
     }
 
     /// Which seal under way this process may take over. In a shared store that of another process, or of one that died,
