@@ -354,7 +354,9 @@ impl Sealer {
             let is_deleted = !state.tombstones.of_metric(metric, day.range()).is_empty();
             (is_alone, is_deleted, has_all_rows(&state.catalogue, metric, day, intervals))
         };
-        if !is_alone && is_deleted {
+        // Also when its rows stand alone: those that are deleted are still on the disk then, and once they are gone, points
+        // that were written after the deletion may be all that there is of the day.
+        if is_deleted {
             return Ok(false);
         }
         if !is_alone && !has_all {

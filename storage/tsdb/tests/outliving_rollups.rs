@@ -204,6 +204,35 @@ async fn a_deletion_takes_the_rows_that_it_touches_at_once_and_from_the_disk() {
 }
 
 #[tokio::test]
+async fn points_that_are_written_after_all_rows_of_their_day_were_deleted_get_rows_whatever_fails_in_between() {
+    let clock = Arc::new(ManualClock::new(START));
+    let late = RANGE.start + DAY + 1;
+    let mut purges_failed = 0;
+    for commits in 0..16 {
+        let kv: Arc<dyn Kv> = Arc::new(MemoryKv::new());
+        let probe = ProbeKv::new(Arc::clone(&kv));
+        let store = open(&(Arc::clone(&probe) as Arc<dyn Kv>), &clock, options(Sharing::Alone)).await;
+        fill(&store).await;
+        store.seal(SealReason::Requested).await.unwrap();
+        let request = DeleteRequest { selector: SeriesSelector::metric("cpu"), range: TimeRange::ALL, series_max: 10 };
+        assert!(matches!(store.delete(&request).await, DeleteOutcome::Done(_)));
+        write(&store, &[("cpu", &[("host", "a")], late, Value::Int(7))]).await;
+        probe.refuse_after(commits);
+        let sealed = store.seal(SealReason::Requested).await;
+        probe.refuse_after(-1);
+        purges_failed += usize::from(sealed.is_ok() && store.figures().tombstones > 0);
+        store.seal(SealReason::Requested).await.unwrap();
+        assert_eq!((store.figures().tombstones, store.figures().block_points), (0, 0), "{commits} commits");
+        let selector = SeriesSelector::metric("cpu");
+        let (found, _) = read_buckets(&store, selector, RANGE, HOUR, RollupFunction::Sum).await;
+        let expect = buckets_of([(late, Value::Int(7))], HOUR, RollupFunction::Sum);
+        assert_eq!(found["cpu{host=a}"], expect, "{commits} commits");
+        store.close().await;
+    }
+    assert!(purges_failed > 0);
+}
+
+#[tokio::test]
 async fn an_expiry_that_dies_anywhere_loses_no_row() {
     for sharing in [Sharing::Alone, Sharing::Shared] {
         for commits in 0..24 {

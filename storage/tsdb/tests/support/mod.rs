@@ -187,6 +187,8 @@ pub struct ProbeKv {
     inner: Arc<dyn Kv>,
     /// Commits until it dies; negative for never.
     until_death: AtomicI64,
+    /// Commits until one is refused; negative for never.
+    until_refusal: AtomicI64,
     /// Commits until one waits for `release`; negative for never.
     until_hold: AtomicI64,
     /// Milliseconds that each commit takes longer.
@@ -200,6 +202,7 @@ impl ProbeKv {
         Arc::new(Self {
             inner,
             until_death: AtomicI64::new(-1),
+            until_refusal: AtomicI64::new(-1),
             until_hold: AtomicI64::new(-1),
             delay_ms: AtomicI64::new(0),
             held: Notify::new(),
@@ -210,6 +213,11 @@ impl ProbeKv {
     /// Lets `commits` more through; all after them are refused.
     pub fn die_after(&self, commits: i64) {
         self.until_death.store(commits, Ordering::SeqCst);
+    }
+
+    /// Lets `commits` more through; the one after them is refused, and no other.
+    pub fn refuse_after(&self, commits: i64) {
+        self.until_refusal.store(commits, Ordering::SeqCst);
     }
 
     /// Makes every commit slow.
@@ -236,6 +244,9 @@ impl Kv for ProbeKv {
             }
             if left > 0 {
                 self.until_death.store(left - 1, Ordering::SeqCst);
+            }
+            if self.until_refusal.fetch_sub(1, Ordering::SeqCst) == 0 {
+                return CommitOutcome::Refused(KvError::Unavailable("one commit is refused".to_owned()));
             }
             if self.until_hold.fetch_sub(1, Ordering::SeqCst) == 0 {
                 self.held.notify_one();
