@@ -21,6 +21,7 @@ pub(crate) mod rate_limit;
 pub(crate) mod settle;
 pub(crate) mod slot_limit;
 pub(crate) mod spawn;
+pub(crate) mod surround;
 pub(crate) mod time_limit;
 
 use apalis_core::task::Task;

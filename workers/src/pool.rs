@@ -57,8 +57,8 @@ pub(crate) use slots::Slots;
 use crate::{
     Handlers, WorkFigures,
     layers::{
-        dispatch::Dispatch, kind_limit::KindLimitLayer, panic_capture::PanicCaptureLayer, rate_limit::RateLimitLayer,
-        settle::SettleLayer, slot_limit::SlotLimitLayer, spawn::SpawnLayer, time_limit::TimeLimitLayer,
+        dispatch::Dispatch, kind_limit::KindLimit, panic_capture::PanicCapture, rate_limit::RateLimit,
+        settle::SettleLayer, slot_limit::SlotLimit, spawn::Spawn, surround::SurroundLayer, time_limit::TimeLimit,
     },
 };
 use backend::{BrokerBackend, ReadyQueue};
@@ -79,8 +79,8 @@ pub struct WorkerPool {
     handle: PoolHandle,
     random: Arc<JobIdSource>,
     /// Layers that all queues share.
-    rates: RateLimitLayer,
-    kinds: KindLimitLayer,
+    rates: RateLimit,
+    kinds: KindLimit,
 }
 
 /// What others see of a pool.
@@ -147,8 +147,8 @@ impl WorkerPool {
         let slots = options.queues.iter().map(|queue| Arc::new(Slots::new(queue.concurrency))).collect();
         let handle = PoolHandle { figures, in_hand, slots, told_to_stop: CancellationToken::new() };
         let random = Arc::new(JobIdSource::random(clock.clone()));
-        let rates = RateLimitLayer::new(&options.rates, clock.clone());
-        let kinds = KindLimitLayer::new(&options.kind_limits);
+        let rates = RateLimit::new(&options.rates, clock.clone());
+        let kinds = KindLimit::new(&options.kind_limits);
         Self { options, broker, clock, handlers, handle, random, rates, kinds }
     }
 
@@ -260,12 +260,12 @@ impl WorkerPool {
         // The first layer is the outermost.
         let worker = WorkerBuilder::new(context)
             .backend(backend)
-            .layer(SlotLimitLayer { slots })
-            .layer(self.rates.clone())
-            .layer(self.kinds.clone())
-            .layer(SpawnLayer { tracker: spawn })
-            .layer(PanicCaptureLayer { figures: figures.clone() })
-            .layer(TimeLimitLayer { figures, cancel_grace })
+            .layer(SurroundLayer(SlotLimit { slots }))
+            .layer(SurroundLayer(self.rates.clone()))
+            .layer(SurroundLayer(self.kinds.clone()))
+            .layer(SurroundLayer(Spawn { tracker: spawn }))
+            .layer(SurroundLayer(PanicCapture { figures: figures.clone() }))
+            .layer(SurroundLayer(TimeLimit { figures, cancel_grace }))
             .build(Dispatch::new(self.handlers.clone()));
         async move {
             if let Err(error) = worker.run().await {

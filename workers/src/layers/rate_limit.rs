@@ -3,11 +3,7 @@
 //! A job that comes too early waits for at most [`PATIENCE`]; beyond that it goes back to the broker until its turn, since a
 //! job that waits here holds one of the queue's slots.
 
-use std::{
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use apalis_core::task::Task;
 use governor::{
@@ -18,9 +14,8 @@ use governor::{
 };
 use tidemark_model::Clock;
 use tidemark_queue::{JobKind, Rate};
-use tower::{Layer, Service};
 
-use super::{AttemptFuture, AttemptService};
+use super::{AttemptFuture, AttemptService, surround::Surround};
 use crate::{handler::JobError, pool::HeldJob};
 
 /// Longest wait in a slot.
@@ -40,12 +35,12 @@ impl GovernorClock for RateClock {
 type Limiter = RateLimiter<NotKeyed, InMemoryState, RateClock, NoOpMiddleware<Duration>>;
 
 #[derive(Clone)]
-pub(crate) struct RateLimitLayer {
+pub(crate) struct RateLimit {
     clock: RateClock,
     limiters: Arc<[Option<Limiter>; JobKind::ALL.len()]>,
 }
 
-impl RateLimitLayer {
+impl RateLimit {
     /// Limits of these kinds; the others are free.
     pub(crate) fn new(rates: &[(JobKind, Rate)], clock: Arc<dyn Clock>) -> Self {
         let clock = RateClock(clock);
@@ -64,42 +59,21 @@ impl RateLimitLayer {
     }
 }
 
-impl<S> Layer<S> for RateLimitLayer {
-    type Service = RateLimit<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        RateLimit { inner, layer: self.clone() }
-    }
-}
-
-#[derive(Clone)]
-pub(crate) struct RateLimit<S> {
-    inner: S,
-    layer: RateLimitLayer,
-}
-
-impl<S: AttemptService> Service<Task<HeldJob>> for RateLimit<S>
-where
-    S::Error: Send,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = AttemptFuture<S::Error>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, task: Task<HeldJob>) -> Self::Future {
+impl Surround for RateLimit {
+    fn surround<S>(&self, task: Task<HeldJob>, inner: &mut S) -> AttemptFuture<S::Error>
+    where
+        S: AttemptService,
+        S::Error: Send,
+    {
         let kind = task.args.kind();
-        let Some(wait) = self.layer.wait_for(kind) else {
-            return Box::pin(self.inner.call(task));
+        let Some(wait) = self.wait_for(kind) else {
+            return Box::pin(inner.call(task));
         };
         if wait > PATIENCE {
             return Box::pin(std::future::ready(Ok(Err(JobError::Snooze(wait)))));
         }
-        let layer = self.layer.clone();
-        let attempt = self.inner.call(task);
+        let layer = self.clone();
+        let attempt = inner.call(task);
         Box::pin(async move {
             tokio::time::sleep(wait).await;
             match layer.wait_for(kind) {

@@ -2,50 +2,31 @@
 
 use std::{
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use apalis_core::task::Task;
-use tower::{Layer, Service};
 
-use super::{AttemptFuture, AttemptService};
+use super::{AttemptFuture, AttemptService, surround::Surround};
 use crate::pool::{HeldJob, Slots};
 
 #[derive(Clone, Debug)]
-pub(crate) struct SlotLimitLayer {
+pub(crate) struct SlotLimit {
     pub(crate) slots: Arc<Slots>,
 }
 
-impl<S> Layer<S> for SlotLimitLayer {
-    type Service = SlotLimit<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        SlotLimit { inner, slots: self.slots.clone() }
-    }
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct SlotLimit<S> {
-    inner: S,
-    slots: Arc<Slots>,
-}
-
-impl<S: AttemptService> Service<Task<HeldJob>> for SlotLimit<S>
-where
-    S::Error: Send,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = AttemptFuture<S::Error>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        ready!(self.slots.poll_free(context));
-        self.inner.poll_ready(context)
+impl Surround for SlotLimit {
+    fn poll_room(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.slots.poll_free(context)
     }
 
-    fn call(&mut self, task: Task<HeldJob>) -> Self::Future {
+    fn surround<S>(&self, task: Task<HeldJob>, inner: &mut S) -> AttemptFuture<S::Error>
+    where
+        S: AttemptService,
+        S::Error: Send,
+    {
         let slot = self.slots.take();
-        let attempt = self.inner.call(task);
+        let attempt = inner.call(task);
         Box::pin(async move {
             let attempted = attempt.await;
             drop(slot);

@@ -1,60 +1,34 @@
 //! Tells attempts to come to an end, and ends those that are late or were called off and do not end by themselves.
 
-use std::{
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use apalis_core::task::Task;
 use tidemark_model::BoxFuture;
 use tokio_util::sync::CancellationToken;
-use tower::{Layer, Service};
 
-use super::{AttemptFuture, AttemptService, Never};
+use super::{AttemptFuture, AttemptService, Never, surround::Surround};
 use crate::{WorkFigures, handler::JobError, pool::HeldJob};
 
 #[derive(Clone, Debug)]
-pub(crate) struct TimeLimitLayer {
+pub(crate) struct TimeLimit {
     pub(crate) figures: Arc<WorkFigures>,
     /// How long an attempt may go on once it was told to stop.
     pub(crate) cancel_grace: Duration,
 }
 
-impl<S> Layer<S> for TimeLimitLayer {
-    type Service = TimeLimit<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        TimeLimit { inner, layer: self.clone() }
-    }
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct TimeLimit<S> {
-    inner: S,
-    layer: TimeLimitLayer,
-}
-
-impl<S: AttemptService> Service<Task<HeldJob>> for TimeLimit<S>
-where
-    S::Error: Send,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = AttemptFuture<S::Error>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, task: Task<HeldJob>) -> Self::Future {
+impl Surround for TimeLimit {
+    fn surround<S>(&self, task: Task<HeldJob>, inner: &mut S) -> AttemptFuture<S::Error>
+    where
+        S: AttemptService,
+        S::Error: Send,
+    {
         let limit = task.args.time_limit();
         let kind = task.args.kind();
         let cancel = task.args.cancel_token().clone();
-        let TimeLimitLayer { figures, cancel_grace } = self.layer.clone();
+        let TimeLimit { figures, cancel_grace } = self.clone();
         // Most jobs have none, and need no further timer.
         let softly_stopped = task.args.soft_limit().map(softly_stopped);
-        let attempt = self.inner.call(task);
+        let attempt = inner.call(task);
         Box::pin(async move {
             let called_off = async {
                 cancel.cancelled().await;
