@@ -98,11 +98,8 @@ async fn host(
     parameters: web::Query<Parameters>,
 ) -> HttpResponse {
     let from = if parameters.from.is_empty() { "1h-ago" } else { &parameters.from };
-    let page = async {
-        let page = console.host_page(&host, from).await?;
-        page.ok_or_else(|| PageError::NotFound(format!("No metric of a host called {host} has come in for a day.")))
-    };
-    answer(&request, &console, &parameters, page).await
+    let missing = || format!("No metric of a host called {host} has come in for a day.");
+    answer_found(&request, &console, &parameters, console.host_page(&host, from), missing).await
 }
 
 async fn explore(request: HttpRequest, console: Data<Console>, parameters: web::Query<Parameters>) -> HttpResponse {
@@ -131,11 +128,8 @@ async fn incident(
     id: web::Path<u64>,
     parameters: web::Query<Parameters>,
 ) -> HttpResponse {
-    let page = async {
-        let page = console.incident_page(*id).await?;
-        page.ok_or_else(|| PageError::NotFound(format!("There is no incident #{id}.")))
-    };
-    answer(&request, &console, &parameters, page).await
+    let missing = || format!("There is no incident #{id}.");
+    answer_found(&request, &console, &parameters, console.incident_page(*id), missing).await
 }
 
 async fn tasks(request: HttpRequest, console: Data<Console>, parameters: web::Query<Parameters>) -> HttpResponse {
@@ -150,13 +144,8 @@ async fn task(
     id: web::Path<String>,
     parameters: web::Query<Parameters>,
 ) -> HttpResponse {
-    let page = async {
-        let page = console.task_page(&id).await?;
-        page.ok_or_else(|| {
-            PageError::NotFound(format!("There is no job {id}. Finished jobs are kept for a day at most."))
-        })
-    };
-    answer(&request, &console, &parameters, page).await
+    let missing = || format!("There is no job {id}. Finished jobs are kept for a day at most.");
+    answer_found(&request, &console, &parameters, console.task_page(&id), missing).await
 }
 
 async fn worker(
@@ -165,13 +154,8 @@ async fn worker(
     name: web::Path<String>,
     parameters: web::Query<Parameters>,
 ) -> HttpResponse {
-    let page = async {
-        let page = console.worker_page(&name).await?;
-        page.ok_or_else(|| {
-            PageError::NotFound(format!("No worker called {name} was heard of during the last minutes."))
-        })
-    };
-    answer(&request, &console, &parameters, page).await
+    let missing = || format!("No worker called {name} was heard of during the last minutes.");
+    answer_found(&request, &console, &parameters, console.worker_page(&name), missing).await
 }
 
 async fn workflow(
@@ -180,13 +164,8 @@ async fn workflow(
     id: web::Path<String>,
     parameters: web::Query<Parameters>,
 ) -> HttpResponse {
-    let page = async {
-        let page = console.workflow_page(&id).await?;
-        page.ok_or_else(|| {
-            PageError::NotFound(format!("There is no workflow {id}. Those that ended are kept for a day at most."))
-        })
-    };
-    answer(&request, &console, &parameters, page).await
+    let missing = || format!("There is no workflow {id}. Those that ended are kept for a day at most.");
+    answer_found(&request, &console, &parameters, console.workflow_page(&id), missing).await
 }
 
 async fn storage(request: HttpRequest, console: Data<Console>, parameters: web::Query<Parameters>) -> HttpResponse {
@@ -232,6 +211,18 @@ impl Console {
             ..Graph::default()
         })
     }
+}
+
+/// As [`answer`], for a page of something that there may not be.
+async fn answer_found<P: Page, E: Into<PageError>>(
+    request: &HttpRequest,
+    console: &Console,
+    parameters: &Parameters,
+    page: impl Future<Output = Result<Option<P>, E>>,
+    missing: impl Fn() -> String,
+) -> HttpResponse {
+    let page = async { page.await.map_err(Into::into)?.ok_or_else(|| PageError::NotFound(missing())) };
+    answer(request, console, parameters, page).await
 }
 
 /// A page, or the one part of it that was asked for, or the page that says why there is none.
