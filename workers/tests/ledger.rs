@@ -34,17 +34,16 @@ use tidemark_workers::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Address of the broker, name of the worker, folder of the files.
+/// Address of the broker, its lease in ms, name of the worker, folder of the files.
 const WORKER: &str = "TIDEMARK_LEDGER_WORKER";
-const LEASE: Duration = Duration::from_secs(1);
+const SHORT_LEASE: Duration = Duration::from_secs(1);
+/// So long that no worker loses one by a busy machine alone.
+const LONG_LEASE: Duration = Duration::from_secs(4);
 
-fn broker_options() -> BrokerOptions {
+fn broker(url: &str, lease: Duration) -> RedisBroker {
     // No job is poison here: it is the test that kills.
-    BrokerOptions { lease: LEASE, rescues_max: 1_000, ..BrokerOptions::default() }
-}
-
-fn broker(url: &str) -> RedisBroker {
-    RedisBroker::new(RedisOptions::new(url), broker_options(), Arc::new(SystemClock::new())).unwrap()
+    let options = BrokerOptions { lease, rescues_max: 1_000, ..BrokerOptions::default() };
+    RedisBroker::new(RedisOptions::new(url), options, Arc::new(SystemClock::new())).unwrap()
 }
 
 /// Writes a line for each attempt. A job whose text begins with `wait` goes on until there is a file `go`.
@@ -72,8 +71,8 @@ impl Handler for Noting {
 #[ignore = "the other tests run it as a process of its own"]
 fn worker_process() {
     let given = std::env::var(WORKER).unwrap();
-    let [url, name, folder] = given.split(' ').collect::<Vec<_>>()[..] else { panic!("{given}") };
-    let folder = PathBuf::from(folder);
+    let [url, lease_ms, name, folder] = given.split(' ').collect::<Vec<_>>()[..] else { panic!("{given}") };
+    let (folder, lease) = (PathBuf::from(folder), Duration::from_millis(lease_ms.parse().unwrap()));
     let runs = OpenOptions::new().append(true).open(folder.join("runs")).unwrap();
     let handler: Arc<dyn Handler> = Arc::new(Noting { runs, folder });
     let handlers = Handlers::new().with(JobKind::Notify, handler.clone()).with(JobKind::Write, handler);
@@ -83,7 +82,7 @@ fn worker_process() {
         ..PoolOptions::new(WorkerId::new(name)).with_queue(queue(JobKind::Notify)).with_queue(queue(JobKind::Write))
     };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let pool = WorkerPool::new(options, Arc::new(broker(url)), clock, handlers, Arc::new(WorkFigures::new()));
+    let pool = WorkerPool::new(options, Arc::new(broker(url, lease)), clock, handlers, Arc::new(WorkFigures::new()));
     let stop = CancellationToken::new();
     let (stopping, _parent) = (
         stop.clone(),
@@ -103,10 +102,10 @@ fn worker_process() {
 struct WorkerProcess(Child);
 
 impl WorkerProcess {
-    fn start(url: &str, name: &str, folder: &Path) -> Self {
+    fn start(url: &str, lease: Duration, name: &str, folder: &Path) -> Self {
         let child = Command::new(std::env::current_exe().unwrap())
             .args(["worker_process", "--exact", "--ignored", "--nocapture"])
-            .env(WORKER, format!("{url} {name} {}", folder.display()))
+            .env(WORKER, format!("{url} {} {name} {}", lease.as_millis(), folder.display()))
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -136,19 +135,20 @@ struct Ledger {
     folder: tempfile::TempDir,
     server: RedisServer,
     broker: RedisBroker,
+    lease: Duration,
 }
 
 impl Ledger {
-    async fn start() -> Option<Self> {
+    async fn start(lease: Duration) -> Option<Self> {
         let server = RedisServer::start().await?;
         let folder = tempfile::tempdir().unwrap();
         File::create(folder.path().join("runs")).unwrap();
-        let broker = broker(&server.url());
-        Some(Self { folder, server, broker })
+        let broker = broker(&server.url(), lease);
+        Some(Self { folder, server, broker, lease })
     }
 
     fn worker(&self, name: &str) -> WorkerProcess {
-        WorkerProcess::start(&self.server.url(), name, self.folder.path())
+        WorkerProcess::start(&self.server.url(), self.lease, name, self.folder.path())
     }
 
     /// Attempts by job.
@@ -192,7 +192,7 @@ fn job(kind: JobKind, text: &str) -> NewJob {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_worker_loses_no_job_and_few_are_run_twice() {
-    let Some(ledger) = Ledger::start().await else { return };
+    let Some(ledger) = Ledger::start(SHORT_LEASE).await else { return };
     let texts: Vec<String> = (0..20_000).map(|number| format!("j{number}")).collect();
     for texts in texts.chunks(1_000) {
         ledger.broker.push(texts.iter().map(|text| job(JobKind::Write, text)).collect()).await.unwrap();
@@ -211,7 +211,7 @@ async fn a_killed_worker_loses_no_job_and_few_are_run_twice() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_that_was_stopped_past_its_lease_completes_nothing_of_what_others_took_over() {
-    let Some(ledger) = Ledger::start().await else { return };
+    let Some(ledger) = Ledger::start(LONG_LEASE).await else { return };
     let jobs = (0..16).map(|number| job(JobKind::Notify, &format!("wait{number}"))).collect();
     ledger.broker.push(jobs).await.unwrap();
     let stopped = ledger.worker("stopped");
@@ -226,7 +226,7 @@ async fn a_worker_that_was_stopped_past_its_lease_completes_nothing_of_what_othe
     eventually("it has given them up", || async {
         let workers = ledger.broker.workers().await.unwrap();
         let has_none = |worker: &WorkerView| worker.report.worker == "stopped" && worker.report.running == 0;
-        workers.iter().any(|worker| has_none(worker) && worker.silent_for < LEASE)
+        workers.iter().any(|worker| has_none(worker) && worker.silent_for < LONG_LEASE)
     })
     .await;
     let totals = ledger.stats().await[0].totals;
@@ -235,7 +235,7 @@ async fn a_worker_that_was_stopped_past_its_lease_completes_nothing_of_what_othe
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_was_acknowledged_is_run_while_workers_and_redis_are_killed_at_random() {
-    let Some(mut ledger) = Ledger::start().await else { return };
+    let Some(mut ledger) = Ledger::start(SHORT_LEASE).await else { return };
     let number_of = |name: &str, default: u64| std::env::var(name).map_or(default, |text| text.parse().unwrap());
     let seconds = number_of("TIDEMARK_LEDGER_SECONDS", 8);
     let seed = number_of("TIDEMARK_LEDGER_SEED", 7);
@@ -264,7 +264,7 @@ async fn whatever_was_acknowledged_is_run_while_workers_and_redis_are_killed_at_
             }
             6..9 => {
                 workers[place].signal(Signal::STOP);
-                tokio::time::sleep(LEASE * 3 / 2).await;
+                tokio::time::sleep(SHORT_LEASE * 3 / 2).await;
                 workers[place].signal(Signal::CONT);
             }
             9..11 => {
