@@ -14,6 +14,7 @@ mod health;
 mod incidents;
 mod job_json;
 mod jobs;
+mod json_body;
 mod moments;
 mod openapi;
 mod payload_json;

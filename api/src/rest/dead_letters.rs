@@ -13,6 +13,7 @@ use super::{
     broker_call::{change, look},
     guard::guard,
     jobs::{no_such_job, parse},
+    json_body::parse_json,
     moments::Moment,
 };
 use crate::{console::Console, error::ApiError, http::body::read_body_up_to, state::AppState};
@@ -67,8 +68,7 @@ async fn which(
     let body = read_body_up_to(request, payload, state, BODY_BYTES_MAX).await?;
     let text = body.text()?;
     let text = if text.trim().is_empty() { "{}" } else { text };
-    let which: Which = serde_json::from_str(text)
-        .map_err(|error| ApiError::bad_request("not a description of jobs").details(error.to_string()))?;
+    let which: Which = parse_json(text, "not a description of jobs")?;
     Ok((which.filter(console.seams.clock.now_ms())?, which.limit()?))
 }
 

@@ -15,10 +15,11 @@ use super::{
     broker_call::{await_end, change, look},
     guard::guard,
     job_json::result_json,
+    json_body::read_json,
     moments::parse_span,
     work::WorkBody,
 };
-use crate::{auth::Visitor, console::Console, error::ApiError, http::body::read_body_up_to, state::AppState};
+use crate::{auth::Visitor, console::Console, error::ApiError, state::AppState};
 
 /// Largest description of a job in bytes.
 const BODY_BYTES_MAX: usize = 16 * 1024;
@@ -62,9 +63,7 @@ pub(super) async fn enqueue(
     guard(&request, &console)?;
     let wait = parameters.wait()?;
     let key = unique_key(&request)?;
-    let body = read_body_up_to(&request, payload, &state, BODY_BYTES_MAX).await?;
-    let body: WorkBody = serde_json::from_str(body.text()?)
-        .map_err(|error| ApiError::bad_request("not a job").details(error.to_string()))?;
+    let body: WorkBody = read_json(&request, payload, &state, BODY_BYTES_MAX, "not a job").await?;
     let job = body.job(&console).await?;
     let job = match key {
         Some(key) => job.unique_for(key, KEY_KEPT),

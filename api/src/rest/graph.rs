@@ -9,10 +9,10 @@ use serde::Deserialize;
 use tidemark_dashboards::GraphQuery;
 use tidemark_model::ReadError;
 
+use super::json_body::read_json;
 use crate::{
     console::{AskError, Console},
     error::ApiError,
-    http::body::read_body_up_to,
     state::AppState,
 };
 
@@ -40,9 +40,7 @@ pub(super) async fn graph(
     state: Data<AppState>,
     console: Data<Console>,
 ) -> Result<HttpResponse, ApiError> {
-    let body = read_body_up_to(&request, payload, &state, BODY_BYTES_MAX).await?;
-    let wanted: Wanted = serde_json::from_str(body.text()?)
-        .map_err(|error| ApiError::bad_request("not a graph").details(error.to_string()))?;
+    let wanted: Wanted = read_json(&request, payload, &state, BODY_BYTES_MAX, "not a graph").await?;
     let window = console.asker.window(&wanted.from, &wanted.to).map_err(ask_failed)?;
     let data = console.asker.graph(&wanted.queries, window, wanted.px).await.map_err(ask_failed)?;
     Ok(HttpResponse::Ok().json(data))

@@ -14,8 +14,8 @@ use tidemark_alert::{
     rules::RuleOrigin,
 };
 
-use super::guard::guard;
-use crate::{auth::Visitor, console::Console, error::ApiError, http::body::read_body_up_to, state::AppState};
+use super::{guard::guard, json_body::read_json};
+use crate::{auth::Visitor, console::Console, error::ApiError, state::AppState};
 
 /// Incidents of one answer unless the request says otherwise, and at most.
 const LISTED: usize = 100;
@@ -84,9 +84,7 @@ pub(super) async fn act(
     id: web::Path<u64>,
 ) -> Result<HttpResponse, ApiError> {
     guard(&request, &console)?;
-    let body = read_body_up_to(&request, payload, &state, BODY_BYTES_MAX).await?;
-    let wanted: Wanted = serde_json::from_str(body.text()?)
-        .map_err(|error| ApiError::bad_request("not an action").details(error.to_string()))?;
+    let wanted: Wanted = read_json(&request, payload, &state, BODY_BYTES_MAX, "not an action").await?;
     let action = ActionRequest {
         kind: kind_of(&wanted.action)?,
         user: user(&request, wanted.user),

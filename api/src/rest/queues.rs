@@ -12,8 +12,9 @@ use super::{
     broker_call::{change, look},
     guard::guard,
     jobs::parse,
+    json_body::read_json,
 };
-use crate::{console::Console, error::ApiError, http::body::read_body_up_to, state::AppState};
+use crate::{console::Console, error::ApiError, state::AppState};
 
 /// Largest settings of a queue in bytes.
 const BODY_BYTES_MAX: usize = 4 * 1024;
@@ -81,9 +82,8 @@ pub(super) async fn set(
 ) -> Result<HttpResponse, ApiError> {
     guard(&request, &console)?;
     let queue: QueueName = parse("queue", &name)?;
-    let body = read_body_up_to(&request, payload, &state, BODY_BYTES_MAX).await?;
-    let settings: QueueSettings = serde_json::from_str(body.text()?)
-        .map_err(|error| ApiError::bad_request("not the settings of a queue").details(error.to_string()))?;
+    let settings: QueueSettings =
+        read_json(&request, payload, &state, BODY_BYTES_MAX, "not the settings of a queue").await?;
     change(console.seams.broker.set_queue(&queue, settings.clone())).await?;
     Ok(HttpResponse::Ok().json(settings))
 }

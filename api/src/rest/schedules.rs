@@ -16,11 +16,12 @@ use super::{
     broker_call::{self, look},
     enqueue::{location, path_of},
     guard::guard,
+    json_body::read_json,
     moments::{Moment, Span},
     payload_json::payload_json,
     work::WorkBody,
 };
-use crate::{console::Console, error::ApiError, http::body::read_body_up_to, state::AppState};
+use crate::{console::Console, error::ApiError, state::AppState};
 
 /// Largest schedule in bytes.
 const BODY_BYTES_MAX: usize = 16 * 1024;
@@ -53,9 +54,7 @@ pub(super) async fn put(
 ) -> Result<HttpResponse, ApiError> {
     guard(&request, &console)?;
     let condition = condition(&request)?;
-    let body = read_body_up_to(&request, payload, &state, BODY_BYTES_MAX).await?;
-    let body: ScheduleBody = serde_json::from_str(body.text()?)
-        .map_err(|error| ApiError::bad_request("not a schedule").details(error.to_string()))?;
+    let body: ScheduleBody = read_json(&request, payload, &state, BODY_BYTES_MAX, "not a schedule").await?;
     let schedule = body.schedule(&console, &name).await?;
     let written = put_schedule(console.seams.broker.as_ref(), schedule, &condition);
     let (schedule, is_new) = broker_call::change_schedule(written).await?;

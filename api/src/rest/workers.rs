@@ -12,8 +12,9 @@ use tidemark_queue::{WorkerCommand, WorkerId, WorkerView};
 use super::{
     broker_call::{change, look},
     guard::guard,
+    json_body::read_json,
 };
-use crate::{console::Console, error::ApiError, http::body::read_body_up_to, state::AppState};
+use crate::{console::Console, error::ApiError, state::AppState};
 
 /// Largest command in bytes.
 const BODY_BYTES_MAX: usize = 4 * 1024;
@@ -60,10 +61,8 @@ pub(super) async fn steer(
     let command = match action.as_str() {
         "stop" => WorkerCommand::Stop,
         "scale" => {
-            let body = read_body_up_to(&request, payload, &state, BODY_BYTES_MAX).await?;
-            let Scale { queue, concurrency } = serde_json::from_str(body.text()?).map_err(|error| {
-                ApiError::bad_request("expected `{\"queue\":\"write\",\"concurrency\":8}`").details(error.to_string())
-            })?;
+            let refusal = "expected `{\"queue\":\"write\",\"concurrency\":8}`";
+            let Scale { queue, concurrency } = read_json(&request, payload, &state, BODY_BYTES_MAX, refusal).await?;
             WorkerCommand::Scale { queue, concurrency }
         }
         other => {

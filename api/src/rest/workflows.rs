@@ -16,9 +16,10 @@ use super::{
     enqueue::WaitParameters,
     guard::guard,
     jobs::parse,
+    json_body::read_json,
     work::WorkBody,
 };
-use crate::{console::Console, error::ApiError, http::body::read_body_up_to, state::AppState};
+use crate::{console::Console, error::ApiError, state::AppState};
 
 /// Largest workflow in bytes.
 const BODY_BYTES_MAX: usize = 1 << 20;
@@ -84,9 +85,7 @@ pub(super) async fn start(
     console: Data<Console>,
 ) -> Result<HttpResponse, ApiError> {
     guard(&request, &console)?;
-    let body = read_body_up_to(&request, payload, &state, BODY_BYTES_MAX).await?;
-    let body: WorkflowBody = serde_json::from_str(body.text()?)
-        .map_err(|error| ApiError::bad_request("not a workflow").details(error.to_string()))?;
+    let body: WorkflowBody = read_json(&request, payload, &state, BODY_BYTES_MAX, "not a workflow").await?;
     let workflow = body.workflow(&console).await?;
     let id = change(console.seams.broker.start_workflow(workflow)).await?;
     let location = format!("/api/tidemark/v1/workflows/{id}");
