@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use serde::Deserialize;
+use tidemark_model::TimestampMs;
 use tidemark_queue::{
-    EvaluatePayload, JobKind, JobTemplate, NewJob, Payload, PayloadError, Priority, QueueName, RollupPayload,
-    RollupStep,
+    EvaluatePayload, JobKind, JobTemplate, NewJob, Payload, PayloadError, Priority, RollupPayload, RollupStep,
 };
 use tidemark_scheduler::collect_schedule;
 
@@ -67,7 +67,7 @@ impl WorkBody {
     /// 400 for what [`WorkBody::template`] refuses, and for times that make no sense.
     pub(super) async fn job(&self, console: &Console) -> Result<NewJob, ApiError> {
         let now_ms = console.seams.clock.now_ms();
-        let mut job = job_of(&self.template(console).await?)?.with_result(RESULT_KEPT);
+        let mut job = job_of(&self.template(console).await?, now_ms)?.with_result(RESULT_KEPT);
         job.not_before_ms = self.not_before.as_ref().map(|moment| moment.at("not_before", now_ms)).transpose()?;
         job.expires_ms = self.expires.as_ref().map(|moment| moment.at("expires", now_ms)).transpose()?;
         let starts_ms = job.not_before_ms.unwrap_or(now_ms).max(now_ms);
@@ -113,15 +113,11 @@ impl WorkBody {
     }
 }
 
-/// A job of a template, now and by itself.
-pub(super) fn job_of(template: &JobTemplate) -> Result<NewJob, ApiError> {
-    let mut job = NewJob::from_bytes(template.kind, bytes::Bytes::copy_from_slice(&template.payload));
-    if let Some(queue) = &template.queue {
-        job.queue = queue.parse::<QueueName>().map_err(|error| ApiError::bad_request(format!("queue: {error}")))?;
-    }
-    job.priority = template.priority;
-    job.time_limit = template.time_limit.unwrap_or(job.time_limit);
-    Ok(job)
+/// A job of a template, now and by itself: it has no slot, so it has no key of one either.
+fn job_of(template: &JobTemplate, now_ms: TimestampMs) -> Result<NewJob, ApiError> {
+    let job = template.job("", now_ms, Duration::ZERO);
+    let job = job.map_err(|error| ApiError::bad_request(format!("queue: {error}")))?;
+    Ok(NewJob { unique: None, ..job })
 }
 
 /// What the schedule of the target enqueues: it knows address and queue, also in a process that has other settings.
@@ -165,6 +161,8 @@ fn of_payload<P: Payload>(payload: &P) -> Result<JobTemplate, ApiError> {
 
 #[cfg(test)]
 mod tests {
+    use tidemark_queue::CollectPayload;
+
     use super::*;
 
     fn body(text: &str) -> WorkBody {
@@ -183,6 +181,15 @@ mod tests {
         let error = subject(r#"{"kind":"write"}"#).unwrap_err();
         assert!(error.contains("`collect` with `target`, `evaluate` with `rule`, `rollup` with `step`"), "{error}");
         assert!(serde_json::from_str::<WorkBody>(r#"{"kind":"evaluate","rules":"a"}"#).is_err());
+    }
+
+    #[test]
+    fn a_job_from_outside_is_held_to_the_rates_of_what_it_is_about() {
+        let payload = CollectPayload { target: "shop".into(), url: "http://shop/".into(), timeout_ms: 5 };
+        let template = JobTemplate { queue: Some("collect.ams1".to_owned()), ..JobTemplate::new(&payload).unwrap() };
+        let job = job_of(&template, 1_767_225_600_000).unwrap();
+        assert_eq!((job.rate_key.as_deref(), job.queue.as_str()), (Some("shop"), "collect.ams1"));
+        assert_eq!((job.unique, job.expires_ms), (None, None));
     }
 
     #[test]
