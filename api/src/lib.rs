@@ -33,6 +33,6 @@ pub use http::{
     query_string::QueryString,
 };
 pub use options::{ApiLimits, ApiOptions, BuildInfo, OpenTsdbOptions};
-pub use rest::{BackupPieces, BackupRefusal, BackupSource, Readiness, Troubles};
+pub use rest::{BackupPieces, BackupRefusal, BackupSource, Readiness, Troubles, without_password};
 pub use server::{ApiServer, Configure, RunningServer};
 pub use state::{ApiSeams, AppState};

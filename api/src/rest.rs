@@ -34,6 +34,7 @@ pub(crate) use self::{
 };
 pub use backup::{BackupPieces, BackupRefusal, BackupSource};
 pub use health::{Readiness, Troubles};
+pub use payload_json::without_password;
 
 /// Adds the routes.
 pub(crate) fn configure(config: &mut ServiceConfig) {

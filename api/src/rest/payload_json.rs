@@ -53,8 +53,10 @@ fn notify(bytes: &[u8]) -> Result<Value, String> {
     serde_json::to_value(request).map_err(|error| error.to_string())
 }
 
-/// An address as it may be shown: shows rather too little than too much, so what stands before the last `@` is left out.
-pub(crate) fn without_password(url: &str) -> String {
+/// An address as it may be shown. Works on texts that are no sound URL, too. Shows rather too little than too much, so what
+/// stands before the last `@` is never shown, wherever that is.
+#[must_use]
+pub fn without_password(url: &str) -> String {
     let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
     match rest.rsplit_once('@') {
         Some((_, address)) if scheme.is_empty() || scheme.contains('@') => format!("***@{address}"),

@@ -1,21 +1,13 @@
 //! URLs as errors and logs may show them.
 
-/// A URL without user, password and query. Works on texts that are no sound URL, too: those are what errors are about.
-/// Shows rather too little than too much, so what stands before the last `@` is never shown, wherever that is.
-pub(crate) fn masked(url: &str) -> String {
-    let without_login = without_login(url);
-    match without_login.split_once('?') {
-        Some((before, _)) => format!("{before}?…"),
-        None => without_login,
-    }
-}
+use tidemark_api::without_password;
 
-fn without_login(url: &str) -> String {
-    let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
-    match rest.rsplit_once('@') {
-        Some((_, address)) if scheme.is_empty() || scheme.contains('@') => format!("***@{address}"),
-        Some((_, address)) => format!("{scheme}://***@{address}"),
-        None => url.to_owned(),
+/// A URL without user, password and query. Works on texts that are no sound URL, too: those are what errors are about.
+pub(crate) fn masked(url: &str) -> String {
+    let without_password = without_password(url);
+    match without_password.split_once('?') {
+        Some((before, _)) => format!("{before}?…"),
+        None => without_password,
     }
 }
 
