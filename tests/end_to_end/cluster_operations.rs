@@ -13,7 +13,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use tidemark_tests::{Client, Ledger, Node, NodeOptions, wait_for};
+use tidemark_tests::{Client, Ledger, Node, NodeOptions, Stopping, wait_for};
 
 use crate::{cluster::Cluster, operations::odd_lines};
 
@@ -165,15 +165,6 @@ fn a_store_in_a_cluster_is_backed_up_while_it_is_written_and_restored_anywhere()
     succeeds(&cluster, folder, &["backup", "restore", "third.tdm", "--store", back.store(), "--overwrite"]);
     serves(&back, folder, &all, &expect);
     assert!(!folder.join("tidemark-data").exists());
-}
-
-/// Tells the writers to stop when dropped: a scope would wait for them for ever.
-struct Stopping<'a>(&'a AtomicBool);
-
-impl Drop for Stopping<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::{
 };
 
 use serde_json::json;
-use tidemark_tests::{Client, Ledger, Node, wait_for};
+use tidemark_tests::{Client, Ledger, Node, Stopping, wait_for};
 
 use crate::{
     cluster::{Cluster, say_skipped, variable, wait_for_queued_writes},
@@ -142,15 +142,6 @@ impl Load {
             let get_on = Kind::ALL.iter().all(|&kind| counts_now[kind as usize] >= counts[kind as usize] + 10);
             (points_now >= points + STEP && get_on).then_some(())
         });
-    }
-}
-
-/// Ends the load when dropped: a scope would wait for it for ever.
-struct Stopping<'a>(&'a AtomicBool);
-
-impl Drop for Stopping<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use tidemark_tests::{Client, Ledger, Node, NodeOptions, wait_for};
+use tidemark_tests::{Client, Ledger, Node, NodeOptions, Stopping, wait_for};
 
 /// Kills of one run. Their moments come from the load itself: after so many acknowledged batches.
 const KILLS: usize = 10;
@@ -48,15 +48,6 @@ fn ten_kills_under_load_lose_nothing_that_was_acknowledged() {
     let ledger = ledger.into_inner().unwrap();
     assert!(!ledger.is_empty());
     ledger.check(&node.client());
-}
-
-/// Tells the writers to stop when dropped.
-struct Stopping<'a>(&'a AtomicBool);
-
-impl Drop for Stopping<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
 }
 
 /// Writes batch after batch until the server is gone.

@@ -10,6 +10,7 @@ mod ledger;
 mod node;
 mod receiver;
 mod redis;
+mod stopping;
 mod wait;
 
 pub use http::{Client, Response};
@@ -17,4 +18,5 @@ pub use ledger::Ledger;
 pub use node::{Node, NodeOptions, tidemark, tidemark_at};
 pub use receiver::Receiver;
 pub use redis::RedisServer;
+pub use stopping::Stopping;
 pub use wait::wait_for;
