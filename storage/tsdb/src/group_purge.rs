@@ -31,8 +31,6 @@ use crate::{
 
 /// Groups that one step changes; their keys are in one commit.
 const STEP_GROUPS: usize = 1_000;
-/// Groups that are read at once.
-const READ_GROUPS: usize = 64;
 /// Bytes of the commit of a step; a bucket whose directories are larger stays as it is.
 const COMMIT_BYTES_MAX: usize = 900_000;
 /// How often a commit is repeated when its outcome is unknown.
@@ -96,28 +94,23 @@ impl<'a> GroupPurge<'a> {
     /// Reads groups from the position `from` on and writes those anew that have deleted points; `None` when there are no
     /// more.
     async fn step(&self, generation: Generation, from: usize, bytes_max: u64) -> Result<Option<Step>, StoreError> {
-        let groups = self.groups_of(generation);
         let mut step = Step { gone: Vec::new(), rewritten: Vec::new(), next: from };
         let mut held = 0;
-        while held <= bytes_max && step.gone.len() < STEP_GROUPS {
-            let some = groups.get(step.next..).unwrap_or_default();
-            let some = some.get(..READ_GROUPS.min(some.len())).unwrap_or_default();
-            if some.is_empty() {
+        for (position, group) in self.groups_of(generation).iter().enumerate().skip(from) {
+            if held > bytes_max || step.gone.len() >= STEP_GROUPS {
                 break;
             }
-            for (offset, group) in some.iter().enumerate() {
-                if self.may_have_deleted(generation, group)
-                    && let Some(rewritten) = self.rewrite(generation, group).await?
-                {
-                    step.gone.push(step.next + offset);
-                    held += u64::from(group.bytes);
-                    step.rewritten.extend(rewritten);
-                }
+            if self.may_have_deleted(generation, group)
+                && let Some(rewritten) = self.rewrite(generation, group).await?
+            {
+                step.gone.push(position);
+                held += u64::from(group.bytes);
+                step.rewritten.extend(rewritten);
             }
-            step.next += some.len();
+            step.next = position + 1;
         }
+        let is_done = step.next == from;
         // Those that went are no longer among the groups when the next step begins.
-        let is_done = step.next == from && step.gone.is_empty();
         step.next -= step.gone.len();
         Ok((!is_done).then_some(step))
     }
@@ -140,7 +133,7 @@ impl<'a> GroupPurge<'a> {
         let snapshot = self.kv.snapshot().await?;
         let Some((_, value)) = fetch_groups(snapshot.as_ref(), &[key], 1).await?.pop() else {
             // Another process rewrote the bucket, or the group is lost.
-            for (page, value) in self.pages(generation) {
+            for (page, value) in self.pages(generation, self.groups_of(generation)) {
                 if snapshot.get(&page).await?.as_ref() != Some(&value) {
                     return Err(KvError::Conflict { key: page.escape_ascii().to_string() }.into());
                 }
@@ -202,9 +195,10 @@ impl<'a> GroupPurge<'a> {
         Ok(())
     }
 
-    fn pages(&self, generation: Generation) -> Vec<(Bytes, Bytes)> {
+    /// The directory of a generation that has these groups.
+    fn pages(&self, generation: Generation, groups: &[GroupInfo]) -> Vec<(Bytes, Bytes)> {
         let DirectoryId { metric, bucket } = self.id;
-        directory::pages(self.shard.number, bucket, metric, generation, self.groups_of(generation)).collect()
+        directory::pages(self.shard.number, bucket, metric, generation, groups).collect()
     }
 
     /// Writes the new groups and moves them from one directory to the other.
@@ -227,14 +221,9 @@ impl<'a> GroupPurge<'a> {
             new.push(group);
         }
         new.sort_unstable_by_key(|group| (group.first, group.part));
-        let pages_of = |generation, groups: &[GroupInfo]| -> Vec<(Bytes, Bytes)> {
-            directory::pages(shard, bucket, metric, generation, groups).collect()
-        };
         let mut commit = Commit::new();
-        for (of, before, after) in [
-            (generation, self.pages(generation), pages_of(generation, &stay)),
-            (into, self.pages(into), pages_of(into, &new)),
-        ] {
+        for (of, now) in [(generation, &stay), (into, &new)] {
+            let (before, after) = (self.pages(of, self.groups_of(of)), self.pages(of, now));
             if before.is_empty() {
                 let first = DirectoryKey { shard, bucket, metric, generation: of, page: 0 };
                 commit.expect(first.encode(), None);
@@ -260,21 +249,19 @@ impl<'a> GroupPurge<'a> {
         }
         Commits::new(self.kv.as_ref()).claiming(claim_key.clone(), claim).put_all(entries.into_iter()).await?;
         publish(self.kv.as_ref(), commit, &claim_key).await?;
-        self.generations.retain(|known| known.generation != generation && known.generation != into);
-        for (generation, groups) in [(generation, stay), (into, new)] {
-            if !groups.is_empty() {
-                self.generations.push(GenerationGroups { generation, groups: groups.into() });
-            }
-        }
-        let now: Vec<_> =
-            self.generations.iter().filter(|known| [generation, into].contains(&known.generation)).cloned().collect();
-        let id = self.id;
+        let now = [(generation, stay), (into, new)].map(|(generation, groups)| {
+            (!groups.is_empty()).then(|| GenerationGroups { generation, groups: groups.into() })
+        });
+        let replace_in = |generations: &mut Vec<GenerationGroups>| {
+            generations.retain(|known| known.generation != generation && known.generation != into);
+            generations.extend(now.iter().flatten().cloned());
+        };
+        replace_in(&mut self.generations);
         self.shard.changed(|state| {
-            let mut known = state.catalogue.generations(id.metric, id.bucket).to_vec();
             // A seal may have added one meanwhile.
-            known.retain(|known| known.generation != generation && known.generation != into);
-            known.extend(now);
-            state.catalogue.set(id, known);
+            let mut known = state.catalogue.generations(metric, bucket).to_vec();
+            replace_in(&mut known);
+            state.catalogue.set(self.id, known);
         });
         Ok(true)
     }
