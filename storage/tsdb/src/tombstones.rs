@@ -46,9 +46,7 @@ impl Tombstone {
     pub(crate) fn may_hide_of(&self, bucket: Bucket, generation: Generation) -> bool {
         self.epoch > generation.epoch() && self.deletion.range.overlaps(bucket.range())
     }
-}
 
-impl Tombstone {
     /// Whether a row of a series that was made of blocks of `epoch` has perhaps points that are deleted.
     pub(crate) fn hides_row(&self, number: u32, epoch: u64, row: TimeRange) -> bool {
         self.epoch > epoch && self.deletion.range.overlaps(row) && self.deletion.series.contains(number)

@@ -8,7 +8,7 @@
 //!
 //! What is deleted of such a day is deleted by whole rows, since nobody can take a part of a sum away.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tidemark_kv::{Commit, CommitOutcome, Kv, KvError};
@@ -155,16 +155,7 @@ pub(crate) async fn purge_span(
     version: u64,
 ) -> Result<bool, StoreError> {
     let Some(stored) = StoredSpan::read(kv.snapshot().await?.as_ref(), of, bytes_max).await? else { return Ok(false) };
-    let made_of: BTreeMap<u32, u64> =
-        stored.rollups.days.iter().map(|(&day, origin)| (day, origin.generation.epoch())).collect();
-    let pruning = move || {
-        let is_hidden = |number, day: u32, range| {
-            let epoch = made_of.get(&day).copied().unwrap_or(u64::MAX);
-            tombstones.iter().any(|tombstone| tombstone.hides_row(number, epoch, range))
-        };
-        stored.without(is_hidden, version)
-    };
-    let pruned = tokio::task::spawn_blocking(pruning).await;
+    let pruned = tokio::task::spawn_blocking(move || stored.without(&tombstones, version)).await;
     let pruned = pruned.map_err(|error| KvError::Unavailable(format!("the rows were not purged: {error}")))??;
     let Some(update) = pruned else { return Ok(true) };
     Commits::new(kv.as_ref()).put_all(update.groups.iter().cloned()).await?;

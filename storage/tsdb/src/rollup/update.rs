@@ -26,6 +26,7 @@ use crate::{
     codec::{RollupColumns, RollupField, decode_rollup_block, encode_rollup_block},
     keys::{RollupGroupKey, RollupKey},
     stored_value,
+    tombstones::Tombstone,
 };
 
 /// A day gets rows when it has at least so many points to a row; with fewer, the points are as fast and the rows cost
@@ -38,7 +39,7 @@ pub(crate) struct StoredSpan {
     of: RollupKey,
     /// The directory's value.
     directory: Option<Bytes>,
-    pub(super) rollups: SpanRollups,
+    rollups: SpanRollups,
     /// The groups that the directory names, in order.
     groups: Vec<(RollupGroupKey, Bytes)>,
     /// Groups that nobody finds.
@@ -168,11 +169,8 @@ impl DayRows {
 
     /// `None` when the span would become too large.
     fn with_rows(&self, generation: Generation, version: u64) -> Result<Option<SpanUpdate>, StoreError> {
-        let mut rollups = self.rollups(generation, !self.series.is_empty());
-        rollups.version = version;
-        rollups.groups.clear();
-        let mut writer =
-            SpanWriter { of: self.stored.of, rollups, filling: RollupGroupBuilder::default(), groups: Vec::new() };
+        let rollups = self.rollups(generation, !self.series.is_empty());
+        let mut writer = SpanWriter::new(self.stored.of, rollups, version);
         for (number, (stored, fresh)) in self.by_series()? {
             self.write_series(&mut writer, number, stored, fresh)?;
             if writer.groups.len() > GROUPS_MAX {
@@ -184,9 +182,7 @@ impl DayRows {
         if rollups.bytes() > self.bytes_max as u64 {
             return Ok(None);
         }
-        let old = self.stored.groups.iter().map(|(key, _)| key.encode());
-        let gone = old.chain(self.stored.orphans.iter().cloned()).collect();
-        Ok(Some(self.stored.update(rollups, groups, gone)))
+        Ok(Some(self.stored.update(rollups, groups, self.stored.all_groups())))
     }
 
     /// The rows of other days stay as they are.
@@ -252,16 +248,11 @@ impl DayRows {
 }
 
 impl StoredSpan {
-    /// The change that leaves out the rows of days that stand alone and that `is_hidden` says so of, by the number of the
-    /// series and the day and the range of the row; `None` when there are none. `version` is nobody else's.
-    pub(crate) fn without(
-        self,
-        is_hidden: impl Fn(u32, u32, TimeRange) -> bool,
-        version: u64,
-    ) -> Result<Option<SpanUpdate>, StoreError> {
-        let rollups = SpanRollups { version, groups: Vec::new(), ..self.rollups.clone() };
-        let mut writer =
-            SpanWriter { of: self.of, rollups, filling: RollupGroupBuilder::default(), groups: Vec::new() };
+    /// The change that leaves out the rows of days that stand alone and that tombstones hide; `None` when there are none.
+    /// `version` is nobody else's.
+    pub(crate) fn without(self, tombstones: &[Arc<Tombstone>], version: u64) -> Result<Option<SpanUpdate>, StoreError> {
+        let mut writer = SpanWriter::new(self.of, self.rollups.clone(), version);
+        let is_hidden = |number, epoch, row| tombstones.iter().any(|tombstone| tombstone.hides_row(number, epoch, row));
         let (mut left, mut dropped) = (BTreeSet::new(), 0_usize);
         let (mut all, mut kept) = (RollupColumns::default(), RollupColumns::default());
         for (key, value) in &self.groups {
@@ -273,8 +264,8 @@ impl StoredSpan {
                 for (row, &interval) in all.intervals.iter().enumerate() {
                     let range = self.range_of(interval);
                     let day = Bucket::of(Tier::Day, range.start).number;
-                    let is_alone = self.rollups.days.get(&day).is_some_and(|origin| origin.is_alone);
-                    if is_alone && is_hidden(entry.number, day, range) {
+                    let alone = self.rollups.days.get(&day).filter(|origin| origin.is_alone);
+                    if alone.is_some_and(|origin| is_hidden(entry.number, origin.generation.epoch(), range)) {
                         dropped += 1;
                     } else {
                         left.insert(day);
@@ -289,8 +280,12 @@ impl StoredSpan {
         writer.close();
         let SpanWriter { mut rollups, groups, .. } = writer;
         rollups.days.retain(|day, origin| !origin.is_alone || left.contains(day));
-        let gone = self.groups.iter().map(|(key, _)| key.encode()).chain(self.orphans.iter().cloned()).collect();
-        Ok((dropped > 0).then(|| self.update(rollups, groups, gone)))
+        Ok((dropped > 0).then(|| self.update(rollups, groups, self.all_groups())))
+    }
+
+    /// The keys of its groups and of those that nobody finds.
+    fn all_groups(&self) -> Vec<Bytes> {
+        self.groups.iter().map(|(key, _)| key.encode()).chain(self.orphans.iter().cloned()).collect()
     }
 
     fn range_of(&self, interval: u32) -> TimeRange {
@@ -323,6 +318,12 @@ struct SpanWriter {
 }
 
 impl SpanWriter {
+    /// Writes all groups of a span anew; of `before` only the days stay.
+    fn new(of: RollupKey, before: SpanRollups, version: u64) -> Self {
+        let rollups = SpanRollups { version, groups: Vec::new(), ..before };
+        Self { of, rollups, filling: RollupGroupBuilder::default(), groups: Vec::new() }
+    }
+
     fn push(&mut self, number: u32, rows: &RollupColumns) -> Result<(), CodecError> {
         let mut block = Vec::new();
         encode_rollup_block(rows, &mut block)?;
