@@ -12,7 +12,8 @@ const COMMIT_BYTES: usize = 900_000;
 const SHARED_COMMIT_BYTES: usize = 250_000;
 /// Commits that are on their way to a cluster at once.
 const SHARED_IN_FLIGHT: usize = 4;
-/// How often a commit is repeated when its outcome is unknown. It sets the same entries again, which is harmless.
+/// How often a commit is repeated when its outcome is unknown. It sets the same entries again, which is harmless, or
+/// expects what it changes.
 const ATTEMPTS_MAX: usize = 8;
 
 /// Sets entries, as many in a commit as its limit allows.
@@ -67,6 +68,33 @@ impl<'a> Commits<'a> {
             }
         }
     }
+}
+
+/// Commits a change of the entry at `key`, which the commit expects as it was before and which is `after` then.
+///
+/// # Errors
+/// What the engine refused: a conflict, when somebody else changed the entry.
+pub(crate) async fn commit_change(
+    kv: &dyn Kv,
+    commit: Commit,
+    key: &[u8],
+    after: Option<&Bytes>,
+) -> Result<(), KvError> {
+    let mut unknown = None;
+    for _ in 0..ATTEMPTS_MAX {
+        match kv.commit(commit.clone()).await {
+            CommitOutcome::Done(_) => return Ok(()),
+            // It was done before, when the outcome was unknown.
+            CommitOutcome::Refused(KvError::Conflict { .. })
+                if unknown.is_some() && kv.snapshot().await?.get(key).await?.as_ref() == after =>
+            {
+                return Ok(());
+            }
+            CommitOutcome::Refused(error) => return Err(error),
+            CommitOutcome::Unknown(error) => unknown = Some(error),
+        }
+    }
+    Err(unknown.unwrap_or(KvError::Closed))
 }
 
 /// Entries, cut into commits.

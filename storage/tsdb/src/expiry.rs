@@ -10,19 +10,18 @@
 
 use std::{cmp::Reverse, sync::Arc};
 
-use tidemark_kv::{Commit, CommitOutcome, Kv, KvError};
+use tidemark_kv::{Commit, Kv};
 use tidemark_model::TimeRange;
 
 use crate::{
-    BlockCatalogue, Bucket, Shard, StoreError, Tier,
+    BlockCatalogue, Bucket, Shard, StoreError,
     change_log::DirectoryId,
+    commits::commit_change,
     directory::{self, GenerationGroups},
     follower::read_fence,
     keys::RollupKey,
+    rollup::publish_rollups,
 };
-
-/// How often a commit is repeated when its outcome is unknown.
-const ATTEMPTS_MAX: usize = 8;
 
 /// What was taken from the disk because it was older than its retention.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,27 +84,9 @@ async fn clear_generation(
             commit.delete(group.key(shard.number, bucket, metric, generation.generation).encode());
         }
         shard.note_changes(&mut commit, [id]);
-        clear_page(kv, commit, &key).await?;
+        commit_change(kv, commit, &key, None).await?;
     }
     Ok(())
-}
-
-async fn clear_page(kv: &dyn Kv, commit: Commit, page: &[u8]) -> Result<(), StoreError> {
-    let mut unknown = None;
-    for _ in 0..ATTEMPTS_MAX {
-        match kv.commit(commit.clone()).await {
-            CommitOutcome::Done(_) => return Ok(()),
-            // It was done before, when the outcome was unknown.
-            CommitOutcome::Refused(KvError::Conflict { .. })
-                if unknown.is_some() && kv.snapshot().await?.get(page).await?.is_none() =>
-            {
-                return Ok(());
-            }
-            CommitOutcome::Refused(error) => return Err(error.into()),
-            CommitOutcome::Unknown(error) => unknown = Some(error),
-        }
-    }
-    Err(unknown.unwrap_or(KvError::Closed).into())
 }
 
 /// Takes the rollups of a span away, of which no day is kept any more. Who writes rows of it meanwhile expects their
@@ -118,9 +99,7 @@ pub(crate) async fn clear_rollups(kv: &Arc<dyn Kv>, shard: &Shard, of: &RollupKe
     if let Some(value) = kv.snapshot().await?.get(&key).await? {
         let mut commit = Commit::new();
         commit.expect(key.clone(), Some(value)).delete(key.clone()).delete_range(of.range_of_groups());
-        let day = Bucket { tier: Tier::Day, number: 0 };
-        shard.note_changes(&mut commit, [DirectoryId { metric: of.metric, bucket: day }]);
-        clear_page(kv.as_ref(), commit, &key).await?;
+        publish_rollups(kv.as_ref(), shard, of, commit, None).await?;
     }
     shard.changed(|state| state.catalogue.rollups.remove(of));
     Ok(())
@@ -158,7 +137,7 @@ pub(crate) fn expired(catalogue: &BlockCatalogue, metric: u32, horizon: i64) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Generation, directory::GroupInfo};
+    use crate::{Generation, Tier, directory::GroupInfo};
 
     #[test]
     fn a_day_goes_before_what_came_later_and_that_goes_with_it() {

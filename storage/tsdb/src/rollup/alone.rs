@@ -11,16 +11,17 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tidemark_kv::{Commit, CommitOutcome, Kv, KvError};
+use tidemark_kv::{Commit, Kv, KvError};
 
 use super::{RollupInterval, SpanRollups, update::StoredSpan};
 use crate::{
-    BlockCatalogue, Bucket, Shard, StoreError, Tier, change_log::DirectoryId, commits::Commits, keys::RollupKey,
-    retention::Horizons, tombstones::Tombstone,
+    BlockCatalogue, Bucket, Shard, StoreError, Tier,
+    change_log::DirectoryId,
+    commits::{Commits, commit_change},
+    keys::RollupKey,
+    retention::Horizons,
+    tombstones::Tombstone,
 };
-
-/// How often a commit is repeated when its outcome is unknown.
-const ATTEMPTS_MAX: usize = 8;
 
 /// Whether a day has one generation, and rows of each interval were made of it.
 pub(crate) fn has_all_rows(catalogue: &BlockCatalogue, metric: u32, day: Bucket, intervals: &[RollupInterval]) -> bool {
@@ -107,38 +108,27 @@ async fn change(
     if after != before {
         let mut commit = Commit::new();
         commit.expect(key.clone(), Some(before)).put(key.clone(), after.clone());
-        publish(kv.as_ref(), shard, of, commit, Some(after)).await?;
+        publish_rollups(kv.as_ref(), shard, of, commit, Some(after)).await?;
         shard.changed(|state| state.catalogue.rollups.set(of, Arc::new(rollups)));
     }
     Ok(true)
 }
 
 /// Commits a change of the directory of a span, which is `after` then. Other processes are told.
-async fn publish(
+///
+/// # Errors
+/// What the engine refused, a conflict when the directory changed meanwhile.
+pub(crate) async fn publish_rollups(
     kv: &dyn Kv,
     shard: &Shard,
     of: &RollupKey,
     mut commit: Commit,
     after: Option<Bytes>,
-) -> Result<(), StoreError> {
+) -> Result<(), KvError> {
     // The rollups of a metric are read again when one of its days changed.
     let day = Bucket { tier: Tier::Day, number: 0 };
     shard.note_changes(&mut commit, [DirectoryId { metric: of.metric, bucket: day }]);
-    let mut unknown = None;
-    for _ in 0..ATTEMPTS_MAX {
-        match kv.commit(commit.clone()).await {
-            CommitOutcome::Done(_) => return Ok(()),
-            // It was done before, when the outcome was unknown.
-            CommitOutcome::Refused(KvError::Conflict { .. })
-                if unknown.is_some() && kv.snapshot().await?.get(&of.encode()).await? == after =>
-            {
-                return Ok(());
-            }
-            CommitOutcome::Refused(error) => return Err(error.into()),
-            CommitOutcome::Unknown(error) => unknown = Some(error),
-        }
-    }
-    Err(unknown.unwrap_or(KvError::Closed).into())
+    commit_change(kv, commit, &of.encode(), after.as_ref()).await
 }
 
 /// Takes the rows that stand alone and that deletions are about from the disk. `false` when the span is too large for it.
@@ -161,7 +151,7 @@ pub(crate) async fn purge_span(
     Commits::new(kv.as_ref()).put_all(update.groups.iter().cloned()).await?;
     let mut commit = Commit::new();
     update.add_to(&mut commit);
-    publish(kv.as_ref(), shard, &of, commit, update.after_commit()).await?;
+    publish_rollups(kv.as_ref(), shard, &of, commit, update.after_commit()).await?;
     shard.changed(|state| state.catalogue.rollups.set(&of, Arc::clone(&update.rollups)));
     Ok(true)
 }

@@ -23,7 +23,7 @@ mod update;
 
 pub use interval::{RollupInterval, RollupIntervalError};
 
-pub(crate) use alone::{forget_expired_days, has_all_rows, let_stand_alone, purge_span};
+pub(crate) use alone::{forget_expired_days, has_all_rows, let_stand_alone, publish_rollups, purge_span};
 pub(crate) use coverage::{Coverage, DayUse, RollupChoice, fields_of};
 pub(crate) use directory::{MetricRollups, RollupCatalogue, RollupGroupInfo, SpanRollups};
 pub(crate) use group::read_directory;
