@@ -82,7 +82,7 @@ pub(crate) type MetricRollups = BTreeMap<(u32, u32), Arc<SpanRollups>>;
 
 impl SpanRollups {
     pub(crate) fn encode(&self) -> Bytes {
-        let format = if self.days.values().any(|origin| origin.is_alone) { FORMAT_WITH_ALONE } else { FORMAT };
+        let format = if self.has_alone() { FORMAT_WITH_ALONE } else { FORMAT };
         stored_value::build(format, |out| {
             put_varint(out, self.version);
             put_varint(out, self.days.len() as u64);
@@ -109,6 +109,10 @@ impl SpanRollups {
         // The format byte is checked by whoever reads; any other one is refused as that of a newer program.
         let format = if value.first() == Some(&FORMAT_WITH_ALONE) { FORMAT_WITH_ALONE } else { FORMAT };
         stored_value::read(format, &key.encode(), value, |reader| read(reader, format))
+    }
+
+    fn has_alone(&self) -> bool {
+        self.days.values().any(|origin| origin.is_alone)
     }
 
     /// What is left when the points of all days that have some are gone, with the same groups; `None` for nothing.
@@ -232,20 +236,24 @@ impl RollupCatalogue {
         self.by_metric.get(&metric).into_iter().flatten()
     }
 
+    /// The keys of the spans of a metric whose rollups are wanted.
+    fn keys_where(&self, shard: u16, metric: u32, is_wanted: impl Fn(&SpanRollups) -> bool) -> Vec<RollupKey> {
+        let wanted = self.spans(metric).filter(|(_, rollups)| is_wanted(rollups));
+        wanted.map(|(&(interval_ms, span), _)| RollupKey { shard, interval_ms, span, metric }).collect()
+    }
+
     /// The spans of a metric of which no day is kept.
     pub(crate) fn expired(&self, shard: u16, metric: u32, horizons: Horizons) -> Vec<RollupKey> {
-        let all = |rollups: &SpanRollups| rollups.days.iter().all(|(&day, origin)| is_gone(day, *origin, horizons));
-        let expired = self.spans(metric).filter(|(_, rollups)| all(rollups));
-        expired.map(|(&(interval_ms, span), _)| RollupKey { shard, interval_ms, span, metric }).collect()
+        self.keys_where(shard, metric, |rollups| {
+            rollups.days.iter().all(|(&day, origin)| is_gone(day, *origin, horizons))
+        })
     }
 
     /// The spans of a metric with days whose rows stand alone and are no longer kept.
     pub(crate) fn with_expired_days(&self, shard: u16, metric: u32, horizons: Horizons) -> Vec<RollupKey> {
-        let any = |rollups: &SpanRollups| {
+        self.keys_where(shard, metric, |rollups| {
             rollups.days.iter().any(|(&day, origin)| origin.is_alone && is_gone(day, *origin, horizons))
-        };
-        let expired = self.spans(metric).filter(|(_, rollups)| any(rollups));
-        expired.map(|(&(interval_ms, span), _)| RollupKey { shard, interval_ms, span, metric }).collect()
+        })
     }
 
     /// The days of a metric whose rows of some interval stand alone.
@@ -275,15 +283,14 @@ impl RollupCatalogue {
     /// The spans of a metric that have rows alone of days in a range of time.
     pub(crate) fn spans_alone(&self, shard: u16, metric: u32, range: TimeRange) -> Vec<RollupKey> {
         let overlaps = |(&number, origin): (&u32, &DayOrigin)| origin.is_alone && day(number).range().overlaps(range);
-        let spans = self.spans(metric).filter(|(_, rollups)| rollups.days.iter().any(overlaps));
-        spans.map(|(&(interval_ms, span), _)| RollupKey { shard, interval_ms, span, metric }).collect()
+        self.keys_where(shard, metric, |rollups| rollups.days.iter().any(overlaps))
     }
 
     /// Numbers of the series of a metric that may have rows that stand alone: groups say from which series to which they
     /// reach.
     pub(crate) fn series_alone(&self, metric: u32) -> RoaringBitmap {
         let mut series = RoaringBitmap::new();
-        let alone = self.spans(metric).filter(|(_, rollups)| rollups.days.values().any(|origin| origin.is_alone));
+        let alone = self.spans(metric).filter(|(_, rollups)| rollups.has_alone());
         for group in alone.flat_map(|(_, rollups)| &rollups.groups) {
             series.insert_range(group.first..=group.last);
         }
