@@ -163,14 +163,17 @@ impl DatabaseFile {
 
     /// Begins a transaction. Only the committer writes, so this never waits.
     pub(super) fn begin_write(&self, durability: Durability) -> Result<WriteTransaction, Failure> {
-        let mut transaction = self.handle.read().database()?.begin_write()?;
+        let handle = self.handle.read();
+        let database = handle.database()?;
         match durability {
-            Durability::InFile => transaction.set_quick_repair(true),
-            Durability::InJournal => transaction
-                .set_durability(redb::Durability::None)
-                .map_err(|error| Failure::Broken(error.to_string()))?,
+            Durability::InFile => begin_durable(database),
+            Durability::InJournal => {
+                let mut transaction = database.begin_write()?;
+                let set = transaction.set_durability(redb::Durability::None);
+                set.map_err(|error| Failure::Broken(error.to_string()))?;
+                Ok(transaction)
+            }
         }
-        Ok(transaction)
     }
 
     /// The sequence number of the newest durable commit.
@@ -183,7 +186,7 @@ impl DatabaseFile {
     pub(super) fn compact(&self) -> Result<bool, Failure> {
         match &mut *self.handle.write() {
             Handle::Open(database) => {
-                save(database)?;
+                begin_durable(database)?.commit()?;
                 self.journal.lock().start_over();
                 Ok(database.compact()?)
             }
@@ -252,8 +255,7 @@ fn new_journal_id() -> u64 {
 }
 
 fn create_tables(database: &Database, journal: u64) -> Result<(), Failure> {
-    let mut transaction = database.begin_write()?;
-    transaction.set_quick_repair(true);
+    let transaction = begin_durable(database)?;
     {
         transaction.open_table(ENTRIES)?;
         let mut state = transaction.open_table(STATE)?;
@@ -268,17 +270,16 @@ fn create_tables(database: &Database, journal: u64) -> Result<(), Failure> {
 
 /// Notes how long the journal is at least, and makes everything durable in the file.
 fn note_journal_bytes(database: &Database, bytes: u64) -> Result<(), Failure> {
-    let mut transaction = database.begin_write()?;
-    transaction.set_quick_repair(true);
+    let transaction = begin_durable(database)?;
     transaction.open_table(STATE)?.insert(JOURNAL_BYTES, bytes)?;
     Ok(transaction.commit()?)
 }
 
-/// Makes everything durable in the file.
-fn save(database: &Database) -> Result<(), Failure> {
+/// Begins a transaction whose commit makes everything before it durable in the file as well.
+fn begin_durable(database: &Database) -> Result<WriteTransaction, Failure> {
     let mut transaction = database.begin_write()?;
     transaction.set_quick_repair(true);
-    Ok(transaction.commit()?)
+    Ok(transaction)
 }
 
 fn open_failure(path: &Path, failure: Failure) -> KvError {
