@@ -8,8 +8,11 @@ use std::{panic::AssertUnwindSafe, time::Duration};
 
 use futures_util::{FutureExt, StreamExt, future::LocalBoxFuture, stream};
 use support::{
-    Harness, Kind, LEASE, RedisServer, certificates::Certificates, cluster::RedisCluster, job, options, request,
-    text_of,
+    Harness, LEASE, RedisServer,
+    certificates::Certificates,
+    cluster::RedisCluster,
+    every_broker::{Start, on_every_broker, start},
+    job, options, request, text_of,
 };
 use tidemark_queue::{
     BrokerError, BrokerOptions, Cancelled, CatchUp, Completion, JobFilter, JobKind, JobNote, JobState, JobTemplate,
@@ -17,24 +20,22 @@ use tidemark_queue::{
     Progress, Pushed, RedisOptions, Schedule, ScheduleExpect, Settled, Timing, WorkerId, WorkerReport,
 };
 
-macro_rules! on_every_broker {
+macro_rules! on_every_broker_and_server {
     ($($case:ident,)*) => {
-        mod memory { $(#[tokio::test] async fn $case() { super::run(super::Kind::Memory, super::$case).await; })* }
-        mod embedded { $(#[tokio::test] async fn $case() { super::run(super::Kind::Embedded, super::$case).await; })* }
-        mod redis { $(#[tokio::test] async fn $case() { super::run(super::Kind::Redis, super::$case).await; })* }
+        on_every_broker! { $($case,)* }
 
         /// Every case on one server that is there, under a prefix of its own.
         fn cases(redis: &RedisOptions) -> Vec<(&'static str, LocalBoxFuture<'static, ()>)> {
             let prefixed = |name: &str| RedisOptions { prefix: format!("tidemark:{name}"), ..redis.clone() };
             vec![$((
                 stringify!($case),
-                Box::pin($case(Start(Kind::Redis, Some(prefixed(stringify!($case)))))) as LocalBoxFuture<'static, ()>,
+                Box::pin($case(Start::reaching(prefixed(stringify!($case))))) as LocalBoxFuture<'static, ()>,
             ),)*]
         }
     };
 }
 
-on_every_broker! {
+on_every_broker_and_server! {
     jobs_come_in_order_and_leave_when_they_are_completed,
     urgent_jobs_go_first,
     a_job_waits_for_its_time,
@@ -71,10 +72,6 @@ on_every_broker! {
     a_closed_broker_says_so,
 }
 
-async fn run<F: Future<Output = ()>>(kind: Kind, case: impl FnOnce(Start) -> F) {
-    case(Start(kind, None)).await;
-}
-
 /// Runs every case, some at a time, and tells which of them fail.
 async fn run_all(redis: &RedisOptions) {
     let running = cases(redis).into_iter().map(|(name, case)| async move {
@@ -103,24 +100,6 @@ async fn every_case_holds_over_a_socket_as_a_user_who_may_do_little() {
 async fn every_case_holds_in_a_cluster() {
     let Some(cluster) = RedisCluster::start(0).await else { return };
     run_all(&cluster.options()).await;
-}
-
-/// Starts the broker that a case is to run on.
-struct Start(Kind, Option<RedisOptions>);
-
-macro_rules! start {
-    ($start:expr) => {
-        start!($start, options())
-    };
-    ($start:expr, $options:expr) => {
-        match $start {
-            Start(_, Some(redis)) => Harness::reaching(redis, $options),
-            Start(kind, None) => match Harness::start(kind, $options).await {
-                Some(harness) => harness,
-                None => return,
-            },
-        }
-    };
 }
 
 fn completed() -> Outcome {

@@ -6,19 +6,15 @@ mod support;
 
 use std::time::Duration;
 
-use support::{Harness, Kind, job, options, request, text_of};
+use support::{
+    Harness,
+    every_broker::{Start, on_every_broker, start},
+    job, request, text_of,
+};
 use tidemark_queue::{
     BrokerError, Delivery, JobFilter, JobKind, JobState, NewJob, Outcome, Page, Pushed, QueueName, QueueSettings, Rate,
     RateClaim, RateLimit, WORKER_COMMANDS_MAX, WorkerCommand, WorkerId, WorkerReport,
 };
-
-macro_rules! on_every_broker {
-    ($($case:ident,)*) => {
-        mod memory { $(#[tokio::test] async fn $case() { super::run(super::Kind::Memory, super::$case).await; })* }
-        mod embedded { $(#[tokio::test] async fn $case() { super::run(super::Kind::Embedded, super::$case).await; })* }
-        mod redis { $(#[tokio::test] async fn $case() { super::run(super::Kind::Redis, super::$case).await; })* }
-    };
-}
 
 on_every_broker! {
     a_queue_gives_no_more_than_its_rate,
@@ -34,22 +30,6 @@ on_every_broker! {
     many_dead_letters_are_retried_and_purged_in_parts,
     a_worker_gets_its_commands_until_it_says_that_it_has_them,
     a_job_keeps_its_rate_key,
-}
-
-async fn run<F: Future<Output = ()>>(kind: Kind, case: impl FnOnce(Start) -> F) {
-    case(Start(kind)).await;
-}
-
-#[derive(Clone, Copy)]
-struct Start(Kind);
-
-macro_rules! start {
-    ($start:expr) => {
-        match Harness::start($start.0, options()).await {
-            Some(harness) => harness,
-            None => return,
-        }
-    };
 }
 
 fn notify() -> QueueName {

@@ -10,19 +10,15 @@ use std::{
 };
 
 use bytes::Bytes;
-use support::{Harness, Kind, job, options, text_of};
+use support::{
+    Harness, Kind,
+    every_broker::{Start, on_every_broker, start},
+    job, options, text_of,
+};
 use tidemark_queue::{
     Broker, BrokerError, BrokerOptions, Cancelled, Completion, Delivery, FailurePolicy, JobState, NewJob, NodeState,
     Outcome, Settled, Workflow, WorkflowId, WorkflowState, WorkflowView,
 };
-
-macro_rules! on_every_broker {
-    ($($case:ident,)*) => {
-        mod memory { $(#[tokio::test] async fn $case() { super::run(super::Kind::Memory, super::$case).await; })* }
-        mod embedded { $(#[tokio::test] async fn $case() { super::run(super::Kind::Embedded, super::$case).await; })* }
-        mod redis { $(#[tokio::test] async fn $case() { super::run(super::Kind::Redis, super::$case).await; })* }
-    };
-}
 
 on_every_broker! {
     the_jobs_of_a_chain_run_one_after_the_other_and_hand_their_results_on,
@@ -37,25 +33,6 @@ on_every_broker! {
     a_node_that_is_retried_by_hand_does_not_move_its_workflow,
     random_workflows_end_and_run_each_node_once,
     many_nodes_that_end_together_are_counted,
-}
-
-async fn run<F: Future<Output = ()>>(kind: Kind, case: impl FnOnce(Start) -> F) {
-    case(Start(kind)).await;
-}
-
-#[derive(Clone, Copy)]
-struct Start(Kind);
-
-macro_rules! start {
-    ($start:expr) => {
-        start!($start, options())
-    };
-    ($start:expr, $options:expr) => {
-        match Harness::start($start.0, $options).await {
-            Some(harness) => harness,
-            None => return,
-        }
-    };
 }
 
 fn completed(result: &str) -> Outcome {
@@ -419,7 +396,7 @@ fn random_outcome(random: &mut Random, delivery: &Delivery) -> Outcome {
 
 async fn random_workflows_end_and_run_each_node_once(start: Start) {
     let harness = start!(start);
-    let rounds = if start.0 == Kind::Redis { 40 } else { 150 };
+    let rounds = if start.kind == Kind::Redis { 40 } else { 150 };
     for seed in 0..rounds {
         let mut random = Random(seed);
         let id = harness.broker.start_workflow(random_workflow(&mut random)).await.unwrap();

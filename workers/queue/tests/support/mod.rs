@@ -1,9 +1,10 @@
 //! The three brokers as the conformance suite and the tests of the workers see them.
 
-#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(dead_code, unused_imports, unused_macros, reason = "each test file uses a part of it")]
 
 pub(crate) mod certificates;
 pub(crate) mod cluster;
+pub(crate) mod every_broker;
 pub(crate) mod fault_proxy;
 pub(crate) mod sentinel;
 pub(crate) mod server;
