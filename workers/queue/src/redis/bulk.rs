@@ -43,10 +43,7 @@ impl RedisBroker {
         if filter.state.is_some_and(|state| state != JobState::Discarded) {
             return Ok(0);
         }
-        let queues = match &filter.queue {
-            Some(queue) => vec![queue.clone()],
-            None => self.shared.queue_names().await?,
-        };
+        let queues = self.shared.queue_or_all(filter.queue.as_ref()).await?;
         let mut left = limit.min(BULK_MAX);
         let before = left;
         for queue in &queues {

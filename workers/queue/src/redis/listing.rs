@@ -119,10 +119,7 @@ impl RedisBroker {
     }
 
     pub(super) async fn list_jobs(&self, filter: JobFilter, page: Page) -> Result<JobPage, BrokerError> {
-        let queues = match &filter.queue {
-            Some(queue) => vec![queue.clone()],
-            None => self.shared.queue_names().await?,
-        };
+        let queues = self.shared.queue_or_all(filter.queue.as_ref()).await?;
         let mut found: BTreeMap<JobId, JobView> = BTreeMap::new();
         for queue in &queues {
             for view in self.views_of(queue, filter.state).await? {

@@ -130,6 +130,14 @@ impl Shared {
         Ok(names)
     }
 
+    /// The queue that somebody asks for, or all.
+    pub(super) async fn queue_or_all(&self, queue: Option<&QueueName>) -> Result<Vec<QueueName>, BrokerError> {
+        match queue {
+            Some(queue) => Ok(vec![queue.clone()]),
+            None => self.queue_names().await,
+        }
+    }
+
     /// Makes sure that queues are in the set of queues.
     pub(super) async fn note_queues(&self, queues: impl Iterator<Item = &QueueName>) -> Result<(), BrokerError> {
         let unknown: Vec<QueueName> = {

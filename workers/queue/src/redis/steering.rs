@@ -111,10 +111,7 @@ impl RedisBroker {
         let deadline = tokio::time::Instant::now() + wait;
         let mut pause = RESULT_POLLS.0;
         let known = self.shared.state.lock().awaited.get(&job).cloned();
-        let queues = match &known {
-            Some(queue) => vec![queue.clone()],
-            None => self.shared.queue_names().await?,
-        };
+        let queues = self.shared.queue_or_all(known.as_ref()).await?;
         let mut is_known = known.is_some();
         loop {
             if let Some(result) = self.result_in(&queues, job).await? {
