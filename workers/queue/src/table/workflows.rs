@@ -18,6 +18,14 @@ pub(super) struct Workflows {
     finished_bytes: u64,
 }
 
+impl Workflows {
+    fn take_running(&mut self, id: WorkflowId) -> Option<WorkflowRun> {
+        let run = self.running.remove(&id)?;
+        self.running_bytes = self.running_bytes.saturating_sub(run.definition().bytes());
+        Some(run)
+    }
+}
+
 impl JobTable {
     /// Starts a workflow: its first jobs are queued.
     pub(crate) fn start_workflow(
@@ -60,10 +68,7 @@ impl JobTable {
 
     /// Undoes [`JobTable::start_workflow`]; for a broker that could not write it down.
     pub(crate) fn retract_workflow(&mut self, id: WorkflowId) {
-        if let Some(run) = self.workflows.running.remove(&id) {
-            let bytes = run.definition().bytes();
-            self.workflows.running_bytes = self.workflows.running_bytes.saturating_sub(bytes);
-        }
+        self.workflows.take_running(id);
     }
 
     /// The job of a node has ended.
@@ -102,9 +107,7 @@ impl JobTable {
     }
 
     fn end_workflow(&mut self, now: Now, id: WorkflowId) {
-        let Some(run) = self.workflows.running.remove(&id) else { return };
-        let bytes = run.definition().bytes();
-        self.workflows.running_bytes = self.workflows.running_bytes.saturating_sub(bytes);
+        let Some(run) = self.workflows.take_running(id) else { return };
         let finished = run.finish(now.wall_ms);
         self.changes.push(Change::EndWorkflow { id, body: encode_finished(&finished) });
         for waiter in self.waiters.remove(&id.as_job()).unwrap_or_default() {
