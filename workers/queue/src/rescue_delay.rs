@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::JobId;
+use crate::{JobId, record_codec::millis};
 
 /// At once after the first loss. Then at some moment within a lease: jobs that were lost together do not come back together,
 /// so that one which takes its workers down does not take the same others down again and again, until they are counted as
@@ -14,7 +14,7 @@ pub(crate) fn rescue_delay(job: JobId, rescues: u32, lease: Duration) -> Duratio
     // The last eight bytes of an id are random; one multiplication makes them differ from loss to loss.
     let random = job.as_bytes().iter().skip(8).fold(u64::from(rescues), |mixed, byte| mixed << 8 ^ u64::from(*byte));
     let mixed = random.wrapping_add(u64::from(rescues)).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 32;
-    let lease_ms = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX).max(1);
+    let lease_ms = millis(lease).max(1);
     Duration::from_millis(mixed % lease_ms)
 }
 

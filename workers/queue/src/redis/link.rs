@@ -20,7 +20,7 @@ use super::{
     sentinels::{Sentinels, check_is_master},
     trouble::{is_broken, is_demoted, meaning_of},
 };
-use crate::{BrokerError, JobIdSource};
+use crate::{BrokerError, JobIdSource, record_codec::millis};
 
 /// From the start of one dial to the start of the next, plus up to as much again: at most one dial a second, and not at
 /// the same time as everybody else's.
@@ -143,8 +143,7 @@ impl Link {
     }
 
     fn pause(&self) -> Duration {
-        let millis = u64::try_from(DIAL_EVERY.as_millis()).unwrap_or(u64::MAX);
-        DIAL_EVERY + Duration::from_millis(self.random.next_random() % millis.max(1))
+        DIAL_EVERY + Duration::from_millis(self.random.next_random() % millis(DIAL_EVERY).max(1))
     }
 
     async fn dial_and_note(&self) {
@@ -248,7 +247,7 @@ impl Link {
         let failed = |error| self.own_failure(generation, &connection, error);
         let answer = connection.run(command, asking).await.map_err(failed)?;
         let mut wait = redis::cmd("WAIT");
-        wait.arg(replicas).arg(u64::try_from(REPLICAS_WAIT.as_millis()).unwrap_or(0));
+        wait.arg(replicas).arg(millis(REPLICAS_WAIT));
         // IMPORTANT: from here on the command has had its effect, whatever the error says.
         let confirmed = connection.run(&&wait, false).await.map_err(|error| {
             let meaning = meaning_of(&error, &connection.endpoint);
