@@ -48,7 +48,7 @@ use crate::{
 use entries::Entries;
 use leases::Batch;
 use limits::SharedRates;
-pub(crate) use limits::{OWN_BYTES_MAX, OWN_JOBS_MAX};
+pub(crate) use limits::full;
 use queue_state::QueueState;
 use shelf::Shelf;
 use workflows::Workflows;

@@ -8,9 +8,7 @@ use super::{
     keys::QueueKeys,
 };
 use crate::{
-    BrokerError, JobId, JobRecord, JobState, NewJob, Pushed, QueueName, UniqueMode,
-    record_codec::millis,
-    table::{OWN_BYTES_MAX, OWN_JOBS_MAX},
+    BrokerError, JobId, JobRecord, JobState, NewJob, Pushed, QueueName, UniqueMode, record_codec::millis, table::full,
     table_broker::check_new_jobs,
 };
 
@@ -236,15 +234,4 @@ impl RedisBroker {
         }
         Ok(pushed)
     }
-}
-
-/// The error for a queue that is longer than its limit; its own one, or that of the options.
-fn full(queue: &QueueName, waiting: u64, unit: &'static str, limit: u64, is_own: bool) -> BrokerError {
-    let setting = match (unit, is_own) {
-        ("jobs", false) => "queue.jobs_max",
-        ("jobs", true) => OWN_JOBS_MAX,
-        (_, false) => "queue.bytes_max",
-        (_, true) => OWN_BYTES_MAX,
-    };
-    BrokerError::Full { queue: queue.clone(), waiting, limit, unit, setting }
 }

@@ -96,26 +96,27 @@ impl JobTable {
             return Err(BrokerError::Draining { queue: queue.clone() });
         }
         let (waiting, waiting_bytes) = state.map_or((0, 0), QueueState::waiting);
-        let full =
-            |waiting, limit, unit, setting| BrokerError::Full { queue: queue.clone(), waiting, limit, unit, setting };
-        let (jobs_max, setting) = match own.and_then(|settings| settings.jobs_max) {
-            Some(limit) => (limit, OWN_JOBS_MAX),
-            None => (self.options.queue_jobs_max, "queue.jobs_max"),
-        };
+        let own_max = own.and_then(|settings| settings.jobs_max);
+        let jobs_max = own_max.unwrap_or(self.options.queue_jobs_max);
         if waiting + count > jobs_max {
-            return Err(full(waiting, jobs_max, "jobs", setting));
+            return Err(full(queue, waiting, "jobs", jobs_max, own_max.is_some()));
         }
-        let (bytes_max, setting) = match own.and_then(|settings| settings.bytes_max) {
-            Some(limit) => (limit, OWN_BYTES_MAX),
-            None => (self.options.queue_bytes_max, "queue.bytes_max"),
-        };
+        let own_max = own.and_then(|settings| settings.bytes_max);
+        let bytes_max = own_max.unwrap_or(self.options.queue_bytes_max);
         if waiting_bytes + bytes > bytes_max {
-            return Err(full(waiting_bytes, bytes_max, "payload bytes", setting));
+            return Err(full(queue, waiting_bytes, "payload bytes", bytes_max, own_max.is_some()));
         }
         Ok(())
     }
 }
 
-/// What an error names that speaks of a limit of one queue alone.
-pub(crate) const OWN_JOBS_MAX: &str = "jobs_max of this queue";
-pub(crate) const OWN_BYTES_MAX: &str = "bytes_max of this queue";
+/// The error for a queue that is longer than its limit; its own one, or that of the options.
+pub(crate) fn full(queue: &QueueName, waiting: u64, unit: &'static str, limit: u64, is_own: bool) -> BrokerError {
+    let setting = match (unit, is_own) {
+        ("jobs", false) => "queue.jobs_max",
+        ("jobs", true) => "jobs_max of this queue",
+        (_, false) => "queue.bytes_max",
+        (_, true) => "bytes_max of this queue",
+    };
+    BrokerError::Full { queue: queue.clone(), waiting, limit, unit, setting }
+}
