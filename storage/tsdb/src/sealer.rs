@@ -435,15 +435,15 @@ impl Sealer {
 
     /// Another process may merge a bucket at the same time: then what it made is purged.
     async fn purge_one(&self, shard: &Shard) -> Result<PurgeReport, StoreError> {
-        for _ in 1..PURGE_ATTEMPTS_MAX {
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
             self.follower.catch_up(shard).await?;
             match purge_shard(&self.kv, shard, &self.compaction, &|| self.version(), &self.closing).await {
-                Err(StoreError::Kv(KvError::Conflict { .. })) => {}
+                Err(StoreError::Kv(KvError::Conflict { .. })) if attempts < PURGE_ATTEMPTS_MAX => {}
                 outcome => return outcome,
             }
         }
-        self.follower.catch_up(shard).await?;
-        purge_shard(&self.kv, shard, &self.compaction, &|| self.version(), &self.closing).await
     }
 
     /// Which seal under way this process may take over. In a shared store that of another process, or of one that died,
