@@ -21,8 +21,10 @@ use crate::{
     Attempted, Handler, Handlers, JobContext, JobOutput, PoolOptions, QueueOptions, StopReport, WorkFigures, WorkerPool,
 };
 
-/// Jobs of one push.
-const PUSH_JOBS: usize = 1_000;
+/// Most jobs of one push.
+const PUSH_JOBS_MAX: usize = 1_000;
+/// Most bytes of payload in one push, but one job at least: a producer does not collect tens of megabytes.
+const PUSH_BYTES_MAX: usize = 1 << 20;
 /// Producers that push at the same time.
 const PRODUCERS: usize = 4;
 /// Jobs one after the other whose latency is measured.
@@ -35,7 +37,7 @@ const CONCURRENCY: usize = 512;
 pub struct QueueMeasure {
     /// Jobs of each run; rounded down to whole pushes of all producers, and at least one of each.
     pub jobs: usize,
-    /// Bytes of a payload. Times the jobs, they must fit the limit of the queue, or the producers wait.
+    /// Bytes of a payload. Times the jobs, they must fit the limit of the queue.
     pub bytes: usize,
     /// Kind of job; its queue must have no other worker. Jobs of the kind `write` share frames in Redis.
     pub kind: JobKind,
@@ -102,9 +104,9 @@ impl QueueMeasure {
     /// Runs all three. The queue of the kind must be empty; it is empty again afterwards, but after an error.
     ///
     /// # Errors
-    /// The broker does not take the jobs.
+    /// The broker does not take the jobs, or not all of them before any is run.
     pub async fn run(self, broker: Arc<dyn Broker>, clock: Arc<dyn Clock>) -> Result<QueueRates, BrokerError> {
-        let round = PRODUCERS * PUSH_JOBS;
+        let round = PRODUCERS * self.push_jobs();
         let jobs = (self.jobs / round).max(1) * round;
         let run = Arc::new(Run { measure: Self { jobs, ..self }, broker, clock, counter: Arc::default() });
         let (enqueue, execute) = run.one_after_the_other().await?;
@@ -112,6 +114,19 @@ impl QueueMeasure {
         let both = run.both().await?;
         Ok(QueueRates { enqueue, execute, latency_p50, latency_p99, both })
     }
+
+    /// Jobs of one push.
+    fn push_jobs(&self) -> usize {
+        (PUSH_BYTES_MAX / self.bytes.max(1)).clamp(1, PUSH_JOBS_MAX)
+    }
+}
+
+/// What to do about a queue that is full.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum WhenFull {
+    Wait,
+    /// Nobody takes jobs out: it stays full.
+    Fail,
 }
 
 impl Run {
@@ -124,9 +139,9 @@ impl Run {
     }
 
     /// Pushes the jobs of a run, each producer in a task of its own.
-    async fn push_all(self: &Arc<Self>) -> Result<(), BrokerError> {
+    async fn push_all(self: &Arc<Self>, when_full: WhenFull) -> Result<(), BrokerError> {
         let tracker = TaskTracker::new();
-        let producers: Vec<_> = (0..PRODUCERS).map(|_| tracker.spawn(self.clone().produce())).collect();
+        let producers: Vec<_> = (0..PRODUCERS).map(|_| tracker.spawn(self.clone().produce(when_full))).collect();
         for producer in producers {
             // A producer that panicked has pushed less than it should: the run would wait for ever.
             producer.await.map_err(|error| BrokerError::Unavailable(format!("a producer ended: {error}")))??;
@@ -134,20 +149,23 @@ impl Run {
         Ok(())
     }
 
-    async fn produce(self: Arc<Self>) -> Result<(), BrokerError> {
-        for _ in 0..self.measure.jobs / PRODUCERS / PUSH_JOBS {
-            self.push(PUSH_JOBS).await?;
+    async fn produce(self: Arc<Self>, when_full: WhenFull) -> Result<(), BrokerError> {
+        let jobs = self.measure.push_jobs();
+        for _ in 0..self.measure.jobs / PRODUCERS / jobs {
+            self.push(jobs, when_full).await?;
         }
         Ok(())
     }
 
-    /// Pushes so many; a producer that is refused because the queue is full comes again.
-    async fn push(&self, jobs: usize) -> Result<(), BrokerError> {
+    /// Pushes so many; a producer that is refused because the queue is full may come again.
+    async fn push(&self, jobs: usize, when_full: WhenFull) -> Result<(), BrokerError> {
         let batch: Vec<NewJob> = (0..jobs).map(|_| self.job()).collect();
         loop {
             match self.broker.push(batch.clone()).await {
                 Ok(_ids) => return Ok(()),
-                Err(BrokerError::Full { .. }) => tokio::time::sleep(Duration::from_millis(5)).await,
+                Err(BrokerError::Full { .. }) if when_full == WhenFull::Wait => {
+                    tokio::time::sleep(Duration::from_millis(5)).await
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -171,7 +189,7 @@ impl Run {
 
     async fn one_after_the_other(self: &Arc<Self>) -> Result<(f64, f64), BrokerError> {
         let since = self.clock.monotonic();
-        self.push_all().await?;
+        self.push_all(WhenFull::Fail).await?;
         let enqueue = self.rate(since);
         self.counter.want(self.measure.jobs);
         let since = self.clock.monotonic();
@@ -189,7 +207,7 @@ impl Run {
             self.counter.want(1);
             tokio::time::sleep(Duration::from_millis(2)).await;
             let since = self.clock.monotonic();
-            self.push(1).await?;
+            self.push(1, WhenFull::Wait).await?;
             self.counter.reached.notified().await;
             took.push(self.clock.monotonic() - since);
         }
@@ -203,7 +221,7 @@ impl Run {
         self.counter.want(self.measure.jobs);
         let pool = self.start_pool();
         let since = self.clock.monotonic();
-        self.push_all().await?;
+        self.push_all(WhenFull::Wait).await?;
         self.counter.reached.notified().await;
         let both = self.rate(since);
         pool.end().await;
@@ -241,7 +259,7 @@ mod tests {
         assert!(rates.both > 0.0 && rates.latency_p50 <= rates.latency_p99, "{rates:?}");
         let queues = broker.queues().await.unwrap();
         let totals = queues[0].totals;
-        let jobs = (2 * PRODUCERS * PUSH_JOBS + LATENCY_JOBS) as u64;
+        let jobs = (2 * PRODUCERS * PUSH_JOBS_MAX + LATENCY_JOBS) as u64;
         assert_eq!((totals.pushed, totals.completed, queues[0].ready), (jobs, jobs, 0));
     }
 }
