@@ -14,6 +14,7 @@ mod changes;
 mod entries;
 mod entry;
 mod finish;
+mod ids;
 mod leases;
 mod limits;
 mod listing;
@@ -92,7 +93,6 @@ pub(crate) struct JobTable {
     next_sequence: u64,
     next_token: u64,
     entries: Entries,
-    by_id: HashMap<JobId, u64>,
     queues: BTreeMap<QueueName, QueueState>,
     /// Scheduled and retryable jobs by their time.
     due: BTreeSet<(TimestampMs, u64)>,
@@ -132,7 +132,6 @@ impl JobTable {
             next_sequence: 1,
             next_token: 1,
             entries: Entries::new(),
-            by_id: HashMap::new(),
             queues: BTreeMap::new(),
             due: BTreeSet::new(),
             expiring: BTreeSet::new(),
@@ -210,7 +209,6 @@ impl JobTable {
 
     /// Puts an entry where its time says: among the ready ones or among those that wait for their time.
     fn add_entry(&mut self, now: Now, sequence: u64, mut entry: Box<Entry>) {
-        self.by_id.insert(entry.record.id, sequence);
         if entry.run_at_ms > now.wall_ms {
             entry.state = if entry.attempts > 0 { JobState::Retryable } else { JobState::Scheduled };
             self.due.insert((entry.run_at_ms, sequence));

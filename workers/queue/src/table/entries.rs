@@ -7,7 +7,8 @@
 
 use foldhash::{HashMap, HashMapExt};
 
-use super::Entry;
+use super::{Entry, ids::Ids};
+use crate::JobId;
 
 /// Numbers of a group.
 const SLOTS: usize = 32;
@@ -21,6 +22,7 @@ struct Group {
 /// Entries by number; see the module's text.
 pub(crate) struct Entries {
     groups: HashMap<u64, Box<Group>>,
+    ids: Ids,
 }
 
 /// The group of a number, and its place there.
@@ -29,14 +31,18 @@ fn place(sequence: u64) -> (u64, usize) {
     (sequence / slots, usize::try_from(sequence % slots).unwrap_or(0))
 }
 
+fn at(groups: &HashMap<u64, Box<Group>>, sequence: u64) -> Option<&Entry> {
+    let (group, slot) = place(sequence);
+    groups.get(&group)?.slots.get(slot)?.as_deref()
+}
+
 impl Entries {
     pub(crate) fn new() -> Self {
-        Self { groups: HashMap::new() }
+        Self { groups: HashMap::new(), ids: Ids::new() }
     }
 
     pub(crate) fn get(&self, sequence: &u64) -> Option<&Entry> {
-        let (group, slot) = place(*sequence);
-        self.groups.get(&group)?.slots.get(slot)?.as_deref()
+        at(&self.groups, *sequence)
     }
 
     pub(crate) fn get_mut(&mut self, sequence: &u64) -> Option<&mut Entry> {
@@ -46,6 +52,7 @@ impl Entries {
 
     /// Puts an entry in, in the place of one that had its number.
     pub(crate) fn insert(&mut self, sequence: u64, entry: Box<Entry>) {
+        self.ids.insert(entry.record.id, sequence);
         let (group, slot) = place(sequence);
         let group = self.groups.entry(group).or_default();
         if let Some(slot) = group.slots.get_mut(slot) {
@@ -62,7 +69,14 @@ impl Entries {
         if group.live == 0 {
             self.groups.remove(&number);
         }
+        let groups = &self.groups;
+        self.ids.remove(entry.record.id, |sequence| at(groups, sequence).is_some());
         Some(entry)
+    }
+
+    /// The number of a job.
+    pub(crate) fn find(&self, job: JobId) -> Option<u64> {
+        self.ids.candidates(job).find(|sequence| self.get(sequence).is_some_and(|entry| entry.record.id == job))
     }
 
     /// All entries, in no order.

@@ -19,7 +19,6 @@ impl JobTable {
     ) {
         let Some(mut entry) = self.entries.remove(&sequence) else { return };
         let told = self.forget_told(&mut entry);
-        self.by_id.remove(&entry.record.id);
         self.leave_batch(entry.token);
         if matches!(entry.state, JobState::Scheduled | JobState::Retryable) {
             self.due.remove(&(entry.run_at_ms, sequence));

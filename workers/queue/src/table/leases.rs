@@ -214,7 +214,6 @@ impl JobTable {
     pub(crate) fn retract_push(&mut self, sequence: u64) -> Option<JobId> {
         let mut entry = self.entries.remove(&sequence)?;
         self.forget_told(&mut entry);
-        self.by_id.remove(&entry.record.id);
         self.due.remove(&(entry.run_at_ms, sequence));
         if let Some(expires_ms) = entry.record.expires_ms {
             self.expiring.remove(&(expires_ms, sequence));

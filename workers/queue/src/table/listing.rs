@@ -51,7 +51,7 @@ impl JobTable {
     }
 
     pub(crate) fn view(&self, job: JobId) -> Option<JobView> {
-        if let Some(entry) = self.by_id.get(&job).and_then(|sequence| self.entries.get(sequence)) {
+        if let Some(entry) = self.entries.find(job).and_then(|sequence| self.entries.get(&sequence)) {
             let told = entry.told.as_ref();
             let log = told.map(|told| told.lines.iter().cloned().collect()).unwrap_or_default();
             return Some(JobView { payload: entry.record.payload.clone(), log, ..entry.view() });

@@ -16,7 +16,7 @@ pub(crate) enum Await {
 
 impl JobTable {
     pub(crate) fn cancel(&mut self, now: Now, job: JobId) -> Cancelled {
-        let Some(&sequence) = self.by_id.get(&job) else {
+        let Some(sequence) = self.entries.find(job) else {
             return match self.result_of(job) {
                 Some(ended) => Cancelled::TooLate(ended.state),
                 None => Cancelled::Unknown,
@@ -34,7 +34,7 @@ impl JobTable {
 
     /// Gives a job a fresh set of attempts at once.
     pub(crate) fn retry(&mut self, now: Now, job: JobId) -> bool {
-        if let Some(&sequence) = self.by_id.get(&job) {
+        if let Some(sequence) = self.entries.find(job) {
             return self.retry_waiting(now, sequence);
         }
         for kind in [ShelfKind::Discarded, ShelfKind::History] {
@@ -59,7 +59,7 @@ impl JobTable {
 
     /// Keeps what is remembered of the attempts at a job before it was retried.
     fn keep_attempts(&mut self, job: JobId, attempts_made: Vec<AttemptNote>) {
-        let Some(sequence) = self.by_id.get(&job).copied() else { return };
+        let Some(sequence) = self.entries.find(job) else { return };
         let Some(entry) = self.entries.get_mut(&sequence) else { return };
         entry.attempts_made = attempts_made;
         self.changes.push(entry.update(sequence));
@@ -87,7 +87,7 @@ impl JobTable {
         if let Some(result) = self.result_of(job) {
             return Await::Known(Completion::Ended(result));
         }
-        if !self.by_id.contains_key(&job) {
+        if self.entries.find(job).is_none() {
             return Await::Known(Completion::Unknown);
         }
         self.await_end(job)
