@@ -11,7 +11,8 @@ use tempfile::TempDir;
 
 use crate::wait_for;
 
-/// A Redis server with its append-only file on, as the broker needs it; ends when dropped.
+/// A Redis server with its append-only file on, as the broker needs it; ends when dropped. `TIDEMARK_REDIS_SERVER` names
+/// another program than the installed `redis-server`.
 #[derive(Debug)]
 pub struct RedisServer {
     child: Child,
@@ -107,7 +108,7 @@ impl Drop for RedisServer {
 }
 
 fn launch(port: u16, folder: &TempDir, settings: &[String]) -> Child {
-    Command::new("redis-server")
+    Command::new(std::env::var_os("TIDEMARK_REDIS_SERVER").unwrap_or_else(|| "redis-server".into()))
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"])
         .args(["--appendfsync", "always", "--maxmemory-policy", "noeviction", "--dir"])
         .arg(folder.path())

@@ -4,38 +4,24 @@
 
 mod support;
 
-use std::{panic::AssertUnwindSafe, time::Duration};
+use std::time::Duration;
 
-use futures_util::{FutureExt, StreamExt, future::LocalBoxFuture, stream};
 use support::{
     Harness, LEASE, RedisServer,
     certificates::Certificates,
     cluster::RedisCluster,
-    every_broker::{Start, on_every_broker, start},
-    job, options, request, text_of,
+    every_broker::{Start, on_every_broker, run_all, start},
+    job, options, request,
+    sentinel::RedisWithSentinels,
+    text_of,
 };
 use tidemark_queue::{
     BrokerError, BrokerOptions, Cancelled, CatchUp, Completion, JobFilter, JobKind, JobNote, JobState, JobTemplate,
     JobView, LOG_LINE_BYTES_MAX, LOG_LINES_MAX, LeaseState, NewJob, Outcome, PAYLOAD_BYTES_MAX, Page, Priority,
-    Progress, Pushed, RedisOptions, Schedule, ScheduleExpect, Settled, Timing, WorkerId, WorkerReport,
+    Progress, Pushed, Schedule, ScheduleExpect, Settled, Timing, WorkerId, WorkerReport,
 };
 
-macro_rules! on_every_broker_and_server {
-    ($($case:ident,)*) => {
-        on_every_broker! { $($case,)* }
-
-        /// Every case on one server that is there, under a prefix of its own.
-        fn cases(redis: &RedisOptions) -> Vec<(&'static str, LocalBoxFuture<'static, ()>)> {
-            let prefixed = |name: &str| RedisOptions { prefix: format!("tidemark:{name}"), ..redis.clone() };
-            vec![$((
-                stringify!($case),
-                Box::pin($case(Start::reaching(prefixed(stringify!($case))))) as LocalBoxFuture<'static, ()>,
-            ),)*]
-        }
-    };
-}
-
-on_every_broker_and_server! {
+on_every_broker! {
     jobs_come_in_order_and_leave_when_they_are_completed,
     urgent_jobs_go_first,
     a_job_waits_for_its_time,
@@ -72,34 +58,31 @@ on_every_broker_and_server! {
     a_closed_broker_says_so,
 }
 
-/// Runs every case, some at a time, and tells which of them fail.
-async fn run_all(redis: &RedisOptions) {
-    let running = cases(redis).into_iter().map(|(name, case)| async move {
-        let outcome = AssertUnwindSafe(case).catch_unwind().await;
-        outcome.is_err().then_some(name)
-    });
-    let failed: Vec<&str> =
-        stream::iter(running).buffer_unordered(4).filter_map(std::future::ready).collect::<Vec<_>>().await;
-    assert!(failed.is_empty(), "{failed:?}");
-}
-
 #[tokio::test]
 async fn every_case_holds_over_tls_with_a_client_certificate() {
     let Some(certificates) = Certificates::make() else { return };
     let Some(server) = RedisServer::start_tls(&certificates).await else { return };
-    run_all(&server.options).await;
+    run_all(cases(&server.options)).await;
 }
 
 #[tokio::test]
 async fn every_case_holds_over_a_socket_as_a_user_who_may_do_little() {
     let Some(server) = RedisServer::start_on_a_socket().await else { return };
-    run_all(&server.options).await;
+    run_all(cases(&server.options)).await;
 }
 
 #[tokio::test]
-async fn every_case_holds_in_a_cluster() {
-    let Some(cluster) = RedisCluster::start(0).await else { return };
-    run_all(&cluster.options()).await;
+async fn every_case_holds_in_a_cluster_over_tls() {
+    let Some(certificates) = Certificates::make() else { return };
+    let Some(cluster) = RedisCluster::start_tls(0, &certificates).await else { return };
+    run_all(cases(&cluster.options())).await;
+}
+
+#[tokio::test]
+async fn every_case_holds_on_a_master_that_sentinels_name_over_tls() {
+    let Some(certificates) = Certificates::make() else { return };
+    let Some(redis) = RedisWithSentinels::start_tls(&certificates).await else { return };
+    run_all(cases(&redis.options())).await;
 }
 
 fn completed() -> Outcome {

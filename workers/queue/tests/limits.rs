@@ -74,10 +74,10 @@ async fn a_job_that_its_rate_holds_back_comes_when_it_is_its_turn(start: Start) 
     let harness = start!(start);
     set(&harness, QueueSettings { rate: Some(rate("3/300ms")), ..QueueSettings::default() }).await;
     harness.push(jobs(7)).await;
+    let began_ms = harness.now_ms();
     let burst = harness.fetch(10).await;
     assert_eq!(burst.len(), 3);
     settle(&harness, burst, completed()).await;
-    let began_ms = harness.now_ms();
     for number in 3..7 {
         let delivery = harness.fetch_one().await;
         assert_eq!(text_of(&delivery), number.to_string());

@@ -8,9 +8,9 @@ mod support;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use support::{Harness, Kind, job};
+use support::{Harness, Kind, cluster::RedisCluster, every_broker::Start, job};
 use tidemark_queue::{
-    BrokerOptions, Cancelled, Delivery, JobId, JobState, LeaseState, NewJob, Outcome, Pushed, Settled,
+    BrokerOptions, Cancelled, Delivery, JobId, JobState, LeaseState, NewJob, Outcome, Pushed, RedisOptions, Settled,
 };
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -218,9 +218,9 @@ impl Model {
     }
 }
 
-async fn agrees_with_the_model(kind: Kind, runs: u64, steps: usize) {
+async fn agrees_with_the_model(start: impl Fn(u64) -> Start, runs: u64, steps: usize) {
     for seed in 0..runs {
-        let Some(harness) = Harness::start(kind, BrokerOptions::default()).await else { return };
+        let Some(harness) = start(seed).harness(BrokerOptions::default()).await else { return };
         let mut model =
             Model { harness, jobs: BTreeMap::new(), held: Vec::new(), random: seed, log: vec![format!("seed {seed}")] };
         let outcome = futures_catch(model.run(steps)).await;
@@ -247,15 +247,22 @@ async fn futures_catch(future: impl Future<Output = ()>) -> std::thread::Result<
 
 #[tokio::test]
 async fn the_broker_in_memory_agrees_with_the_model() {
-    agrees_with_the_model(Kind::Memory, 200, 150).await;
+    agrees_with_the_model(|_| Start::own(Kind::Memory), 200, 150).await;
 }
 
 #[tokio::test]
 async fn the_embedded_broker_agrees_with_the_model() {
-    agrees_with_the_model(Kind::Embedded, 10, 100).await;
+    agrees_with_the_model(|_| Start::own(Kind::Embedded), 10, 100).await;
 }
 
 #[tokio::test]
 async fn the_broker_in_redis_agrees_with_the_model() {
-    agrees_with_the_model(Kind::Redis, 10, 100).await;
+    agrees_with_the_model(|_| Start::own(Kind::Redis), 10, 100).await;
+}
+
+#[tokio::test]
+async fn the_broker_in_a_cluster_agrees_with_the_model() {
+    let Some(cluster) = RedisCluster::start(0).await else { return };
+    let prefixed = |seed| RedisOptions { prefix: format!("tidemark:{seed}"), ..cluster.options() };
+    agrees_with_the_model(|seed| Start::reaching(prefixed(seed)), 10, 100).await;
 }

@@ -1,5 +1,8 @@
 //! One case on each of the brokers.
 
+use std::panic::AssertUnwindSafe;
+
+use futures_util::{FutureExt, StreamExt, future::LocalBoxFuture, stream};
 use tidemark_queue::{BrokerOptions, RedisOptions};
 
 use super::{Harness, Kind};
@@ -29,7 +32,22 @@ impl Start {
     }
 }
 
-/// Makes tests of cases, functions that take a [`Start`]: each on a broker of its own of each kind.
+/// A case and its name.
+pub(crate) type Case = (&'static str, LocalBoxFuture<'static, ()>);
+
+/// Runs cases, some at a time, and tells which of them fail.
+pub(crate) async fn run_all(cases: Vec<Case>) {
+    let running = cases.into_iter().map(|(name, case)| async move {
+        let outcome = AssertUnwindSafe(case).catch_unwind().await;
+        outcome.is_err().then_some(name)
+    });
+    let failed: Vec<&str> =
+        stream::iter(running).buffer_unordered(4).filter_map(std::future::ready).collect::<Vec<_>>().await;
+    assert!(failed.is_empty(), "{failed:?}");
+}
+
+/// Makes tests of cases, functions that take a [`Start`]: each on a broker of its own of each kind, and all in one
+/// cluster.
 macro_rules! on_every_broker {
     ($($case:ident,)*) => {
         mod memory {
@@ -43,6 +61,22 @@ macro_rules! on_every_broker {
         mod redis {
             use $crate::support::{Kind, every_broker::Start};
             $(#[tokio::test] async fn $case() { super::$case(Start::own(Kind::Redis)).await; })*
+        }
+
+        /// Every case on a Redis that is there, under a prefix of its own.
+        fn cases(redis: &tidemark_queue::RedisOptions) -> Vec<$crate::support::every_broker::Case> {
+            use $crate::support::every_broker::Start;
+            let prefixed = |name: &str| {
+                let prefix = format!("tidemark:{name}");
+                Start::reaching(tidemark_queue::RedisOptions { prefix, ..redis.clone() })
+            };
+            vec![$((stringify!($case), Box::pin($case(prefixed(stringify!($case)))) as _),)*]
+        }
+
+        #[tokio::test]
+        async fn every_case_holds_in_a_cluster() {
+            let Some(cluster) = $crate::support::cluster::RedisCluster::start(0).await else { return };
+            $crate::support::every_broker::run_all(cases(&cluster.options())).await;
         }
     };
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use tidemark_model::SystemClock;
-use tidemark_queue::{Broker, BrokerOptions, RedisBroker, RedisOptions, RedisTls};
+use tidemark_queue::{Broker, BrokerOptions, RedisBroker, RedisOptions};
 
 use super::certificates::Certificates;
 
@@ -47,17 +47,8 @@ impl RedisServer {
     pub(crate) async fn start_tls(certificates: &Certificates) -> Option<Self> {
         let port = free_port();
         let mut settings = vec!["--port".to_owned(), "0".to_owned(), "--tls-port".to_owned(), port.to_string()];
-        for (setting, file) in
-            [("--tls-cert-file", "server.pem"), ("--tls-key-file", "server.key"), ("--tls-ca-cert-file", "ca.pem")]
-        {
-            settings.extend([setting.to_owned(), certificates.path(file).display().to_string()]);
-        }
-        let tls = RedisTls {
-            ca_file: Some(certificates.path("ca.pem")),
-            cert_file: Some(certificates.path("client.pem")),
-            key_file: Some(certificates.path("client.key")),
-            server_name: Some("redis.test".to_owned()),
-        };
+        settings.extend(certificates.server_settings());
+        let tls = certificates.client();
         let options = RedisOptions { tls, ..RedisOptions::new(&format!("rediss://127.0.0.1:{port}")) };
         let server = Self::spawn(port, tempfile::tempdir().unwrap(), settings, options)?;
         server.wait_until_up().await;
@@ -225,8 +216,13 @@ fn read_answer(reader: &mut BufReader<TcpStream>) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
+/// The server that the tests start: `TIDEMARK_REDIS_SERVER` names another program than the installed `redis-server`.
+pub(crate) fn server_command() -> Command {
+    Command::new(std::env::var_os("TIDEMARK_REDIS_SERVER").unwrap_or_else(|| "redis-server".into()))
+}
+
 fn spawn(port: u16, folder: &Path, settings: &[String]) -> Option<Child> {
-    let mut command = Command::new("redis-server");
+    let mut command = server_command();
     // With `everysec` Redis answers before it has written anything down while an `fsync` takes long, so that what it
     // keeps of a kill depends on what else the disk does.
     command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--appendfsync", "always"]);
