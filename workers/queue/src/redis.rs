@@ -27,6 +27,7 @@ mod leases;
 mod limits;
 mod link;
 mod listing;
+mod lost_nodes;
 mod notes;
 mod options;
 mod ownership;
@@ -40,6 +41,7 @@ mod sweep;
 mod tls;
 mod transition;
 mod trouble;
+mod unreadable;
 mod workflows;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
@@ -103,6 +105,7 @@ struct State {
     samples: HashMap<QueueName, VecDeque<(Duration, QueueTotals)>>,
     /// Workflows that this process moved on last.
     workflows: HashMap<WorkflowId, workflows::KnownRun>,
+    lost_nodes: lost_nodes::LostNodesLook,
     /// A second, and how many completed jobs of it may still enter the history.
     history_second: (u64, u32),
 }
@@ -165,6 +168,7 @@ impl RedisBroker {
                 awaited: HashMap::new(),
                 samples: HashMap::new(),
                 workflows: HashMap::new(),
+                lost_nodes: lost_nodes::LostNodesLook::default(),
                 history_second: (0, history_per_second_max),
             }),
             watch: Mutex::new(DataWatch::default()),

@@ -6,9 +6,12 @@ mod support;
 
 use std::{sync::Arc, time::Duration};
 
+use redis::Connection;
 use support::{Harness, Kind, RedisServer, job, options, text_of};
 use tidemark_model::{Clock, ManualClock, SystemClock};
-use tidemark_queue::{Broker, Outcome, RedisBroker, RedisOptions, Settled};
+use tidemark_queue::{
+    Broker, NewJob, NodeState, Outcome, RedisBroker, RedisOptions, Settled, Workflow, WorkflowId, WorkflowState,
+};
 
 #[tokio::test]
 async fn after_a_flush_delayed_jobs_are_promoted_and_lost_workers_rescued() {
@@ -86,4 +89,88 @@ async fn jobs_of_a_frame_that_cannot_be_read_are_counted_and_leave_no_trace_in_t
     harness.broker.tick().await.unwrap();
     let bytes: i64 = redis::cmd("HGET").arg("tidemark:{notify}:n").arg("bytes").query(&mut connection).unwrap();
     assert_eq!(bytes, 0);
+}
+
+/// Names and values of an entry.
+type Fields = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// Puts a frame in the place of the only one of a stream, as if it had been damaged.
+fn damage_frame(connection: &mut Connection) {
+    let stream = "tidemark:{notify}:s1";
+    let found = redis::cmd("XRANGE").arg(stream).arg("-").arg("+").query(connection);
+    let (entry, fields) = Vec::<(String, Fields)>::into_iter(found.unwrap()).next().unwrap();
+    let mut add = redis::cmd("XADD");
+    add.arg(stream).arg("*");
+    for (name, value) in fields {
+        let value = if name == b"f" { b"no frame".to_vec() } else { value };
+        add.arg(name).arg(value);
+    }
+    redis::cmd("XDEL").arg(stream).arg(entry).exec(connection).unwrap();
+    add.exec(connection).unwrap();
+}
+
+#[tokio::test]
+async fn a_node_whose_job_cannot_be_read_fails_and_its_workflow_ends() {
+    let Some(harness) = Harness::start(Kind::Redis, options()).await else { return };
+    let client = redis::Client::open(harness.server.as_ref().unwrap().url()).unwrap();
+    let mut connection = client.get_connection().unwrap();
+    let later = job("later").not_before(harness.now_ms() + 100);
+    for first in [job("now"), later] {
+        let is_delayed = first.not_before_ms.is_some();
+        let id = harness.broker.start_workflow(Workflow::chain([first, job("next")])).await.unwrap();
+        if is_delayed {
+            let items = "tidemark:{notify}:zb";
+            let ids: Vec<Vec<u8>> = redis::cmd("HKEYS").arg(items).query(&mut connection).unwrap();
+            redis::cmd("HSET").arg(items).arg(&ids).arg("1sno item").exec(&mut connection).unwrap();
+        } else {
+            damage_frame(&mut connection);
+        }
+        let failed = || async {
+            assert!(harness.fetch(10).await.is_empty());
+            harness.broker.workflow(id).await.unwrap().unwrap().state == WorkflowState::Failed
+        };
+        harness.eventually("the workflow fails", failed).await;
+        let view = harness.broker.workflow(id).await.unwrap().unwrap();
+        let error = view.nodes[0].error.as_deref().unwrap();
+        assert!(error.contains("cannot be read") && error.contains(&view.nodes[0].job.to_string()), "{error}");
+        assert_eq!(view.nodes[1].state, NodeState::Cancelled);
+    }
+    let left: u64 = redis::cmd("EXISTS").arg("tidemark:{notify}:w").query(&mut connection).unwrap();
+    let aside: u64 = redis::cmd("LLEN").arg("tidemark:{notify}:bad").query(&mut connection).unwrap();
+    assert_eq!((left, aside, harness.stats().await.totals.discarded), (0, 2, 2));
+}
+
+#[tokio::test]
+async fn nodes_whose_jobs_are_nowhere_are_found_and_fail_and_no_others() {
+    let Some(server) = RedisServer::start().await else { return };
+    let clock = Arc::new(ManualClock::new(SystemClock::new().now_ms()));
+    let broker = RedisBroker::new(RedisOptions::new(&server.url()), options(), clock.clone()).unwrap();
+    let client = redis::Client::open(server.url()).unwrap();
+    let mut connection = client.get_connection().unwrap();
+    let on = |queue: &str| NewJob { queue: queue.parse().unwrap(), ..job("x") };
+    let start = async |first: NewJob| broker.start_workflow(Workflow::chain([first, on("kept")])).await.unwrap();
+    let (lost, sound) = (start(on("lost")).await, start(on("kept")).await);
+    // As an earlier release left it, which listed no jobs of nodes.
+    let earlier = start(on("lost")).await;
+    let job = broker.workflow(earlier).await.unwrap().unwrap().nodes[0].job;
+    redis::cmd("DEL").arg(format!("tidemark:{{wf:{earlier}}}:q")).exec(&mut connection).unwrap();
+    redis::cmd("HDEL").arg("tidemark:{lost}:w").arg(job.as_bytes().as_slice()).exec(&mut connection).unwrap();
+    let state = async |id: WorkflowId| broker.workflow(id).await.unwrap().unwrap().state;
+    broker.tick().await.unwrap();
+    assert_eq!(state(lost).await, WorkflowState::Running);
+
+    let keys: Vec<String> = redis::cmd("KEYS").arg("tidemark:{lost}:*").query(&mut connection).unwrap();
+    redis::cmd("DEL").arg(keys).exec(&mut connection).unwrap();
+    clock.advance(Duration::from_secs(30));
+    broker.tick().await.unwrap();
+    assert_eq!(state(lost).await, WorkflowState::Running, "it is looked for once a minute");
+    clock.advance(Duration::from_secs(31));
+    broker.tick().await.unwrap();
+
+    assert_eq!(
+        (state(lost).await, state(sound).await, state(earlier).await),
+        (WorkflowState::Failed, WorkflowState::Running, WorkflowState::Running)
+    );
+    let view = broker.workflow(lost).await.unwrap().unwrap();
+    assert_eq!(view.nodes[0].error.as_deref(), Some("lost: its job is nowhere in the broker any more"));
 }

@@ -146,6 +146,7 @@ impl JobStore {
             table.restore_lease(now, &lease);
             changes.push(Change::Unlease { token: lease.token });
         }
+        table.end_lost_nodes(now);
         table.take_became_ready();
         changes.extend(table.take_changes());
         self.write(&changes)?;

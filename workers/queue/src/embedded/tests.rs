@@ -347,3 +347,26 @@ async fn settings_of_queues_survive_the_process() {
     assert_eq!(kept, [(set, settings)]);
     broker.close().await;
 }
+
+#[tokio::test]
+async fn a_workflow_whose_job_is_missing_in_the_file_fails_and_does_not_wait_for_ever() {
+    use crate::{NodeState, Workflow, WorkflowState};
+
+    let folder = tempfile::tempdir().unwrap();
+    let broker = open(folder.path());
+    let id = broker.start_workflow(Workflow::chain(["a", "b"].map(job))).await.unwrap();
+    let sound = broker.start_workflow(Workflow::chain(["c", "d"].map(job))).await.unwrap();
+    broker.close().await;
+    let file = rusqlite::Connection::open(folder.path().join("queue.db")).unwrap();
+    assert_eq!(file.execute("DELETE FROM job WHERE sequence = (SELECT min(sequence) FROM job)", []), Ok(1));
+    drop(file);
+
+    for _ in 0..2 {
+        let broker = open(folder.path());
+        let view = broker.workflow(id).await.unwrap().unwrap();
+        assert_eq!((view.state, view.nodes[1].state), (WorkflowState::Failed, NodeState::Cancelled));
+        assert_eq!(view.nodes[0].error.as_deref(), Some("lost: its job is nowhere in the broker any more"));
+        assert_eq!(broker.workflow(sound).await.unwrap().unwrap().state, WorkflowState::Running);
+        broker.close().await;
+    }
+}

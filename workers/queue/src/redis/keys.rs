@@ -26,6 +26,8 @@ pub(super) struct QueueKeys {
     pub(super) unreadable: String,
     /// Ends of jobs that their workflows have not heard of.
     pub(super) outbox: String,
+    /// Jobs of nodes that wait or run, and their nodes.
+    pub(super) nodes: String,
 }
 
 /// The keys of one workflow.
@@ -35,6 +37,8 @@ pub(super) struct WorkflowKeys {
     pub(super) events: String,
     pub(super) happened: String,
     pub(super) pushed: String,
+    /// Nodes whose jobs were among the queue's jobs of nodes.
+    pub(super) registered: String,
     pub(super) finished: String,
     /// The workflow as lists show it.
     pub(super) shown: String,
@@ -69,6 +73,7 @@ impl Keys {
             history: key("h"),
             unreadable: key("bad"),
             outbox: key("o"),
+            nodes: key("w"),
             base,
         }
     }
@@ -112,6 +117,7 @@ impl Keys {
             events: key("e"),
             happened: key("n"),
             pushed: key("p"),
+            registered: key("q"),
             finished: key("f"),
             shown: key("v"),
         }

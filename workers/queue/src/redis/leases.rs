@@ -12,7 +12,6 @@ use redis::Value;
 use super::{
     Fate, FrameKey, HeldFrame, RedisBroker,
     frame::{self, Item},
-    listing::parse_running,
     sweep::parse_entry,
     transition::{End, Source, Transition, entry_text},
 };
@@ -20,9 +19,6 @@ use crate::{
     BrokerError, Delivery, FetchRequest, JobId, JobState, LeaseState, Outcome, QueueName, Receipt, Settled, WorkerId,
     delivery::Place,
 };
-
-/// Frames that nobody could read which are kept for a look.
-const UNREADABLE_MAX: usize = 1_000;
 
 /// A frame as the fetch script gives it.
 struct Fetched {
@@ -213,40 +209,6 @@ impl RedisBroker {
         });
         let asked: Vec<i64> = self.shared.run(&command).await?;
         Ok(ids.iter().zip(asked).filter(|(_, asked)| *asked == 1).map(|(id, _)| *id).collect())
-    }
-
-    /// Takes a frame out of the stream that nobody can read.
-    pub(super) async fn set_aside(
-        &self,
-        queue: &QueueName,
-        level: u8,
-        entry: (u64, u64),
-        frame: &[u8],
-        reason: &str,
-    ) -> Result<(), BrokerError> {
-        tracing::error!(
-            queue = queue.as_str(),
-            entry = entry_text(entry),
-            reason,
-            "set aside jobs that cannot be read"
-        );
-        let keys = self.shared.keys.queue(queue);
-        let Some(stream) = keys.streams.get(usize::from(level)) else { return Ok(()) };
-        let place = format!("{level}:{}", entry_text(entry));
-        let running: Option<String> = self.shared.run(redis::cmd("HGET").arg(&keys.running).arg(&place)).await?;
-        let jobs = running.and_then(|text| parse_running(&text)).map_or(1, |running| running.jobs);
-        let jobs = i64::try_from(jobs).unwrap_or(i64::MAX);
-        let mut pipeline = redis::pipe();
-        pipeline.atomic();
-        pipeline.cmd("XACK").arg(stream).arg("workers").arg(entry_text(entry)).ignore();
-        pipeline.cmd("XDEL").arg(stream).arg(entry_text(entry)).ignore();
-        pipeline.cmd("HDEL").arg(&keys.running).arg(&place).ignore();
-        pipeline.cmd("HINCRBY").arg(&keys.counters).arg("live").arg(-jobs).ignore();
-        pipeline.cmd("HINCRBY").arg(&keys.counters).arg("discarded").arg(jobs).ignore();
-        pipeline.cmd("LPUSH").arg(&keys.unreadable).arg(frame).ignore();
-        pipeline.cmd("LTRIM").arg(&keys.unreadable).arg(0).arg(UNREADABLE_MAX - 1).ignore();
-        let _done: Value = self.shared.run(&pipeline).await?;
-        Ok(())
     }
 
     pub(super) async fn settle_all(&self, settlements: Vec<(Receipt, Outcome)>) -> Result<Vec<Settled>, BrokerError> {

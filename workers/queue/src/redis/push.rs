@@ -47,6 +47,8 @@ struct Part {
     /// The name of the key that it claims, and for how many ms if not until it is done.
     unique: Option<(String, u64)>,
     bytes: usize,
+    /// The node that it is the job of, if it is one.
+    node: Vec<u8>,
     blob: Vec<u8>,
     /// Positions of its jobs in the call.
     jobs: Vec<(usize, JobId)>,
@@ -95,7 +97,7 @@ impl RedisBroker {
         keys.streams.iter().for_each(|stream| {
             call.key(stream);
         });
-        call.key(&keys.delayed).key(&keys.delayed_items).key(&keys.counters).key(&keys.signal);
+        call.key(&keys.delayed).key(&keys.delayed_items).key(&keys.counters).key(&keys.signal).key(&keys.nodes);
         let (jobs_max, bytes_max) = match room {
             Room::Limited => (shared.options.queue_jobs_max, shared.options.queue_bytes_max),
             Room::Enough => (NO_LIMIT, NO_LIMIT),
@@ -113,7 +115,7 @@ impl RedisBroker {
             };
             call.arg(if part.is_frame { "f" } else { "d" }).arg(part.level).arg(part.jobs.len()).arg(part.bytes);
             call.arg(part.due_ms).arg(part.id.map(|id| id.as_bytes().to_vec()).unwrap_or_default());
-            call.arg(number).arg(period_ms).arg(&part.blob);
+            call.arg(number).arg(period_ms).arg(&part.node).arg(&part.blob);
         }
         let answer: Vec<redis::Value> = shared.run_replicated(&call).await?;
         let pushed = Self::read_answer(queue, &parts, answer)?;
@@ -173,6 +175,7 @@ impl RedisBroker {
                 id: Some(id),
                 unique,
                 bytes: item.payload_bytes(),
+                node: record.workflow.map(|node| node.to_bytes().to_vec()).unwrap_or_default(),
                 blob,
                 jobs: vec![(place, id)],
             });

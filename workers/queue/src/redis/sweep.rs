@@ -40,6 +40,9 @@ impl RedisBroker {
             }
         }
         self.move_started().await?;
+        if let Err(error) = self.look_for_lost_nodes().await {
+            tracing::warn!(%error, "look for nodes whose jobs are lost; the next look is in a minute");
+        }
         Ok(report)
     }
 
@@ -51,7 +54,8 @@ impl RedisBroker {
             keys.streams.iter().for_each(|stream| {
                 call.key(stream);
             });
-            call.key(&keys.delayed).key(&keys.delayed_items).key(&keys.counters).key(&keys.signal).arg(PROMOTE_MAX);
+            call.key(&keys.delayed).key(&keys.delayed_items).key(&keys.counters).key(&keys.signal).key(&keys.nodes);
+            call.arg(PROMOTE_MAX);
             let moved: u64 = self.shared.run(&call).await?;
             promoted += moved;
             if moved < PROMOTE_MAX as u64 {
@@ -161,9 +165,14 @@ impl RedisBroker {
 
 /// The frame among the fields of an entry.
 pub(super) fn frame_of(fields: Vec<Value>) -> Option<Vec<u8>> {
+    value_of(fields, "f")
+}
+
+/// A field among those of an entry.
+pub(super) fn value_of(fields: Vec<Value>, wanted: &str) -> Option<Vec<u8>> {
     let mut fields = fields.into_iter();
     while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
-        if redis::from_redis_value::<String>(name).is_ok_and(|name| name == "f") {
+        if redis::from_redis_value::<String>(name).is_ok_and(|name| name == wanted) {
             return redis::from_redis_value(value).ok();
         }
     }

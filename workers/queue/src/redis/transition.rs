@@ -9,12 +9,15 @@ use super::{
     workflows::outbox_entry,
 };
 use crate::{
-    BrokerError, JobId, JobNote, JobRecord, JobResult, JobState, Outcome, QueueName, RESULT_BYTES_MAX, WorkerId,
-    finished_codec,
+    BrokerError, JobId, JobNote, JobRecord, JobResult, JobState, NodeRef, Outcome, QueueName, RESULT_BYTES_MAX,
+    WorkerId, finished_codec,
     record_codec::millis,
     table::{Finished, view_of},
     text::shorten,
 };
+
+/// Frames that nobody could read which are kept for a look.
+const UNREADABLE_MAX: usize = 1_000;
 
 /// Where jobs are taken from.
 #[derive(Clone, Debug)]
@@ -95,7 +98,8 @@ impl<'a> Transition<'a> {
     pub(super) fn requeue(&mut self, item: &Item) {
         let mut frame = Vec::new();
         frame::append(&mut frame, item);
-        self.effect("a", [text(0), text(1), frame, Vec::new()]);
+        let node_job = item.record.workflow.map(|_| item.id().as_bytes().to_vec()).unwrap_or_default();
+        self.effect("a", [text(0), text(1), frame, node_job]);
         self.count("bytes", i64::try_from(item.payload_bytes()).unwrap_or(0));
     }
 
@@ -125,10 +129,8 @@ impl<'a> Transition<'a> {
             self.effect("u", [key, record.id.as_bytes().to_vec(), Vec::new(), Vec::new()]);
         }
         if let Some(node) = record.workflow {
-            let key = self.extra_key(self.keys.outbox.clone());
             let end = JobResult { state: end.state, result: end.result.clone(), error: end.error.clone() };
-            let entry = outbox_entry(node, &end);
-            self.effect("o", [key, entry, Vec::new(), Vec::new()]);
+            self.tell_workflow(node, record.id, &end);
         }
         let result = end.result.as_ref().filter(|result| result.len() <= RESULT_BYTES_MAX);
         let result = result.filter(|_| record.result_ttl.is_some()).cloned();
@@ -140,6 +142,18 @@ impl<'a> Transition<'a> {
         if asked_for || self.broker.history_allowed() {
             self.keep(item, end, result);
         }
+    }
+
+    /// Tells a workflow that the job of a node has ended.
+    pub(super) fn tell_workflow(&mut self, node: NodeRef, job: JobId, end: &JobResult) {
+        let key = self.extra_key(self.keys.outbox.clone());
+        self.effect("o", [key, outbox_entry(node, end), job.as_bytes().to_vec(), Vec::new()]);
+    }
+
+    /// Keeps a frame that cannot be read, for a look.
+    pub(super) fn set_aside(&mut self, frame: &[u8]) {
+        let key = self.extra_key(self.keys.unreadable.clone());
+        self.effect("b", [key, frame.to_vec(), text(UNREADABLE_MAX), Vec::new()]);
     }
 
     fn keep(&mut self, item: &Item, end: &End, result: Option<Bytes>) {
@@ -191,7 +205,7 @@ impl<'a> Transition<'a> {
             call.key(stream);
         });
         call.key(&keys.delayed).key(&keys.delayed_items).key(&keys.counters).key(&keys.signal).key(&keys.running);
-        call.key(&keys.cancelled).key(&keys.discarded).key(&keys.discarded_items).key(&keys.history);
+        call.key(&keys.cancelled).key(&keys.discarded).key(&keys.discarded_items).key(&keys.history).key(&keys.nodes);
         self.extra_keys.iter().for_each(|key| {
             call.key(key);
         });

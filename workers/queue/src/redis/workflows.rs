@@ -19,7 +19,7 @@ use redis::Value;
 
 use super::{RedisBroker, keys::WorkflowKeys, push::Room};
 use crate::{
-    BrokerError, Cancelled, Completion, JobResult, NodeRef, QueueName, Workflow, WorkflowId, WorkflowPage,
+    BrokerError, Cancelled, Completion, JobResult, NodeRef, Pushed, QueueName, Workflow, WorkflowId, WorkflowPage,
     WorkflowView,
     record_codec::millis,
     workflow::{
@@ -39,11 +39,11 @@ const END_POLLS: (Duration, Duration) = (Duration::from_millis(2), Duration::fro
 
 /// A workflow as far as this process knows it.
 pub(super) struct KnownRun {
-    run: WorkflowRun,
+    pub(super) run: WorkflowRun,
     /// Events of the list that were taken in.
     events: usize,
     /// Nodes whose jobs are known to be pushed.
-    pushed: BTreeSet<u32>,
+    pub(super) pushed: BTreeSet<u32>,
     /// Nodes whose jobs this process called off.
     called_off: BTreeSet<u32>,
 }
@@ -90,19 +90,18 @@ impl RedisBroker {
         pipeline.cmd("RPUSH").arg(&all.outbox).arg(id.as_bytes().as_slice()).ignore();
         let _added: Value = shared.run(&pipeline).await?;
         // IMPORTANT: from here on it stays, so it may be acknowledged.
-        self.keep_definition(&keys).await?;
+        let _persisted: Value = shared.run(&Self::persist(&keys)).await?;
         if let Err(error) = self.move_started().await {
             tracing::warn!(%error, workflow = %id, "move a workflow on; the next sweep does");
         }
         Ok(id)
     }
 
-    async fn keep_definition(&self, keys: &WorkflowKeys) -> Result<(), BrokerError> {
+    fn persist(keys: &WorkflowKeys) -> redis::Pipeline {
         let mut pipeline = redis::pipe();
         pipeline.atomic();
         pipeline.cmd("PERSIST").arg(&keys.definition).ignore().cmd("PERSIST").arg(&keys.shown).ignore();
-        let _persisted: Value = self.shared.run(&pipeline).await?;
-        Ok(())
+        pipeline
     }
 
     async fn check_room_for(&self, definition: &Definition) -> Result<(), BrokerError> {
@@ -150,7 +149,7 @@ impl RedisBroker {
         self.move_queues(BTreeSet::from([queue.clone()])).await
     }
 
-    async fn move_queues(&self, queues: BTreeSet<QueueName>) -> Result<(), BrokerError> {
+    pub(super) async fn move_queues(&self, queues: BTreeSet<QueueName>) -> Result<(), BrokerError> {
         let mut queues = VecDeque::from_iter(queues);
         while let Some(queue) = queues.pop_front() {
             let key = self.shared.keys.queue(&queue).outbox;
@@ -188,7 +187,7 @@ impl RedisBroker {
     }
 
     /// Notes what happened to a workflow and does what follows; the queues of which jobs were called off. May be repeated.
-    async fn happen(&self, id: WorkflowId, events: Vec<Event>) -> Result<BTreeSet<QueueName>, BrokerError> {
+    pub(super) async fn happen(&self, id: WorkflowId, events: Vec<Event>) -> Result<BTreeSet<QueueName>, BrokerError> {
         let Some(mut known) = self.known_run(id).await? else {
             self.file_ended(id).await?;
             return Ok(BTreeSet::new());
@@ -215,13 +214,13 @@ impl RedisBroker {
     }
 
     /// A workflow that has not ended, as it was when it was read.
-    async fn known_run(&self, id: WorkflowId) -> Result<Option<KnownRun>, BrokerError> {
+    pub(super) async fn known_run(&self, id: WorkflowId) -> Result<Option<KnownRun>, BrokerError> {
         let remembered = self.shared.state.lock().workflows.remove(&id);
         let mut known = match remembered {
             Some(known) => known,
             None => {
                 let keys = self.shared.keys.workflow(id);
-                self.keep_definition(&keys).await?;
+                let _persisted: Value = self.shared.run(&Self::persist(&keys)).await?;
                 let mut pipeline = redis::pipe();
                 pipeline.cmd("GET").arg(&keys.definition).cmd("SMEMBERS").arg(&keys.pushed);
                 let (body, pushed): (Option<Vec<u8>>, BTreeSet<u32>) = self.shared.run(&pipeline).await?;
@@ -274,12 +273,16 @@ impl RedisBroker {
         }
         let _set: Value =
             self.shared.run(redis::cmd("SET").arg(&keys.shown).arg(shown(known.run.view())).arg("XX")).await?;
+        self.remember(id, known);
+        Ok(touched)
+    }
+
+    pub(super) fn remember(&self, id: WorkflowId, known: KnownRun) {
         let mut state = self.shared.state.lock();
         if state.workflows.len() >= REMEMBERED_MAX {
             state.workflows.clear();
         }
         state.workflows.insert(id, known);
-        Ok(touched)
     }
 
     /// Pushes the jobs of nodes that are ready and not known to be pushed.
@@ -301,15 +304,19 @@ impl RedisBroker {
         for (place, record) in nodes.iter().filter_map(|node| known.run.job_of(*node, now_ms)).enumerate() {
             by_queue.entry(record.queue.clone()).or_default().push((place, record));
         }
+        let mut registered: Vec<u32> = Vec::with_capacity(nodes.len());
         for (queue, records) in by_queue {
-            self.push_records(&queue, records, Room::Enough).await?;
+            for (place, pushed) in self.push_records(&queue, records, Room::Enough).await? {
+                // Of one that was pushed before we do not know whether the queue lists it.
+                registered.extend(nodes.get(place).copied().filter(|_| matches!(pushed, Pushed::Queued(_))));
+            }
         }
-        let mut command = redis::cmd("SADD");
-        command.arg(&keys.pushed);
-        nodes.iter().for_each(|node| {
-            command.arg(node);
-        });
-        let _added: i64 = self.shared.run(&command).await?;
+        let mut pipeline = redis::pipe();
+        pipeline.atomic().cmd("SADD").arg(&keys.pushed).arg(&nodes).ignore();
+        if !registered.is_empty() {
+            pipeline.cmd("SADD").arg(&keys.registered).arg(registered).ignore();
+        }
+        let _added: Value = self.shared.run(&pipeline).await?;
         known.pushed.extend(nodes);
         Ok(())
     }
@@ -322,7 +329,8 @@ impl RedisBroker {
         pipeline.cmd("SET").arg(&keys.finished).arg(encode_finished(finished)).arg("PX").arg(kept).ignore();
         let view = WorkflowView { ended_ms: finished.view.ended_ms, ..finished.view.clone().for_list() };
         pipeline.cmd("SET").arg(&keys.shown).arg(shown(view)).arg("PX").arg(kept).ignore();
-        pipeline.cmd("DEL").arg(&keys.definition).arg(&keys.events).arg(&keys.happened).arg(&keys.pushed).ignore();
+        pipeline.cmd("DEL").arg(&keys.definition).arg(&keys.events).arg(&keys.happened).arg(&keys.pushed);
+        pipeline.arg(&keys.registered).ignore();
         let _done: Value = self.shared.run(&pipeline).await?;
         self.file_ended(id).await
     }

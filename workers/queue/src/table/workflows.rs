@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Change, JobTable, Now, PreparedJob, millis, steering::Await};
 use crate::{
-    BrokerError, Cancelled, Completion, JobRecord, JobResult, NodeRef, NodeState, QueueName, WorkflowId, WorkflowPage,
-    WorkflowState, WorkflowView, record_codec,
+    BrokerError, Cancelled, Completion, JobRecord, JobResult, JobState, NodeId, NodeRef, NodeState, QueueName,
+    WorkflowId, WorkflowPage, WorkflowState, WorkflowView, record_codec,
     workflow::{Definition, Event, FinishedWorkflow, NodeEnd, WorkflowRun, encode_event, encode_finished, state::Step},
 };
 
@@ -193,6 +193,23 @@ impl JobTable {
             run.apply(event);
         }
         self.workflows.running.insert(run.definition().id, run);
+    }
+
+    /// Fails the nodes whose jobs are nowhere, as in a file that somebody repaired by hand: nothing else would ever move
+    /// their workflows on.
+    pub(crate) fn end_lost_nodes(&mut self, now: Now) {
+        let mut lost = Vec::new();
+        for (id, run) in &self.workflows.running {
+            let is_nowhere = |node: &u32| run.defined(*node).is_some_and(|job| self.entries.find(job.id).is_none());
+            let nodes = run.machine().ready().into_iter().filter(is_nowhere);
+            lost.extend(nodes.map(|node| NodeRef { workflow: *id, node: NodeId::new(node) }));
+        }
+        let error = Some("lost: its job is nowhere in the broker any more".to_owned());
+        let end = JobResult { state: JobState::Discarded, result: None, error };
+        for node in lost {
+            tracing::error!(workflow = %node.workflow, node = node.node.number(), "the job of a node is lost: it fails");
+            self.advance(now, node, &end);
+        }
     }
 
     pub(crate) fn restore_finished_workflow(&mut self, finished: FinishedWorkflow) {

@@ -43,7 +43,8 @@ for place = 3, 5 do
     for _, entry in ipairs(read[1][2]) do
       local n, frame = 1, ''
       for field = 1, #entry[2], 2 do
-        if entry[2][field] == 'n' then n = tonumber(entry[2][field + 1]) else frame = entry[2][field + 1] end
+        if entry[2][field] == 'n' then n = tonumber(entry[2][field + 1])
+        elseif entry[2][field] == 'f' then frame = entry[2][field + 1] end
       end
       redis.call('HSET', KEYS[5], level .. ':' .. entry[1], n .. ' ' .. answer[1] .. ' ' .. ARGV[1])
       answer[#answer + 1] = level

@@ -1,5 +1,5 @@
 -- Makes delayed jobs of one queue ready whose time has come, at most so many.
--- KEYS: 1-3 streams, 4 delayed (sorted set), 5 delayed (hash), 6 counters, 7 signal
+-- KEYS: 1-3 streams, 4 delayed (sorted set), 5 delayed (hash), 6 counters, 7 signal, 8 jobs of nodes
 -- ARGV: most jobs
 -- An item in the hash is one character for the level, one for scheduled (s) or retryable (r), and the item of a frame.
 local time = redis.call('TIME')
@@ -14,7 +14,9 @@ for _, id in ipairs(due) do
     local level = tonumber(string.sub(item, 1, 1))
     if string.sub(item, 2, 2) == 'r' then retried = retried + 1 end
     local body = string.sub(item, 3)
-    redis.call('XADD', KEYS[1 + level], '*', 'n', 1, 'f', struct.pack('<I4', #body) .. body)
+    local frame = struct.pack('<I4', #body) .. body
+    if redis.call('HEXISTS', KEYS[8], id) == 0 then redis.call('XADD', KEYS[1 + level], '*', 'n', 1, 'f', frame)
+    else redis.call('XADD', KEYS[1 + level], '*', 'n', 1, 'i', id, 'f', frame) end
     promoted = promoted + 1
   end
 end

@@ -1,7 +1,8 @@
 -- Queues jobs of one queue, all or none.
--- KEYS: 1-3 streams, 4 delayed (sorted set), 5 delayed (hash), 6 counters, 7 signal, 8.. unique keys
--- ARGV: jobs allowed, bytes allowed (2^52 and more: the queue's own settings do not count either), jobs, bytes, then nine per part:
---   'f' (frame) | 'd' (delayed), level, jobs, bytes, due ms, id, number of its unique key or 0, ms of the key or 0, blob
+-- KEYS: 1-3 streams, 4 delayed (sorted set), 5 delayed (hash), 6 counters, 7 signal, 8 jobs of nodes, 9.. unique keys
+-- ARGV: jobs allowed, bytes allowed (2^52 and more: the queue's own settings do not count either), jobs, bytes, then ten per part:
+--   'f' (frame) | 'd' (delayed), level, jobs, bytes, due ms, id, number of its unique key or 0, ms of the key or 0,
+--   its node or '', blob
 -- Returns {'draining'}, or {'full', waiting, unit, limit, 1 if that is the queue's own}, or {'ok', for each part '' or the id that holds its key}.
 local jobs, bytes = tonumber(ARGV[3]), tonumber(ARGV[4])
 local now = redis.call('HMGET', KEYS[6], 'live', 'bytes', 'draining', 'jobs_max', 'bytes_max')
@@ -16,11 +17,11 @@ if tonumber(ARGV[1]) < 4503599627370496 then
 end
 local answers = {'ok'}
 local added, added_live, added_bytes, duplicates, frames = 0, 0, 0, 0, 0
-for at = 5, #ARGV, 9 do
+for at = 5, #ARGV, 10 do
   local holder = false
   local key = tonumber(ARGV[at + 6])
   if key > 0 then
-    local name = KEYS[7 + key]
+    local name = KEYS[8 + key]
     holder = redis.call('GET', name)
     if not holder then
       local period = tonumber(ARGV[at + 7])
@@ -35,13 +36,17 @@ for at = 5, #ARGV, 9 do
     local n = tonumber(ARGV[at + 2])
     added = added + n
     added_bytes = added_bytes + tonumber(ARGV[at + 3])
+    local node = ARGV[at + 8]
+    if node ~= '' then redis.call('HSET', KEYS[8], ARGV[at + 5], node) end
     if ARGV[at] == 'f' then
-      redis.call('XADD', KEYS[1 + ARGV[at + 1]], '*', 'n', ARGV[at + 2], 'f', ARGV[at + 8])
+      local stream = KEYS[1 + ARGV[at + 1]]
+      if node == '' then redis.call('XADD', stream, '*', 'n', n, 'f', ARGV[at + 9])
+      else redis.call('XADD', stream, '*', 'n', n, 'i', ARGV[at + 5], 'f', ARGV[at + 9]) end
       added_live = added_live + n
       frames = frames + 1
     else
       redis.call('ZADD', KEYS[4], ARGV[at + 4], ARGV[at + 5])
-      redis.call('HSET', KEYS[5], ARGV[at + 5], ARGV[at + 8])
+      redis.call('HSET', KEYS[5], ARGV[at + 5], ARGV[at + 9])
     end
     answers[#answers + 1] = ''
   end

@@ -1,20 +1,22 @@
 -- Moves jobs of one queue out of where they are, and does what follows from it, if they still are there.
 -- KEYS: 1-3 streams, 4 delayed (sorted set), 5 delayed (hash), 6 counters, 7 signal, 8 running, 9 cancelled ids,
---   10 discarded (sorted set), 11 discarded (hash), 12 history, 13.. unique keys, results, what was told, outbox
+--   10 discarded (sorted set), 11 discarded (hash), 12 history, 13 jobs of nodes,
+--   14.. unique keys, results, what was told, outbox, frames set aside
 -- ARGV: discarded allowed, history allowed, then for each move its source, the number of its effects, and the effects.
 --   sources, five each: 'p' level entry jobs min_idle_ms   a pending frame, idle for so long if that is not 0
 --                       'q' level entry jobs 0             a frame that nobody has
 --                       'z' id retryable(0|1) 0 0          a delayed job
 --                       'd' id 0 0 0                       a discarded job
---   effects, five each: 'a' level jobs frame 0             into a stream
+--   effects, five each: 'a' level jobs frame id            into a stream; the id of a node's job, else ''
 --                       'z' id due retryable(0|1) item     delayed
 --                       'd' id item 0 0                    discarded
 --                       'h' item 0 0 0                     into the history
 --                       'u' key_number id 0 0              frees a unique key
 --                       'k' key_number id period 0         claims one
 --                       'r' key_number ms result 0         keeps a result
---                       'o' key_number entry 0 0           tells a workflow
+--                       'o' key_number entry id 0          tells a workflow of a job's end
 --                       't' key_number 0 0 0               forgets what was told about the job
+--                       'b' key_number frame most 0        keeps a frame for a look
 --                       'c' counter by 0 0                 counts
 --                       'x' id 0 0 0                       forgets a request to cancel
 -- Returns 1 for each move that was made, 0 for each that was not.
@@ -57,7 +59,8 @@ end
 
 local function effect(kind, a, b, c, d)
   if kind == 'a' then
-    redis.call('XADD', KEYS[1 + a], '*', 'n', b, 'f', c)
+    if d == '' then redis.call('XADD', KEYS[1 + a], '*', 'n', b, 'f', c)
+    else redis.call('XADD', KEYS[1 + a], '*', 'n', b, 'i', d, 'f', c) end
     redis.call('HINCRBY', KEYS[6], 'live', b)
     tokens = tokens + 1
   elseif kind == 'z' then
@@ -81,17 +84,21 @@ local function effect(kind, a, b, c, d)
     redis.call('LTRIM', KEYS[12], 0, ARGV[2] - 1)
   elseif kind == 'u' then
     -- A key with a period outlives its job.
-    local name = KEYS[12 + a]
+    local name = KEYS[13 + a]
     if redis.call('GET', name) == b and redis.call('PTTL', name) == -1 then redis.call('DEL', name) end
   elseif kind == 'k' then
-    local name = KEYS[12 + a]
+    local name = KEYS[13 + a]
     if c == '0' then redis.call('SET', name, b, 'NX') else redis.call('SET', name, b, 'NX', 'PX', c) end
   elseif kind == 'r' then
-    redis.call('SET', KEYS[12 + a], c, 'PX', b)
+    redis.call('SET', KEYS[13 + a], c, 'PX', b)
   elseif kind == 'o' then
-    redis.call('RPUSH', KEYS[12 + a], b)
+    redis.call('RPUSH', KEYS[13 + a], b)
+    redis.call('HDEL', KEYS[13], c)
+  elseif kind == 'b' then
+    redis.call('LPUSH', KEYS[13 + a], b)
+    redis.call('LTRIM', KEYS[13 + a], 0, c - 1)
   elseif kind == 't' then
-    redis.call('DEL', KEYS[12 + a])
+    redis.call('DEL', KEYS[13 + a])
   elseif kind == 'c' then
     redis.call('HINCRBY', KEYS[6], a, b)
   elseif kind == 'x' then
