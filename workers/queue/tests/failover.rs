@@ -8,6 +8,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use support::{
     RedisServer,
+    certificates::Certificates,
     cluster::{RedisCluster, wait_for},
     job, options, request,
     sentinel::RedisWithSentinels,
@@ -114,11 +115,47 @@ async fn without_waiting_for_replicas_producers_go_on_within_seconds_of_a_failov
     push_until(&broker, "later", async |count| count >= 10).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_tls_producers_follow_the_master_that_sentinels_name_next() {
+    let Some(certificates) = Certificates::make() else { return };
+    let Some(mut redis) = RedisWithSentinels::start_tls(&certificates).await else { return };
+    let broker = broker(RedisOptions { wait_replicas: 1, ..redis.options() });
+    push_until(&broker, "before", async |count| count >= 20).await;
+    redis.servers[0].kill();
+    redis.failed_over().await;
+    redis.servers[0].respawn();
+    let after = push_until(&broker, "after", async |count| count >= 20).await;
+    assert!(everything_in(&broker).await.is_superset(&after));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_tls_a_replica_takes_the_place_of_its_master_in_a_cluster() {
+    let Some(certificates) = Certificates::make() else { return };
+    let Some(mut cluster) = RedisCluster::start_tls(1, &certificates).await else { return };
+    let broker = broker(cluster.options());
+    let first_node = (0..).map(|number| format!("q{number}")).find(|name| slot_of(name) <= 5_460).unwrap();
+    let on_first = |text: &str| NewJob { queue: first_node.parse().unwrap(), ..job(text) };
+    broker.push(vec![on_first("a")]).await.unwrap();
+    cluster.masters[0].kill();
+    let replica = cluster.replicas[0].port;
+    wait_for("the replica is the master", || ask(replica, &["INFO", "replication"]).contains("role:master")).await;
+    let pushed = async || broker.push(vec![on_first("b")]).await.is_ok();
+    let waited = tokio::time::timeout(Duration::from_secs(10), async {
+        while !pushed().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    assert!(waited.await.is_ok(), "nobody took the job");
+}
+
 #[tokio::test]
 async fn a_replica_that_is_missing_leaves_a_push_unknown_and_health_says_so() {
     let Some(server) = RedisServer::start().await else { return };
     let broker = broker(RedisOptions { wait_replicas: 1, ..server.options.clone() });
     let error = broker.push(vec![job("x")]).await.unwrap_err();
+    assert!(matches!(&error, BrokerError::Unknown(text) if text.contains("0 of the 1 replicas")), "{error}");
+    let workflow = tidemark_queue::Workflow::chain([job("a"), job("b")]);
+    let error = broker.start_workflow(workflow).await.unwrap_err();
     assert!(matches!(&error, BrokerError::Unknown(text) if text.contains("0 of the 1 replicas")), "{error}");
     let warnings = broker.health().await.warnings;
     assert!(warnings[0].contains("`redis.wait_replicas` asks for 1"), "{warnings:?}");

@@ -82,15 +82,16 @@ impl RedisBroker {
         pipeline.atomic();
         pipeline.cmd("SET").arg(&keys.definition).arg(body).arg("PX").arg(millis(BROKEN_OFF_KEPT)).ignore();
         pipeline.cmd("SET").arg(&keys.shown).arg(shown(run.view())).arg("PX").arg(millis(BROKEN_OFF_KEPT)).ignore();
-        let _set: Value = shared.run(&pipeline).await?;
+        // IMPORTANT: all three steps are on the replicas that the settings ask for before the start is acknowledged.
+        let _set: Value = shared.run_replicated(&pipeline).await?;
         let all = shared.keys.workflows();
         let mut pipeline = redis::pipe();
         pipeline.atomic();
         pipeline.cmd("ZADD").arg(&all.running).arg(0).arg(id.as_bytes().as_slice()).ignore();
         pipeline.cmd("RPUSH").arg(&all.outbox).arg(id.as_bytes().as_slice()).ignore();
-        let _added: Value = shared.run(&pipeline).await?;
+        let _added: Value = shared.run_replicated(&pipeline).await?;
         // IMPORTANT: from here on it stays, so it may be acknowledged.
-        let _persisted: Value = shared.run(&Self::persist(&keys)).await?;
+        let _persisted: Value = shared.run_replicated(&Self::persist(&keys)).await?;
         if let Err(error) = self.move_started().await {
             tracing::warn!(%error, workflow = %id, "move a workflow on; the next sweep does");
         }
