@@ -43,7 +43,7 @@ async fn run(broker: &str, measure: QueueMeasure) {
             Arc::new(opened.expect("open the embedded broker"))
         }
         url => {
-            let redis = RedisOptions { prefix: "tidemark-bench".to_owned(), ..RedisOptions::new(url) };
+            let redis = RedisOptions { prefix: "tidemark:bench".to_owned(), ..RedisOptions::new(url) };
             Arc::new(RedisBroker::new(redis, BrokerOptions::default(), clock.clone()).expect("an address of Redis"))
         }
     };

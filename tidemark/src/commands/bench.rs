@@ -16,8 +16,11 @@ use crate::{
     serve::redis_options,
 };
 
-/// Begins the names of the keys in Redis, so that no worker of a server takes the jobs.
-const PREFIX: &str = "tidemark-bench";
+/// Keys of their own in Redis, so that no worker of a server takes the jobs; below the others, so that a user who may
+/// use those may use these.
+fn prefix(settings: &Settings) -> String {
+    format!("{}:bench", settings.redis.prefix)
+}
 
 /// Measures and prints.
 pub(crate) fn run(command: &BenchCommand, settings: Settings) -> anyhow::Result<ExitCode> {
@@ -49,7 +52,7 @@ async fn queue(options: &BenchQueueOptions, settings: &Settings) -> anyhow::Resu
             Ok(rates)
         }
         BrokerUrl::Redis(url) => {
-            let redis = RedisOptions { prefix: PREFIX.to_owned(), ..redis_options(&settings.redis, url)? };
+            let redis = RedisOptions { prefix: prefix(settings), ..redis_options(&settings.redis, url)? };
             let broker = RedisBroker::new(redis, BrokerOptions::default(), clock.clone()).context("setting broker")?;
             measured(Arc::new(broker), measure, clock).await
         }
