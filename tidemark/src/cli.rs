@@ -164,6 +164,9 @@ pub(crate) struct RoleOptions {
     /// Where points are kept: `fdb:CLUSTER_FILE`.
     #[arg(long, value_name = "URL")]
     store: Option<String>,
+    /// Tag `process` of what this process says about itself, for two of one role on a host [default: the role].
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
 }
 
 /// Options of a worker.
@@ -460,7 +463,7 @@ pub(crate) enum BenchCommand {
     #[command(after_help = "Examples:\n  tidemark bench queue --data /var/lib/tidemark\n  \
         tidemark bench queue --broker redis://127.0.0.1:6379 --jobs 1000000\n\
         The embedded queue is measured in a folder of its own below --data, Redis under keys of its own \
-        (tidemark-bench:…).")]
+        below redis.prefix (tidemark:bench:…).")]
     Queue(BenchQueueOptions),
 }
 
@@ -551,6 +554,7 @@ impl RoleOptions {
         flag("data", self.data.as_deref().map(shown));
         flag("broker", self.broker.clone());
         flag("store", self.store.clone());
+        flag("name", self.name.clone());
     }
 }
 

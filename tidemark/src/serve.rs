@@ -207,6 +207,7 @@ impl Opened {
             metadata: Arc::new(store.clone()),
             clock: Arc::clone(clock),
             host: host.clone(),
+            process: settings.process(),
         };
         parts.spawn(metrics.run(ending.clone()));
         let task = match server {

@@ -25,6 +25,9 @@ pub(crate) struct Settings {
     pub(crate) public_url: String,
     /// What this process does: `api`, `worker`, `scheduler`, `agent`.
     pub(crate) roles: Vec<Role>,
+    /// What the series `tidemark.*` of this process have as their tag `process`, so that those of two processes on one host
+    /// are kept apart; empty for its roles, or for no such tag in a process with the role `api`.
+    pub(crate) name: String,
     /// `embedded`, or where Redis or Valkey is: `redis://[USER:PASSWORD@]HOST:PORT/DATABASE`, `rediss://…` with TLS,
     /// `unix:/PATH`, `redis+sentinel://HOST,HOST/MASTER`, `redis+cluster://HOST,HOST`. Each embedded store needs a
     /// database or a `redis.prefix` of its own.
@@ -98,9 +101,11 @@ pub(crate) struct RedisSettings {
     pub(crate) cert_file: PathBuf,
     /// Its private key (PEM).
     pub(crate) key_file: PathBuf,
-    /// Name that the server's certificate must have, in place of the host.
+    /// Name that the server's certificate must have, in place of the host; also those of sentinels and of all nodes of a
+    /// cluster.
     pub(crate) server_name: String,
-    /// Replicas that must have confirmed a job before its producer is told that it is queued; with too few the producer
+    /// Replicas that must have confirmed a job or the start of a workflow before its producer is told that it is queued;
+    /// with too few the producer
     /// gets an error after 0.9 s.
     pub(crate) wait_replicas: u32,
 }
@@ -394,6 +399,17 @@ impl Role {
     }
 }
 
+impl Settings {
+    /// The tag `process` of what this process says about itself. It stays the same over restarts.
+    pub(crate) fn process(&self) -> Option<String> {
+        if !self.name.is_empty() {
+            return Some(self.name.clone());
+        }
+        let names: Vec<&str> = self.roles.iter().map(|role| role.name()).collect();
+        (!self.roles.contains(&Role::Api)).then(|| names.join("-"))
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -401,6 +417,7 @@ impl Default for Settings {
             data: "./tidemark-data".into(),
             public_url: String::new(),
             roles: vec![Role::Api, Role::Worker, Role::Scheduler, Role::Agent],
+            name: String::new(),
             broker: BrokerUrl::Embedded,
             store: StoreUrl::Embedded,
             redis: RedisSettings::default(),
@@ -597,5 +614,23 @@ impl From<BrokerUrl> for String {
             BrokerUrl::Embedded => "embedded".to_owned(),
             BrokerUrl::Redis(url) => url,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_told_apart_by_its_name_or_its_roles() {
+        let check = |name: &str, roles: &[Role], expect: Option<&str>| {
+            let settings = Settings { name: name.to_owned(), roles: roles.to_vec(), ..Settings::default() };
+            assert_eq!(settings.process().as_deref(), expect);
+        };
+        check("", &[Role::Api, Role::Worker], None);
+        check("", &[Role::Worker], Some("worker"));
+        check("", &[Role::Worker, Role::Scheduler], Some("worker-scheduler"));
+        check("w2", &[Role::Worker], Some("w2"));
+        check("second", &[Role::Api], Some("second"));
     }
 }

@@ -23,6 +23,8 @@ const TEBIBYTE: u64 = 1 << 40;
 const TARGET_NAME_MAX: usize = 100;
 /// Most intervals of rollups: each is another pass over a day and another copy of its extremes.
 const ROLLUP_INTERVALS_MAX: usize = 8;
+/// Longest name of a process.
+const NAME_BYTES_MAX: usize = 64;
 /// Most replicas that are waited for.
 const REPLICAS_MAX: u32 = 16;
 /// Words for how much is logged.
@@ -56,6 +58,10 @@ impl Settings {
             {
                 problems.add(name, reason);
             }
+        }
+        if self.name.len() > NAME_BYTES_MAX || (!self.name.is_empty() && check_name(&self.name).is_err()) {
+            let is_allowed = "expected at most 64 bytes of letters, digits and `-_./`";
+            problems.add("name", format!("`{}` is no value of a tag: {is_allowed}", self.name.escape_debug()));
         }
         self.check_rollups(&mut problems);
         self.check_targets(&mut problems);
@@ -308,6 +314,7 @@ mod tests {
             let problems = problems(text);
             assert!(problems.len() == 1 && problems[0].contains(expect), "{problems:?}");
         };
+        check("name = \"w 2\"", "setting name: `w 2` is no value of a tag");
         check("public_url = \"monitor\"", "setting public_url: `monitor` is no URL");
         check("public_url = \"ftp://monitor\"", "expected `http://HOST`");
         check("[agent]\nproxy = \"ftp://me:pw@h\"", "setting agent.proxy: `ftp://***@h`");

@@ -4,7 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use tidemark_api::figures::{Figure, FigureKind, FigureSource, gather};
 use tidemark_model::{
-    Clock, MetadataStore, MetricMetadata, PointBatch, PointBatchBuilder, PointSink, RateKind, Value, WriteOutcome,
+    Clock, MetadataStore, MetricMetadata, PointBatch, PointBatchBuilder, PointSink, RateKind, TimestampMs, Value,
+    WriteOutcome,
 };
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -21,6 +22,8 @@ pub(crate) struct SelfMetrics {
     pub(crate) metadata: Arc<dyn MetadataStore>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) host: String,
+    /// Value of the tag `process`, which keeps processes of one host apart.
+    pub(crate) process: Option<String>,
 }
 
 impl SelfMetrics {
@@ -50,19 +53,25 @@ impl SelfMetrics {
     }
 
     fn batch(&self, figures: &[Figure]) -> PointBatch {
-        let now_ms = self.clock.now_ms();
-        let mut builder = PointBatchBuilder::default();
-        for figure in figures.iter().filter(|figure| figure.value.is_finite()) {
-            let metric = format!("tidemark.{}", figure.name);
-            let labels: Vec<(&str, String)> = figure.labels.iter().map(|(key, value)| (*key, legal(value))).collect();
-            let mut tags: Vec<(&str, &str)> = vec![("host", &self.host)];
-            tags.extend(labels.iter().map(|(key, value)| (*key, value.as_str())));
-            if let Err(error) = builder.push(&metric, &mut tags, now_ms, value(figure.value)) {
-                tracing::debug!(%error, metric, "an own figure is no point");
-            }
-        }
-        builder.finish()
+        let process = self.process.as_deref().map(|process| ("process", process));
+        let own: Vec<(&str, &str)> = [("host", self.host.as_str())].into_iter().chain(process).collect();
+        batch_of(figures, &own, self.clock.now_ms())
     }
+}
+
+/// Figures as points with these tags and those of their labels.
+fn batch_of(figures: &[Figure], own: &[(&str, &str)], now_ms: TimestampMs) -> PointBatch {
+    let mut builder = PointBatchBuilder::default();
+    for figure in figures.iter().filter(|figure| figure.value.is_finite()) {
+        let metric = format!("tidemark.{}", figure.name);
+        let labels: Vec<(&str, String)> = figure.labels.iter().map(|(key, value)| (*key, legal(value))).collect();
+        let mut tags = own.to_vec();
+        tags.extend(labels.iter().map(|(key, value)| (*key, value.as_str())));
+        if let Err(error) = builder.push(&metric, &mut tags, now_ms, value(figure.value)) {
+            tracing::debug!(%error, metric, "an own figure is no point");
+        }
+    }
+    builder.finish()
 }
 
 /// Whole numbers stay whole.
@@ -99,6 +108,17 @@ fn meanings(figures: &[Figure]) -> Vec<MetricMetadata> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_with_a_name_keeps_its_figures_apart() {
+        let figures = [Figure::gauge("queue.ready", "Jobs.", 1.0).of("queue", "write")];
+        let check = |own: &[(&str, &str)], expect: &str| {
+            let batch = batch_of(&figures, own, 5);
+            assert_eq!((batch.len(), batch.series_key(0).to_string().as_str()), (1, expect));
+        };
+        check(&[("host", "ams1")], "tidemark.queue.ready{host=ams1,queue=write}");
+        check(&[("host", "ams1"), ("process", "w2")], "tidemark.queue.ready{host=ams1,process=w2,queue=write}");
+    }
 
     #[test]
     fn any_label_becomes_a_legal_tag() {
