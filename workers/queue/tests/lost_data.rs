@@ -114,7 +114,7 @@ async fn a_node_whose_job_cannot_be_read_fails_and_its_workflow_ends() {
     let Some(harness) = Harness::start(Kind::Redis, options()).await else { return };
     let client = redis::Client::open(harness.server.as_ref().unwrap().url()).unwrap();
     let mut connection = client.get_connection().unwrap();
-    let later = job("later").not_before(harness.now_ms() + 100);
+    let later = job("later").not_before(harness.now_ms() + 3_600_000);
     for first in [job("now"), later] {
         let is_delayed = first.not_before_ms.is_some();
         let id = harness.broker.start_workflow(Workflow::chain([first, job("next")])).await.unwrap();
@@ -122,6 +122,7 @@ async fn a_node_whose_job_cannot_be_read_fails_and_its_workflow_ends() {
             let items = "tidemark:{notify}:zb";
             let ids: Vec<Vec<u8>> = redis::cmd("HKEYS").arg(items).query(&mut connection).unwrap();
             redis::cmd("HSET").arg(items).arg(&ids).arg("1sno item").exec(&mut connection).unwrap();
+            redis::cmd("ZADD").arg("tidemark:{notify}:z").arg(0).arg(&ids).exec(&mut connection).unwrap();
         } else {
             damage_frame(&mut connection);
         }
