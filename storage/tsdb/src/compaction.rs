@@ -5,11 +5,14 @@
 //! so that a backfill does not write the same days again and again: a point is written at most twice more. A day that is
 //! larger than a compaction may hold stays in buckets of two hours.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use tidemark_kv::{Kv, KvSnapshot};
-use tidemark_model::TimestampMs;
+use tidemark_model::{TimeRange, TimestampMs};
 
 use crate::{
     BlockCatalogue, Bucket, Scan, Shard, StoreError, Tier,
@@ -57,7 +60,6 @@ pub(crate) fn wanted_days(
     rules: &CompactionRules,
     wanted: Wanted,
 ) -> Vec<Bucket> {
-    let is_over = |day: &Bucket| day.end().saturating_add(SETTLES_MS) <= wanted.now;
     let mut days = BTreeMap::<Bucket, DayState>::new();
     for (bucket, generations) in catalogue.buckets_of_tier(metric, Tier::TwoHours) {
         let state = days.entry(bucket.day()).or_default();
@@ -84,8 +86,26 @@ pub(crate) fn wanted_days(
         (state.is_loose && is_quiet) || state.generations > 1 || (!state.is_loose && lacks_rows())
     };
     let alone = catalogue.rollups.days_alone(metric);
-    let is_due = |day: &Bucket, state: &DayState| !alone.contains(&day.number) && is_over(day) && is_wanted(day, state);
+    let is_due = |day: &Bucket, state: &DayState| {
+        !alone.contains(&day.number) && is_over(*day, wanted.now) && is_wanted(day, state)
+    };
     days.into_iter().filter(|(day, state)| is_due(day, state)).map(|(day, _)| day).collect()
+}
+
+/// The days of a metric that overlap a range, ended two hours ago or earlier and have points on the disk, oldest first.
+pub(crate) fn days_in(
+    catalogue: &BlockCatalogue,
+    metric: u32,
+    range: TimeRange,
+    now: TimestampMs,
+) -> impl Iterator<Item = Bucket> {
+    let days: BTreeSet<Bucket> = catalogue.overlapping(metric, range).map(|(bucket, _)| bucket.day()).collect();
+    let alone = catalogue.rollups.days_alone(metric);
+    days.into_iter().filter(move |day| is_over(*day, now) && !alone.contains(&day.number))
+}
+
+fn is_over(day: Bucket, now: TimestampMs) -> bool {
+    day.end().saturating_add(SETTLES_MS) <= now
 }
 
 /// Whether the rows of a day that has one generation were not made of it.

@@ -23,6 +23,7 @@ mod compaction;
 mod creation;
 mod creation_limits;
 mod creation_rate;
+mod day_again;
 mod deleter;
 mod dictionary;
 mod directory;
@@ -76,6 +77,7 @@ mod tag_metadata;
 mod tombstones;
 mod writer;
 
+pub use day_again::MetricDay;
 pub use error::StoreError;
 pub use expiry::ExpiryReport;
 pub use figures::{FLUSH_LATENCY_BOUNDS, FlushFigures, SealFigures, StoreFigures};

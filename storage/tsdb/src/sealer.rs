@@ -523,7 +523,7 @@ impl Sealer {
     }
 
     /// A number that no other replacement of generations has, in this process or another.
-    fn version(&self) -> u64 {
+    pub(crate) fn version(&self) -> u64 {
         self.writer << 32 | self.attempts.fetch_add(1, Ordering::Relaxed) & u64::from(u32::MAX)
     }
 

@@ -10,7 +10,7 @@ use std::{
 
 use parking_lot::RwLock;
 use tidemark_kv::{Commit, CommitOutcome, Kv, KvError, KvSnapshot};
-use tidemark_model::Clock;
+use tidemark_model::{Clock, TimeRange};
 use tokio::sync::Notify;
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
@@ -18,7 +18,8 @@ use tokio_util::{
 };
 
 use crate::{
-    BlockCatalogue, ExpiryReport, Fence, Index, PurgeReport, Shard, StoreError, StoreOptions, Tombstones, change_log,
+    BlockCatalogue, ExpiryReport, Fence, Index, MetricDay, PurgeReport, Shard, StoreError, StoreOptions, Tombstones,
+    change_log,
     compaction::CompactionRules,
     creation::SeriesCreator,
     figures::{Counters, StoreFigures},
@@ -233,6 +234,28 @@ impl Store {
     pub async fn compact(&self) -> Result<CompactionReport, StoreError> {
         let sealer = Arc::clone(&self.inner.sealer);
         self.in_task("compaction", async move { sealer.compact().await }).await
+    }
+
+    /// The days of `range` that ended two hours ago or earlier and have points on the disk, of the metric of this name or of
+    /// all. Days that rollups have outlived are left out, since there is nothing to make them of.
+    ///
+    /// # Errors
+    /// What the engine refused.
+    pub async fn days(&self, range: TimeRange, metric: Option<&str>) -> Result<Vec<MetricDay>, StoreError> {
+        self.inner.sealer.days(range, metric).await
+    }
+
+    /// Compacts a day of a metric and makes its rollups, also when that was done before. A day that is larger than
+    /// [`StoreOptions::merge_bytes_max`] stays as it is, and so does one that another process is changing.
+    ///
+    /// # Errors
+    /// What the engine refused or which entry is damaged; the day is then as it was.
+    ///
+    /// # Cancel safety
+    /// Dropping the future does not end the compaction.
+    pub async fn compact_day(&self, day: MetricDay) -> Result<CompactionReport, StoreError> {
+        let sealer = Arc::clone(&self.inner.sealer);
+        self.in_task("compaction", async move { sealer.compact_again(day).await }).await
     }
 
     /// Takes points from the disk that are older than the retention of their metric, without waiting for the next seal

@@ -132,6 +132,31 @@ async fn a_day_is_left_alone_until_it_is_over_for_two_hours() {
 }
 
 #[tokio::test]
+async fn the_days_of_a_range_are_compacted_again_with_the_same_answers() {
+    let kv: Arc<dyn Kv> = Arc::new(MemoryKv::new());
+    let clock = Arc::new(ManualClock::new(START + DAY + 3 * HOUR));
+    let store = open(&kv, &clock).await;
+    fill(&store).await;
+    let of_cpu = store.days(RANGE, Some("cpu")).await.unwrap();
+    assert_eq!(of_cpu.len(), 1, "the other days are not over");
+    clock.advance(Duration::from_millis(2 * DAY as u64));
+    assert_eq!(store.days(RANGE, None).await.unwrap().len(), 6);
+    assert_eq!(store.days(RANGE, Some("nothing")).await.unwrap(), []);
+    let second = store.days(TimeRange::new(START + DAY, START + DAY + 1), Some("cpu")).await.unwrap();
+    assert_eq!(second.len(), 1);
+    for _ in 0..3 {
+        let report = store.compact_day(second[0]).await.unwrap();
+        assert_eq!((report.days, report.points), (1, 3 * 288));
+        // The rows of the first day were made by the seal, those of the third are missing.
+        assert_eq!(check(&store, "cpu", HOUR, RollupFunction::Sum).await, (3 * 288, 3 * 48));
+    }
+    drop(store);
+    let store = open(&kv, &clock).await;
+    assert_eq!(check(&store, "cpu", HOUR, RollupFunction::Sum).await, (3 * 288, 3 * 48));
+    store.close().await;
+}
+
+#[tokio::test]
 async fn late_points_are_in_the_answer_at_once_and_in_the_rows_after_the_next_compaction() {
     let kv: Arc<dyn Kv> = Arc::new(MemoryKv::new());
     let store = open(&kv, &clock_after()).await;
