@@ -7,6 +7,7 @@
 //! [`tidemark_model::SeriesReader`], records go through [`tidemark_model::DocumentStore`], and the time is an argument.
 
 mod alert_key;
+mod backtest;
 pub mod book;
 mod excerpt;
 pub mod expression;
@@ -18,6 +19,7 @@ mod suggestion;
 pub mod template;
 
 pub use alert_key::AlertKey;
+pub use backtest::{Backtest, BacktestTotals, KeyChange, TooManyKeys};
 pub use book::{BookError, IncidentBook};
 pub use incident::{Incident, IncidentId};
 pub use notification::Notifier;

@@ -22,9 +22,9 @@ mod codec;
 mod error;
 mod filter;
 mod incidents;
-mod key_states;
+pub(crate) mod key_states;
 mod records;
-mod rule_record;
+pub(crate) mod rule_record;
 mod view;
 
 use std::sync::Arc;

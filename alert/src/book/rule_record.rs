@@ -57,7 +57,7 @@ impl RuleRecord {
         }
     }
 
-    fn succeed(&mut self, rule: &Rule, at: TimestampMs, keys: BTreeMap<String, usize>) {
+    pub(crate) fn succeed(&mut self, rule: &Rule, at: TimestampMs, keys: BTreeMap<String, usize>) {
         self.resumed_at = self.resumed_at_if_evaluated(rule, at);
         self.tried_at = at;
         self.evaluated_at = Some(at);
@@ -65,7 +65,7 @@ impl RuleRecord {
         self.keys = keys;
     }
 
-    fn fail(&mut self, failure: &RuleFailure, at: TimestampMs) {
+    pub(crate) fn fail(&mut self, failure: &RuleFailure, at: TimestampMs) {
         self.tried_at = at;
         let reason = excerpt(&failure.reason, REASON_BYTES_MAX);
         let (since, count) = self.failing.as_ref().map_or((at, 0), |before| (before.since, before.count));

@@ -14,6 +14,7 @@ use toml::{
 use url::Url;
 
 use crate::{
+    excerpt::excerpt,
     expression::ExpressionLimits,
     notification::{MessageContext, NotificationDefinition, read_notification},
     rules::{
@@ -26,6 +27,8 @@ use crate::{
 
 const BUILT_IN: &str = include_str!("built_in.toml");
 const BUILT_IN_FILE: &str = "built in";
+/// What mistakes call a text that is no file.
+const TRIED_FILE: &str = "text";
 /// Bytes of one rule file.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Rule files of a folder.
@@ -108,6 +111,40 @@ impl RuleSet {
         let mut errors = problems.into_errors();
         errors.sort_by(|left, right| (&left.file, left.line).cmp(&(&right.file, right.line)));
         if errors.is_empty() { Ok(set) } else { Err(RuleErrors(errors)) }
+    }
+
+    /// The rule in a text of the form of a rule file, which is tried and not kept: the one of this name, or the only one. It
+    /// may name the notifications of this set.
+    ///
+    /// # Errors
+    /// Every mistake in the text, and when it has not that one rule.
+    pub fn read_rule(&self, text: &str, name: Option<&str>) -> Result<Arc<Rule>, RuleErrors> {
+        let problems = Problems::default();
+        let notifications = BTreeMap::clone(&self.notifications);
+        let mut reading = Reading { rules: BTreeMap::new(), notifications, problems: &problems };
+        reading.file(Source { file: TRIED_FILE, text }, &self.options.limits);
+        let Reading { rules, notifications, .. } = reading;
+        let (rules, notifications) = (Arc::new(rules), Arc::new(notifications));
+        let tried = Self { rules, notifications, options: self.options.clone() };
+        tried.check(&problems);
+        let wrong = match name {
+            Some(name) if !tried.rules.contains_key(name) => {
+                Some(format!("there is no rule `{}` in it", excerpt(name, 64)))
+            }
+            None if tried.rules.len() != 1 => {
+                Some(format!("it has {} rules; say which one, or give one alone", tried.rules.len()))
+            }
+            _ => None,
+        };
+        let mut errors = problems.into_errors();
+        if errors.is_empty() {
+            errors.extend(wrong.map(|reason| whole_file(TRIED_FILE, reason)));
+        }
+        let wanted = tried.rules.iter().find(|(known, _)| name.is_none_or(|name| name == known.as_str()));
+        match wanted {
+            Some((_, rule)) if errors.is_empty() => Ok(Arc::clone(rule)),
+            _ => Err(RuleErrors(errors)),
+        }
     }
 
     /// The rules in the order of their names, those that are switched off included.
