@@ -3,7 +3,7 @@
 //! | layer | does |
 //! |---|---|
 //! | [`settle`] (the backend's middleware) | starts and ends the attempt: counters, the log line, the outcome for the broker |
-//! | [`slot_limit`] | holds back tasks beyond the queue's number |
+//! | [`slot_limit`] | holds back tasks beyond the queue's number, and the pool's |
 //! | [`rate_limit`] | puts a job off when its kind's rate is exceeded, without holding a slot |
 //! | [`kind_limit`] | lets only so many of a kind run, over all queues |
 //! | [`spawn`] (if the queue asks for it) | lets attempts run on all cores |

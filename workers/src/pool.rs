@@ -34,6 +34,7 @@ mod note_sender;
 mod options;
 mod rate_gate;
 mod settler;
+mod shares;
 mod slots;
 mod steward;
 
@@ -52,6 +53,7 @@ pub(crate) use held::HeldJob;
 pub(crate) use in_hand::{Ended, InHand};
 pub(crate) use note_book::NoteWriter;
 pub use options::{PoolOptions, QueueOptions};
+pub(crate) use shares::ShareOfLane;
 pub(crate) use slots::Slots;
 
 use crate::{
@@ -68,6 +70,7 @@ use keeper::LeaseKeeper;
 use note_sender::NoteSender;
 use rate_gate::RateGate;
 use settler::Settler;
+use shares::Shares;
 use steward::Steward;
 
 /// Runs jobs of some queues until it is told to stop.
@@ -81,6 +84,8 @@ pub struct WorkerPool {
     /// Layers that all queues share.
     rates: RateLimit,
     kinds: KindLimit,
+    /// Slots of all queues, if there are fewer than those of the queues.
+    shares: Option<Arc<Shares>>,
 }
 
 /// What others see of a pool.
@@ -149,7 +154,9 @@ impl WorkerPool {
         let random = Arc::new(JobIdSource::random(clock.clone()));
         let rates = RateLimit::new(&options.rates, clock.clone());
         let kinds = KindLimit::new(&options.kind_limits);
-        Self { options, broker, clock, handlers, handle, random, rates, kinds }
+        let weights = options.queues.iter().map(|queue| queue.weight);
+        let shares = options.total.map(|slots| Shares::new(slots, weights));
+        Self { options, broker, clock, handlers, handle, random, rates, kinds, shares }
     }
 
     /// To look at the pool while it runs.
@@ -167,8 +174,11 @@ impl WorkerPool {
         let settling = CancellationToken::new();
         let queues = self.options.queues.iter().zip(self.handle.in_hand.iter()).zip(self.handle.slots.iter());
         let lanes: Vec<Lane> = queues
-            .map(|((queue, in_hand), slots)| {
-                self.start_lane(queue, in_hand.clone(), slots.clone(), &tracker, &fetching, &settling)
+            .enumerate()
+            .map(|(lane, ((queue, in_hand), slots))| {
+                let share = self.shares.clone().map(|shares| ShareOfLane { shares, lane });
+                let limit = SlotLimit { slots: slots.clone(), share };
+                self.start_lane(queue, in_hand.clone(), limit, &tracker, &fetching, &settling)
             })
             .collect();
         tracker.spawn(self.sweep(settling.clone()));
@@ -197,7 +207,7 @@ impl WorkerPool {
         &self,
         queue: &QueueOptions,
         in_hand: Arc<InHand>,
-        slots: Arc<Slots>,
+        limit: SlotLimit,
         tracker: &TaskTracker,
         fetching: &CancellationToken,
         settling: &CancellationToken,
@@ -211,7 +221,7 @@ impl WorkerPool {
             ready: ready.clone(),
             figures: self.handle.figures.clone(),
             random: self.random.clone(),
-            slots: slots.clone(),
+            slots: limit.slots.clone(),
             gate: RateGate {
                 broker: self.broker.clone(),
                 rates: self.options.shared_rates.clone(),
@@ -233,7 +243,7 @@ impl WorkerPool {
         let sender = NoteSender { broker: self.broker.clone(), in_hand: in_hand.clone() };
         tracker.spawn(sender.run(settling.clone()));
         let worker = WorkerContext::new(&format!("{}/{}", self.options.worker, queue.queue));
-        let running = tracker.spawn(self.apalis_worker(queue, &in_hand, slots, &ready, worker.clone(), tracker));
+        let running = tracker.spawn(self.apalis_worker(queue, &in_hand, limit, &ready, worker.clone(), tracker));
         Lane { in_hand, ready, worker, running }
     }
 
@@ -241,7 +251,7 @@ impl WorkerPool {
         &self,
         queue: &QueueOptions,
         in_hand: &Arc<InHand>,
-        slots: Arc<Slots>,
+        limit: SlotLimit,
         ready: &Arc<ReadyQueue>,
         context: WorkerContext,
         tracker: &TaskTracker,
@@ -260,7 +270,7 @@ impl WorkerPool {
         // The first layer is the outermost.
         let worker = WorkerBuilder::new(context)
             .backend(backend)
-            .layer(SurroundLayer(SlotLimit { slots }))
+            .layer(SurroundLayer(limit))
             .layer(SurroundLayer(self.rates.clone()))
             .layer(SurroundLayer(self.kinds.clone()))
             .layer(SurroundLayer(Spawn { tracker: spawn }))

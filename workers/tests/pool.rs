@@ -499,3 +499,32 @@ async fn the_nodes_of_a_workflow_get_what_those_before_them_returned() {
     assert_eq!((end.state, end.result.map(|result| result.len())), (JobState::Completed, Some(10)));
     pool.stop().await;
 }
+
+#[tokio::test]
+async fn queues_with_more_to_do_than_slots_share_them_by_weight() {
+    let broker = broker(LEASE);
+    let (handler, attempts) = scripted(|_| {
+        Box::pin(async {
+            tokio::task::yield_now().await;
+            Ok(JobOutput::default())
+        })
+    });
+    let lane = |kind: JobKind, weight| QueueOptions { weight, ..QueueOptions::new(kind.default_queue(), 8) };
+    let mut pool_options = PoolOptions { total: Some(2), ..PoolOptions::new(WorkerId::new("w")) };
+    pool_options.queues = vec![lane(JobKind::Notify, 3), lane(JobKind::Write, 1)];
+    // Framed jobs go to one worker as a whole; these are one each.
+    for number in 0..300 {
+        broker.push(vec![job(&format!("notify {number}"))]).await.unwrap();
+        let write = NewJob::from_bytes(JobKind::Write, format!("write {number}").into_bytes().into());
+        broker.push(vec![write]).await.unwrap();
+    }
+    let pool = RunningPool::start(pool_options, broker.clone(), handler);
+    eventually("all are done", || async { attempts.lock().len() == 600 }).await;
+    pool.stop().await;
+    let started: Vec<bool> = attempts.lock().iter().map(|(text, _)| text.starts_with("write")).collect();
+    // Until the notifications are done, and without the first, when not both had jobs in hand.
+    let writes = started[20..320].iter().filter(|is_write| **is_write).count();
+    assert!((60..=90).contains(&writes), "{writes} of 300 starts are a quarter");
+    let longest = started[20..320].split(|is_write| *is_write).map(<[bool]>::len).max().unwrap_or(0);
+    assert!(longest <= 12, "writes waited for {longest} others");
+}

@@ -1,4 +1,4 @@
-//! Lets only so many attempts of a queue run at one time.
+//! Lets only so many attempts of a queue run at one time, and only so many of all queues of the pool.
 
 use std::{
     sync::Arc,
@@ -8,11 +8,16 @@ use std::{
 use apalis_core::task::Task;
 
 use super::{AttemptFuture, AttemptService, surround::Surround};
-use crate::pool::{HeldJob, Slots};
+use crate::{
+    handler::JobError,
+    pool::{HeldJob, ShareOfLane, Slots},
+};
 
 #[derive(Clone, Debug)]
 pub(crate) struct SlotLimit {
     pub(crate) slots: Arc<Slots>,
+    /// Where the queue gets its part of the slots that all queues share.
+    pub(crate) share: Option<ShareOfLane>,
 }
 
 impl Surround for SlotLimit {
@@ -26,10 +31,18 @@ impl Surround for SlotLimit {
         S::Error: Send,
     {
         let slot = self.slots.take();
+        let waits = self.share.as_ref().map(|share| (share.acquire(), task.args.cancel_token().clone()));
         let attempt = inner.call(task);
         Box::pin(async move {
+            let share = match waits {
+                None => None,
+                Some((turn, cancel)) => tokio::select! {
+                    share = turn => share.ok(),
+                    () = cancel.cancelled() => return Ok(Err(JobError::Cancelled)),
+                },
+            };
             let attempted = attempt.await;
-            drop(slot);
+            drop((share, slot));
             attempted
         })
     }

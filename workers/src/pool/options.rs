@@ -17,6 +17,8 @@ pub struct PoolOptions {
     pub version: String,
     /// The queues it works on.
     pub queues: Vec<QueueOptions>,
+    /// Most attempts at one time over all queues, shared by their weights; `None` for what the queues have together.
+    pub total: Option<usize>,
     /// Rates that this process holds its kinds to; none by default.
     pub rates: Vec<(JobKind, Rate)>,
     /// Rates that all processes share; none by default.
@@ -46,6 +48,7 @@ impl PoolOptions {
             host: String::new(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             queues: Vec::new(),
+            total: None,
             rates: Vec::new(),
             shared_rates: SharedRates::default(),
             kind_limits: Vec::new(),
@@ -77,6 +80,9 @@ pub struct QueueOptions {
     pub concurrency_max: usize,
     /// Most attempts at once that anybody may ask for while the pool runs.
     pub scale_max: usize,
+    /// Its part of the slots that all queues share, while they have more to do than there are: twice the weight gets twice
+    /// the starts.
+    pub weight: u32,
     /// Jobs that wait in the process for a slot, so that no slot waits for the broker. A job that waits here is not
     /// available to other workers, so queues with long jobs want 0 or 1.
     pub prefetch: usize,
@@ -90,7 +96,24 @@ impl QueueOptions {
     #[must_use]
     pub fn new(queue: QueueName, concurrency: usize) -> Self {
         let scale_max = usize::try_from(CONCURRENCY_MAX).unwrap_or(usize::MAX);
-        Self { queue, concurrency, concurrency_max: concurrency, scale_max, prefetch: concurrency, parallel: true }
+        Self {
+            queue,
+            concurrency,
+            concurrency_max: concurrency,
+            scale_max,
+            weight: 1,
+            prefetch: concurrency,
+            parallel: true,
+        }
+    }
+
+    /// Runs no more attempts at once than this, and prefetches no more.
+    #[must_use]
+    pub fn at_most(mut self, limit: usize) -> Self {
+        for number in [&mut self.concurrency, &mut self.concurrency_max, &mut self.scale_max, &mut self.prefetch] {
+            *number = (*number).min(limit);
+        }
+        self
     }
 
     /// Lets the number of attempts at once follow the backlog, up to this.
