@@ -32,11 +32,23 @@ impl TraceIds {
     /// The trace that a request names, or a new one.
     pub(crate) fn of(&self, headers: &HeaderMap) -> TraceContext {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        // All zero means "none" to others.
-        let random = |part: u8| self.random.hash_one((number, part)).max(1);
         let sent = headers.get(TRACEPARENT).and_then(|value| parse(value.to_str().ok()?));
-        let (trace, flags) = sent.unwrap_or_else(|| (TraceId(u128::from(random(0)) << 64 | u128::from(random(1))), 0));
-        TraceContext { trace, span: random(2), flags }
+        let (trace, flags) = sent.unwrap_or_else(|| (self.trace(number), 0));
+        TraceContext { trace, span: self.random(number, 2), flags }
+    }
+
+    /// A new trace, for what comes without headers.
+    pub(crate) fn begin(&self) -> TraceId {
+        self.trace(self.next.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn trace(&self, number: u64) -> TraceId {
+        TraceId(u128::from(self.random(number, 0)) << 64 | u128::from(self.random(number, 1)))
+    }
+
+    fn random(&self, number: u64, part: u8) -> u64 {
+        // All zero means "none" to others.
+        self.random.hash_one((number, part)).max(1)
     }
 }
 

@@ -7,6 +7,8 @@
 use std::time::Duration;
 
 use tidemark_model::{PointBatch, RefusalReason, WriteOutcome};
+use tidemark_queue::Origin;
+use tracing::Instrument;
 
 use crate::{
     metrics::{Protocol, RejectReason},
@@ -25,8 +27,15 @@ pub(crate) struct Written {
     pub(crate) close: bool,
 }
 
-/// Writes a batch, trying again for as long as [`crate::ApiLimits::telnet_retry`] when the store does not take it.
+/// Writes a batch, which begins a trace as a request does, trying again for as long as [`crate::ApiLimits::telnet_retry`]
+/// when the store does not take it.
 pub(crate) async fn write(batch: PointBatch, state: &AppState) -> Written {
+    let trace = state.traces.begin();
+    let caused = Origin { trace: Some(trace), job: None };
+    caused.scope(write_patiently(batch, state)).instrument(tracing::info_span!("telnet", trace = %trace)).await
+}
+
+async fn write_patiently(batch: PointBatch, state: &AppState) -> Written {
     let clock = &state.seams.clock;
     let give_up = clock.monotonic() + state.options.limits.telnet_retry;
     let mut wait = RETRY_FIRST;

@@ -13,6 +13,7 @@ use tidemark_model::{
     SeriesPage, SeriesReader, SeriesSelector, SeriesSet, TagMatch, TagMetadata, TimeRange, TimestampMs, Tsuid, Value,
     WriteOutcome, WriteReceipt,
 };
+use tidemark_queue::{Origin, TraceId};
 use tokio::sync::Semaphore;
 
 /// A store in memory.
@@ -31,6 +32,7 @@ struct State {
     annotations: BTreeMap<(Option<Tsuid>, TimestampMs), Annotation>,
     outcomes: VecDeque<WriteOutcome>,
     batches: usize,
+    traces: Vec<Option<TraceId>>,
 }
 
 impl MemoryStore {
@@ -62,6 +64,11 @@ impl MemoryStore {
     /// How many points there are.
     pub(crate) fn len(&self) -> usize {
         self.state.lock().unwrap().series.values().map(BTreeMap::len).sum()
+    }
+
+    /// The trace that each write belonged to.
+    pub(crate) fn traces(&self) -> Vec<Option<TraceId>> {
+        self.state.lock().unwrap().traces.clone()
     }
 
     /// How many batches were written.
@@ -151,6 +158,7 @@ impl PointSink for MemoryStore {
             self.writes.acquire().await.unwrap().forget();
             let mut state = self.state.lock().unwrap();
             state.batches += 1;
+            state.traces.push(Origin::current().trace);
             state.store(&batch)
         })
     }

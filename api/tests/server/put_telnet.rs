@@ -20,6 +20,18 @@ fn good_lines_are_stored_in_silence() {
 }
 
 #[test]
+fn each_batch_begins_a_trace_of_its_own() {
+    let server = Started::new();
+    for minute in 0..2 {
+        let mut client = server.client();
+        client.send(format!("put cpu {} 42 host=web01\nexit\n", 1_356_998_400 + minute * 60));
+        client.read_to_end();
+    }
+    let traces = server.store.traces();
+    assert!(matches!(traces.as_slice(), [Some(first), Some(second)] if first != second), "{traces:?}");
+}
+
+#[test]
 fn replies_come_in_the_order_of_the_lines() {
     let server = Started::new();
     let mut client = server.client();
