@@ -42,6 +42,7 @@ templates![
     "fragments/worker_detail.html",
     "fragments/workers.html",
     "fragments/workflow_detail.html",
+    "fragments/workflows.html",
     "host.html",
     "hosts.html",
     "incident.html",

@@ -52,4 +52,5 @@ pub use pages::{Fragment, Page, Pages, RenderError};
 pub use svg::{LineGraph, Sparkline, SvgSeries, reduce_to_pixels};
 pub use templates::TemplateSource;
 pub use units::{Unit, format_age, format_duration, format_quantity};
+pub use utc::date_time;
 pub use view::*;

@@ -3,7 +3,8 @@
 use chrono::{DateTime, Utc};
 
 /// `2026-11-25 13:05:09`, or `–` for a time that no calendar has.
-pub(crate) fn date_time(timestamp_ms: i64) -> String {
+#[must_use]
+pub fn date_time(timestamp_ms: i64) -> String {
     with_format(timestamp_ms, "%Y-%m-%d %H:%M:%S")
 }
 

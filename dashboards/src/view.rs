@@ -34,5 +34,6 @@ pub use task::{
     WorkflowPage,
 };
 pub use tasks::{
-    JobRow, JobTable, QueueRow, QueueTable, ScheduleRow, ScheduleTable, TasksPage, WorkerRow, WorkerTable,
+    JobRow, JobTable, QueueRow, QueueTable, ScheduleRow, ScheduleTable, TasksPage, WorkerRow, WorkerTable, WorkflowRow,
+    WorkflowTable,
 };

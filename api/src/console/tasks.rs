@@ -4,9 +4,11 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tidemark_dashboards::{
     GraphQuery, JobRow, JobTable, QueueRow, QueueTable, ScheduleRow, ScheduleTable, TasksPage, WorkerRow, WorkerTable,
+    WorkflowRow, WorkflowTable,
 };
 use tidemark_queue::{
     BrokerError, JobFilter, JobId, JobState, JobView, QueueSettings, QueueStats, Schedule, Timing, WorkerView,
+    WorkflowView,
 };
 use tidemark_scheduler::{SchedulerHandle, next_times};
 
@@ -14,6 +16,8 @@ use super::{Console, JobSearch};
 
 /// Jobs of one page.
 const JOBS_LISTED: usize = 100;
+/// Workflows of the page.
+const WORKFLOWS_LISTED: usize = 20;
 /// Slots that are shown of each schedule.
 const SLOTS_SHOWN: usize = 5;
 /// Jobs done over the last minutes, of each queue; every process of a broker counts the same.
@@ -44,6 +48,7 @@ impl Console {
         Ok(TasksPage {
             queues: self.queue_table().await?,
             jobs: self.job_table(wanted).await?,
+            workflows: self.workflow_table().await?,
             workers: self.worker_table().await?,
             schedules: self.schedule_table().await?,
         })
@@ -98,6 +103,11 @@ impl Console {
             }
         }
         Ok(table)
+    }
+
+    async fn workflow_table(&self) -> Result<WorkflowTable, BrokerError> {
+        let page = self.seams.broker.workflows(None, WORKFLOWS_LISTED).await?;
+        Ok(WorkflowTable { workflows: page.workflows.iter().map(workflow_row).collect(), more: page.next.is_some() })
     }
 
     async fn worker_table(&self) -> Result<WorkerTable, BrokerError> {
@@ -163,6 +173,17 @@ pub(super) fn job_row(job: &JobView) -> JobRow {
         error: job.error.clone().unwrap_or_default(),
         can_retry: matches!(job.state, JobState::Discarded | JobState::Cancelled | JobState::Retryable),
         can_cancel: !job.state.is_final(),
+    }
+}
+
+fn workflow_row(workflow: &WorkflowView) -> WorkflowRow {
+    WorkflowRow {
+        id: workflow.id.to_string(),
+        name: workflow.name.clone(),
+        state: workflow.state.name().to_owned(),
+        created_ms: workflow.created_ms,
+        nodes_total: workflow.nodes_total as u64,
+        nodes_ended: workflow.nodes_ended as u64,
     }
 }
 

@@ -156,7 +156,7 @@ impl Console {
             },
             Topic::Tasks => {
                 let page = self.tasks_page(JobsWanted::default()).await?;
-                self.html(&[&page.queues, &page.jobs, &page.workers, &page.schedules])
+                self.html(&[&page.queues, &page.jobs, &page.workflows, &page.workers, &page.schedules])
             }
             Topic::Job(id) => match self.task_page(id).await? {
                 Some(page) => self.html(&[&page.detail]),

@@ -568,6 +568,17 @@ pub(crate) fn tasks() -> TasksPage {
                 attempts: 48_218,
             }],
         },
+        workflows: WorkflowTable {
+            workflows: vec![WorkflowRow {
+                id: "019385f2-7c00-7000-8000-0000000000f1".to_owned(),
+                name: "nightly".to_owned(),
+                state: "running".to_owned(),
+                created_ms: NOW_MS - 40_000,
+                nodes_total: 5,
+                nodes_ended: 2,
+            }],
+            more: false,
+        },
         schedules: ScheduleTable {
             leader: "db03".to_owned(),
             schedules: vec![

@@ -7,6 +7,7 @@ use super::{
     IncidentList, IncidentPage, IncidentTimeline, IncidentsPage, IngestHealth, JobTable, MessagePage, OverviewPage,
     QueueTable, RecentEvents, ScheduleTable, StorageCardinality, StorageFigures, StoragePage, StorageSpace,
     StorageWork, TaskDetail, TaskPage, TasksPage, WorkerDetail, WorkerPage, WorkerTable, WorkflowDetail, WorkflowPage,
+    WorkflowTable,
 };
 use crate::{
     page_context::ProblemCount,
@@ -52,7 +53,7 @@ pages! {
     ExplorePage: "explore.html" [];
     IncidentsPage: "incidents.html" [list];
     IncidentPage: "incident.html" [detail, timeline];
-    TasksPage: "tasks.html" [queues, jobs, workers, schedules];
+    TasksPage: "tasks.html" [queues, jobs, workflows, workers, schedules];
     TaskPage: "task.html" [detail];
     WorkerPage: "worker.html" [detail];
     WorkflowPage: "workflow.html" [detail];
@@ -74,6 +75,7 @@ fragments! {
     IncidentTimeline: "incident-timeline" "fragments/incident_timeline.html";
     QueueTable: "queues" "fragments/queues.html";
     JobTable: "jobs" "fragments/jobs.html";
+    WorkflowTable: "workflows" "fragments/workflows.html";
     WorkerTable: "workers" "fragments/workers.html";
     ScheduleTable: "schedules" "fragments/schedules.html";
     TaskDetail: "task-detail" "fragments/task_detail.html";

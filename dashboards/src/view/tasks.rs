@@ -9,6 +9,8 @@ pub struct TasksPage {
     pub queues: QueueTable,
     /// The jobs.
     pub jobs: JobTable,
+    /// The workflows.
+    pub workflows: WorkflowTable,
     /// The workers.
     pub workers: WorkerTable,
     /// The schedules.
@@ -105,6 +107,32 @@ pub struct JobRow {
     pub can_retry: bool,
     /// Whether `POST …/jobs/{id}/cancel` is possible.
     pub can_cancel: bool,
+}
+
+/// The fragment `workflows`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct WorkflowTable {
+    /// Newest first.
+    pub workflows: Vec<WorkflowRow>,
+    /// Whether there may be older ones.
+    pub more: bool,
+}
+
+/// One workflow.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct WorkflowRow {
+    /// Its id.
+    pub id: String,
+    /// What it is called; may be empty.
+    pub name: String,
+    /// `running`, or how it ended.
+    pub state: String,
+    /// When it was started.
+    pub created_ms: i64,
+    /// Jobs of it.
+    pub nodes_total: u64,
+    /// Jobs of it that have ended.
+    pub nodes_ended: u64,
 }
 
 /// The fragment `workers`.
