@@ -25,7 +25,7 @@ use tidemark_dashboards::{Assets, Pages, RenderError, TemplateSource};
 use tidemark_model::{Clock, MetadataStore, ReadLimits, SeriesCatalog, SeriesReader};
 use tidemark_queue::Broker;
 use tidemark_scheduler::SchedulerHandle;
-use tidemark_workers::NotificationQueue;
+use tidemark_workers::{JobFiles, NotificationQueue};
 use tokio::sync::Semaphore;
 
 use crate::{
@@ -59,6 +59,8 @@ pub struct ConsoleSeams {
     pub metadata: Arc<dyn MetadataStore>,
     /// What holds the jobs.
     pub broker: Arc<dyn Broker>,
+    /// Files that jobs read and write.
+    pub files: Arc<JobFiles>,
     /// When something is wrong.
     pub rules: RuleSet,
     /// What is wrong.

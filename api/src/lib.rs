@@ -13,6 +13,7 @@ pub mod export;
 pub mod figures;
 mod first_byte;
 mod http;
+pub mod import;
 pub mod metrics;
 mod number;
 mod opentsdb;

@@ -27,6 +27,17 @@ pub enum LineFormat {
 }
 
 impl LineFormat {
+    pub(crate) const ALL: [Self; 3] = [Self::Json, Self::Csv, Self::OpenTsdb];
+
+    /// What the lines are called in HTTP.
+    pub(crate) fn content_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/x-ndjson; charset=UTF-8",
+            Self::Csv => "text/csv; charset=UTF-8",
+            Self::OpenTsdb => "text/plain; charset=UTF-8",
+        }
+    }
+
     /// The form of a file with this first line.
     #[must_use]
     pub fn of_first_line(line: &str) -> Self {
@@ -209,8 +220,7 @@ impl FromStr for LineFormat {
     type Err = LineFormatError;
 
     fn from_str(word: &str) -> Result<Self, LineFormatError> {
-        let all = [Self::Json, Self::Csv, Self::OpenTsdb];
-        let found = all.into_iter().find(|format| format.to_string() == word);
+        let found = Self::ALL.into_iter().find(|format| format.to_string() == word);
         found.ok_or_else(|| LineFormatError(word.chars().take(40).collect()))
     }
 }
@@ -220,8 +230,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    const FORMATS: [LineFormat; 3] = [LineFormat::Json, LineFormat::Csv, LineFormat::OpenTsdb];
 
     fn written(format: LineFormat, timestamp: TimestampMs, value: Value) -> String {
         let key = SeriesKey::new("os.cpu", &[("dc", "köln"), ("host", "web-1/a.b_c")]);
@@ -274,7 +282,7 @@ mod tests {
 
     #[test]
     fn the_form_is_told_by_the_first_line() {
-        for format in FORMATS {
+        for format in LineFormat::ALL {
             assert_eq!(LineFormat::of_first_line(&written(format, 5, Value::Int(1))), format);
             assert_eq!(format.to_string().parse(), Ok(format));
         }
@@ -292,7 +300,7 @@ mod tests {
         ) {
             let float = f64::from_bits(bits);
             let value = if is_float && float.is_finite() { Value::Float(float) } else { Value::Int(int) };
-            for format in FORMATS {
+            for format in LineFormat::ALL {
                 let (key, timestamp, found) = read(format, &written(format, at, value)).unwrap();
                 prop_assert_eq!(key.to_string(), "os.cpu{dc=köln,host=web-1/a.b_c}");
                 prop_assert_eq!(timestamp, at);
@@ -302,7 +310,7 @@ mod tests {
 
         #[test]
         fn any_line_is_a_point_or_an_error(line in "\\PC{0,80}") {
-            for format in FORMATS {
+            for format in LineFormat::ALL {
                 read(format, &line).ok();
             }
         }

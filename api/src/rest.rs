@@ -20,6 +20,7 @@ mod openapi;
 mod payload_json;
 mod queues;
 mod schedules;
+mod uploads;
 mod work;
 mod workers;
 mod workflows;
@@ -57,7 +58,11 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
                 .route("/jobs/purge", web::post().to(dead_letters::purge))
                 .route("/jobs/{id}", web::get().to(jobs::one))
                 .route("/jobs/{id}", web::delete().to(dead_letters::forget))
+                .route("/jobs/{id}/output", web::get().to(uploads::output))
                 .route("/jobs/{id}/{action}", web::post().to(jobs::steer))
+                .route("/uploads", web::get().to(uploads::list))
+                .route("/uploads/{name}", web::put().to(uploads::put))
+                .route("/uploads/{name}", web::delete().to(uploads::delete))
                 .route("/workers", web::get().to(workers::list))
                 .route("/workers/{name}", web::get().to(workers::one))
                 .route("/workers/{name}/{action}", web::post().to(workers::steer))

@@ -56,6 +56,34 @@ fn each_role_may_do_its_part_and_no_more() {
 }
 
 #[test]
+fn an_operator_imports_nothing_without_the_right_to_write() {
+    let (operate, operate_entry) = token("shift", &["operate"]);
+    let (both, both_entry) = token("mover", &["operate", "write"]);
+    let (_folder, node) = node_with("", &[&operate_entry, &both_entry]);
+    let client = node.client();
+    let ask = |method: &str, path: &str, token: &str, body: &serde_json::Value| {
+        let bearer = format!("Bearer {token}");
+        let body = body.to_string();
+        client
+            .request(method, &format!("/api/tidemark/v1/{path}"), &[("Authorization", &bearer)], body.as_bytes())
+            .unwrap()
+    };
+    let import = json!({"kind": "import", "file": "a.csv"});
+    let flow = json!({"nodes": [{"job": {"kind": "rollup", "step": "seal"}}, {"job": import, "after": [0]}]});
+    let nightly = json!({"when": {"every": "1h"}, "job": import});
+    for (method, path, body) in
+        [("POST", "jobs", &import), ("POST", "workflows", &flow), ("PUT", "schedules/nightly", &nightly)]
+    {
+        let refused = ask(method, path, &operate, body);
+        assert_eq!(refused.status, 403, "{path}: {}", refused.text());
+        assert!(refused.text().contains("needs the role `write`"), "{}", refused.text());
+        let taken = ask(method, path, &both, body);
+        assert!((200..300).contains(&taken.status), "{path}: {}", taken.text());
+    }
+    assert_eq!(ask("POST", "jobs", &operate, &json!({"kind": "export", "format": "csv"})).status, 202);
+}
+
+#[test]
 fn telnet_is_closed_where_tokens_are_needed() {
     use std::io::{Read, Write};
     let (_, entry) = token("edge", &["write"]);

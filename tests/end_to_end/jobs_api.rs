@@ -55,10 +55,15 @@ fn what_cannot_be_enqueued_is_refused_with_what_can() {
         assert_eq!(answer.status, 400, "{body}: {}", answer.text());
         assert!(answer.text().contains(part), "{body}: {}", answer.text());
     };
-    check(JOBS, json!({"kind": "backtest", "rule": "x"}), "`collect` with `target`");
+    check(JOBS, json!({"kind": "relay", "rule": "x"}), "`collect` with `target`");
+    check(JOBS, json!({"kind": "backtest", "rule": "x"}), "needs `from`");
+    check(JOBS, json!({"kind": "backtest", "rule": "x", "from": "1d-ago"}), "no rule `x`");
+    check(JOBS, json!({"kind": "import", "file": "../x"}), "no name of a file");
+    check(JOBS, json!({"kind": "export", "format": "xml"}), "no such form");
     check(JOBS, json!({"kind": "evaluate", "rule": "no.such"}), "no rule `no.such`");
     check(JOBS, json!({"kind": "collect", "target": "no.such"}), "no target `no.such`");
-    check(JOBS, json!({"kind": "rollup", "step": "range"}), "seal, compact");
+    check(JOBS, json!({"kind": "rollup", "step": "purge"}), "seal, compact, range");
+    check(JOBS, json!({"kind": "rollup", "step": "range"}), "needs `from`");
     check(JOBS, json!({"kind": "rollup", "step": "seal", "when": 1}), "unknown field");
     check(JOBS, json!({"kind": "rollup", "step": "seal", "expires": "1h-ago"}), "expired before");
     check(JOBS, json!([1]), "not a job");

@@ -135,7 +135,7 @@ fn a_worker_is_scaled_and_stopped() {
 fn wrong_usage_is_told_from_failure() {
     let node = Node::start(&NodeOptions::without_agent());
     let wrong: [&[&str]; 5] = [
-        &["jobs", "run", "backtest", "x"],
+        &["jobs", "run", "relay", "x"],
         &["jobs", "retry"],
         &["schedules", "set", "x", "rollup", "seal"],
         &["schedules", "set", "x", "--every", "5s", "--cron", "* * * * *", "rollup", "seal"],

@@ -21,6 +21,7 @@ mod index;
 mod jobs_api;
 mod jobs_command;
 mod kill_nine;
+mod long_jobs;
 mod many_hosts;
 mod operations;
 mod queries;

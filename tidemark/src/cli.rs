@@ -9,8 +9,9 @@ use tidemark_api::point_lines::LineFormat;
 use tidemark_queue::JobKind;
 
 pub(crate) use self::work::{
-    AskOptions, DeadLetterOptions, JobsCommand, JobsLsOptions, JobsRunOptions, NamedOptions, QueuesCommand,
-    QueuesSetOptions, SchedulesCommand, SchedulesSetOptions, WorkKind, WorkOptions, WorkersCommand,
+    AskOptions, BacktestOptions, DeadLetterOptions, JobsCommand, JobsLsOptions, JobsRunOptions, NamedOptions,
+    QueuesCommand, QueuesSetOptions, RulesCommand, SchedulesCommand, SchedulesSetOptions, WorkKind, WorkOptions,
+    WorkersCommand, WorkflowsCommand,
 };
 use crate::config::{LogFormat, Role, Sources};
 
@@ -55,8 +56,9 @@ pub(crate) enum Command {
     Api(RoleOptions),
     /// Run jobs: one of several processes on a Redis broker and a FoundationDB store.
     #[command(
-        after_help = "Example:\n  tidemark worker --queues write:4-32,rollup,collect --site ams1 --concurrency 8 \\\n    \
-        --broker redis://10.0.0.5:6379 --store fdb:/etc/foundationdb/fdb.cluster"
+        after_help = "Examples:\n  tidemark worker --queues write:4-32,rollup,collect --site ams1 --concurrency 8 \\\n    \
+        --broker redis://10.0.0.5:6379 --store fdb:/etc/foundationdb/fdb.cluster\n  \
+        tidemark worker --queues 'write*4,evaluate*2,notify' --total 8 --broker … --store …"
     )]
     Worker(WorkerOptions),
     /// Turn schedules into jobs; of several such processes one does, and another takes its place when it ends.
@@ -75,7 +77,7 @@ pub(crate) enum Command {
     Query(QueryOptions),
     /// Show which metrics, tag keys and tags have the most series, and what has grown lately.
     Cardinality(CardinalityOptions),
-    /// Jobs of a server: list, show, enqueue, retry, cancel, purge.
+    /// Jobs of a server: list, show, enqueue, fetch what they made, retry, cancel, purge.
     #[command(subcommand)]
     Jobs(JobsCommand),
     /// Queues of a server: list, pause, drain, resume, set limits.
@@ -87,6 +89,12 @@ pub(crate) enum Command {
     /// Schedules of a server: list, show, write, remove, pause, resume, run.
     #[command(subcommand)]
     Schedules(SchedulesCommand),
+    /// Workflows of a server, which are jobs that wait for each other: list, show, start, cancel.
+    #[command(subcommand)]
+    Workflows(WorkflowsCommand),
+    /// Rules of a server: try one over the past.
+    #[command(subcommand)]
+    Rules(RulesCommand),
     /// Backups of the store: take one, also of a server that is writing, verify it, restore it.
     #[command(subcommand)]
     Backup(BackupCommand),
@@ -175,7 +183,7 @@ pub(crate) struct WorkerOptions {
     #[command(flatten)]
     role: RoleOptions,
     /// Queues to work on; `name:n` allows `n` jobs of that queue at one time, and with `name:n-m` the number follows the
-    /// backlog between `n` and `m` [default: all].
+    /// backlog between `n` and `m`; `name*w` gives it the weight `w` in the sharing of --total [default: all].
     #[arg(long, value_name = "NAMES")]
     queues: Option<String>,
     /// Site that this worker stands at: it polls the targets of that site, in the place of those without one.
@@ -184,6 +192,9 @@ pub(crate) struct WorkerOptions {
     /// Jobs of each queue at one time [default: 16].
     #[arg(long, value_name = "JOBS")]
     concurrency: Option<usize>,
+    /// Jobs of all queues at one time, which share them by weight while more wait [default: what the queues have together].
+    #[arg(long, value_name = "JOBS")]
+    total: Option<usize>,
 }
 
 #[derive(Debug, Args)]
@@ -521,6 +532,7 @@ impl Cli {
                 flag("worker.queues", options.queues.clone());
                 flag("worker.site", options.site.clone());
                 flag("worker.concurrency", options.concurrency.map(|jobs| jobs.to_string()));
+                flag("worker.total", options.total.map(|jobs| jobs.to_string()));
             }
             Command::Scheduler(options) => options.flags(Role::Scheduler, &mut flag),
             Command::Bench(BenchCommand::Queue(options)) => {

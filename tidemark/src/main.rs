@@ -50,6 +50,8 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Queues(command) => commands::queues::run(command),
         Command::Workers(command) => commands::workers::run(command),
         Command::Schedules(command) => commands::schedules::run(command),
+        Command::Workflows(command) => commands::workflows::run(command),
+        Command::Rules(command) => commands::rules::run(command),
         Command::Backup(command) => commands::backup::run(command, settings()?),
         Command::Export(options) => commands::export::run(options, settings()?),
         Command::Import(options) => commands::import::run(options, settings()?),

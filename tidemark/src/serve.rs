@@ -173,7 +173,7 @@ impl Opened {
         let console = self.console_seams(&sources, scheduler.as_ref());
         let readiness = readiness::OfProcess { broker: Arc::clone(&jobs.broker), engine: Arc::clone(&self.engine) };
         if settings.roles.contains(&Role::Worker) {
-            let handlers = handlers::of(store, jobs, alerting, clock, work)?;
+            let handlers = handlers::of(settings, store, jobs, alerting, clock, work)?;
             let told_to_stop = jobs.work(settings, host, clock, handlers, work)?;
             if settings.roles == [Role::Worker] {
                 // A process that does nothing else ends with its workers.
@@ -248,6 +248,7 @@ impl Opened {
             catalog: Arc::new(self.store.clone()),
             metadata: Arc::new(self.store.clone()),
             broker: Arc::clone(&self.jobs.broker),
+            files: Arc::clone(&self.jobs.files),
             rules: self.alerting.rules.clone(),
             incidents: self.alerting.book.clone(),
             notifications: self.alerting.notifications.clone(),

@@ -24,6 +24,7 @@ mod figures;
 mod handler;
 mod handlers;
 mod histogram;
+mod job_files;
 mod layers;
 mod measure;
 mod pool;
@@ -32,13 +33,18 @@ mod shared_rates;
 pub use direct::{DirectError, DirectOptions, DirectQueue, DirectWorker};
 pub use figures::{AttemptEnd, KindFigures, QueueFigures, WorkFigures, WorkSnapshot};
 pub use handler::{Attempted, Handler, Handlers, JobContext, JobError, JobOutput};
+pub use handlers::backtest::{BACKTEST_STEPS_MAX, BacktestHandler, backtest_steps};
 pub use handlers::collect::CollectHandler;
 pub use handlers::evaluate::{EvaluateHandler, NotificationQueue, NotificationQueueError};
 pub use handlers::notify::NotifyHandler;
 pub use handlers::rollup::RollupHandler;
+pub use handlers::time_window::range_at;
 pub use handlers::write::{BrokerPointSink, DirectPointSink, WriteAnswer, WriteHandler, direct_writes};
 pub use handlers::write_receipt::decode as decode_write_receipt;
 pub use histogram::{DurationHistogram, HistogramSnapshot};
+pub use job_files::{
+    FILE_NAME_BYTES_MAX, JobFileEntry, JobFileError, JobFileKind, JobFileOptions, JobFiles, UnfinishedFile,
+};
 pub use measure::{QueueMeasure, QueueRates};
 pub use pool::{PoolHandle, PoolOptions, QueueOptions, StopReport, WorkerPool};
 pub use shared_rates::{RateScope, RateScopeError, SharedRate, SharedRates};

@@ -43,6 +43,8 @@ pub struct Visitor {
     pub name: String,
     /// Whether they may do more than read and write.
     pub operates: bool,
+    /// Whether they may write points.
+    pub writes: bool,
 }
 
 impl Visitor {
@@ -74,7 +76,11 @@ pub(crate) fn admit(
         Some(Err(error)) => Err(error.to_string()),
         Some(Ok(token)) => tokens.find(&token).ok_or_else(|| "no such token; was it revoked?".to_owned()),
     };
-    let visitor = |known: &KnownToken| Visitor { name: known.name.clone(), operates: known.may(Role::Operate) };
+    let visitor = |known: &KnownToken| Visitor {
+        name: known.name.clone(),
+        operates: known.may(Role::Operate),
+        writes: known.may(Role::Write),
+    };
     if OPEN_PATHS.contains(&path) {
         return Ok(known.ok().filter(|known| known.may(Role::Read)).map(visitor));
     }
@@ -133,6 +139,10 @@ mod tests {
         check(Method::PUT, "/api/tidemark/v1/schedules/seal", Role::Operate);
         check(Method::POST, "/api/tidemark/v1/jobs", Role::Operate);
         check(Method::POST, "/api/tidemark/v1/jobs/purge", Role::Admin);
+        check(Method::PUT, "/api/tidemark/v1/uploads/cpu.csv", Role::Operate);
+        check(Method::DELETE, "/api/tidemark/v1/uploads/cpu.csv", Role::Admin);
+        check(Method::GET, "/api/tidemark/v1/jobs/1/output", Role::Read);
+        check(Method::POST, "/api/tidemark/v1/workflows", Role::Operate);
         check(Method::GET, "/", Role::Read);
         check(Method::GET, "/api/ws", Role::Read);
         check(Method::POST, "/api/tidemark/v1/incidents/1/actions", Role::Operate);

@@ -21,6 +21,8 @@ const SERIES_LISTED: usize = 50_000;
 const METRICS_MAX: usize = 20_000_000;
 /// Bytes of lines that are handed over at once.
 const PIECE_BYTES: usize = 256 << 10;
+/// Steps of an export that one metric or selector counts for.
+const STEPS_OF_SELECTOR: u64 = 100;
 /// Milliseconds of a day.
 const DAY_MS: i64 = 24 * 3_600_000;
 /// Points of a window below which the next one is longer.
@@ -36,6 +38,9 @@ pub trait LineSink: Send {
     /// # Errors
     /// What ends the export, such as that nobody wants it any more.
     fn take(&mut self, lines: Vec<u8>) -> BoxFuture<'_, Result<(), ExportError>>;
+
+    /// Hears how far the export is: `done` of `total` steps of equal size, by guess.
+    fn progress(&mut self, _done: u64, _total: u64) {}
 }
 
 /// Why an export ended early.
@@ -97,14 +102,17 @@ impl Export {
         } else {
             &self.selectors
         };
-        for selector in selectors {
-            let mut offset = 0;
+        let steps = selectors.len() as u64 * STEPS_OF_SELECTOR;
+        for (before, selector) in (0_u64..).zip(selectors) {
+            let (before, mut offset) = (before * STEPS_OF_SELECTOR, 0);
             loop {
                 let page = catalog.lookup(selector, offset, SERIES_LISTED).await.map_err(|error| error.0)?;
-                offset += page.series.len();
                 for series in page.series.chunks(SERIES_AT_ONCE) {
                     let tsuids = series.iter().map(|series| series.tsuid.clone()).collect();
                     points += self.some(reader, tsuids, sink).await?;
+                    offset += series.len();
+                    let share = offset as u64 * STEPS_OF_SELECTOR / (page.total as u64).max(1);
+                    sink.progress(before + share.min(STEPS_OF_SELECTOR), steps);
                 }
                 if page.series.is_empty() || offset >= page.total {
                     break;

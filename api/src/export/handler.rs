@@ -49,15 +49,10 @@ pub(crate) async fn get(
             sender.send(Err(error)).await.ok();
         }
     });
-    let content_type = match format {
-        LineFormat::Json => "application/x-ndjson; charset=UTF-8",
-        LineFormat::Csv => "text/csv; charset=UTF-8",
-        LineFormat::OpenTsdb => "text/plain; charset=UTF-8",
-    };
     // An error cuts the connection, so that half an export cannot be taken for a whole one.
     let body = stream::unfold(pieces, |mut pieces| async move { Some((pieces.recv().await?, pieces)) });
     let no_store = (header::CACHE_CONTROL, "no-store");
-    Ok(HttpResponse::Ok().content_type(content_type).insert_header(no_store).body(BodyStream::new(body)))
+    Ok(HttpResponse::Ok().content_type(format.content_type()).insert_header(no_store).body(BodyStream::new(body)))
 }
 
 fn asked(request: &HttpRequest, state: &AppState) -> Result<(Export, LineFormat), ApiError> {

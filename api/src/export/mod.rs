@@ -6,7 +6,10 @@
 
 mod exporter;
 mod handler;
+mod job;
 
 pub use exporter::{ALL_TIMES, Export, ExportError, LineSink, WINDOW_LIMITS};
+pub use job::ExportHandler;
 
 pub(crate) use handler::get;
+pub(crate) use job::{export_of, file_name};

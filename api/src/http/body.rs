@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use actix_web::{HttpRequest, http::StatusCode, http::header, web::Payload};
+use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::time::{Instant, timeout_at};
 
@@ -30,6 +31,8 @@ const READY_BYTES: usize = 256 << 10;
 /// Above this many bytes before or after, a body is decompressed on a blocking thread.
 const INLINE_ENCODED_BYTES: usize = 64 << 10;
 const INLINE_DECODED_BYTES: usize = 512 << 10;
+/// How long a body may take that is not held in memory.
+const LONGEST_BODY: Duration = Duration::from_secs(7 * 86_400);
 
 /// Reads the whole body of a request.
 ///
@@ -87,6 +90,39 @@ fn decoder_failed(failed: &tokio::task::JoinError) -> ApiError {
     ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "the body could not be decompressed").details(failed.to_string())
 }
 
+/// Reads a body piece by piece, each of which `take` gets as it comes. It must come at the pace of any other, but may take
+/// as long as it needs, and has no other limit than that of `take`.
+///
+/// # Errors
+/// 408 when the body stalls, 400 when it is cut off, and what `take` says.
+pub(crate) async fn read_in_pieces(
+    mut payload: Payload,
+    limits: &ApiLimits,
+    mut take: impl AsyncFnMut(Bytes) -> Result<(), ApiError>,
+) -> Result<(), ApiError> {
+    let limits = ApiLimits { body_total_timeout: LONGEST_BODY, ..*limits };
+    let (mut pace, mut received) = (Pace::new(&limits), 0);
+    loop {
+        let chunk = next_chunk(&mut payload, &pace, received).await?;
+        let Some(chunk) = chunk else { return Ok(()) };
+        received += chunk.len();
+        pace.advance(chunk.len());
+        let before = Instant::now();
+        take(chunk).await?;
+        // The client does not have to make up for the time that the disk took.
+        pace.span_ends += before.elapsed();
+    }
+}
+
+async fn next_chunk(payload: &mut Payload, pace: &Pace<'_>, received: usize) -> Result<Option<Bytes>, ApiError> {
+    match timeout_at(pace.deadline(), payload.next()).await {
+        Ok(None) => Ok(None),
+        Ok(Some(Ok(chunk))) => Ok(Some(chunk)),
+        Ok(Some(Err(error))) => Err(ApiError::bad_request("the body ended early").details(error.to_string()).closing()),
+        Err(_) => Err(pace.stalled(received)),
+    }
+}
+
 async fn read_raw(
     mut payload: Payload,
     length: Option<usize>,
@@ -99,14 +135,7 @@ async fn read_raw(
     let mut body = Vec::with_capacity(length.unwrap_or(0).min(READY_BYTES));
     let mut pace = Pace::new(limits);
     loop {
-        let chunk = match timeout_at(pace.deadline(), payload.next()).await {
-            Ok(None) => return Ok(body),
-            Ok(Some(Ok(chunk))) => chunk,
-            Ok(Some(Err(error))) => {
-                return Err(ApiError::bad_request("the body ended early").details(error.to_string()).closing());
-            }
-            Err(_) => return Err(pace.stalled(body.len())),
-        };
+        let Some(chunk) = next_chunk(&mut payload, &pace, body.len()).await? else { return Ok(body) };
         if body.len() + chunk.len() > limits.body_bytes {
             return Err(too_large(limits));
         }

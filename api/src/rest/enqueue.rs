@@ -64,6 +64,7 @@ pub(super) async fn enqueue(
     let wait = parameters.wait()?;
     let key = unique_key(&request)?;
     let body: WorkBody = read_json(&request, payload, &state, BODY_BYTES_MAX, "not a job").await?;
+    body.allow(&request)?;
     let job = body.job(&console).await?;
     let job = match key {
         Some(key) => job.unique_for(key, KEY_KEPT),

@@ -32,9 +32,14 @@ impl Moment {
     /// # Errors
     /// 400 naming the field.
     pub(super) fn at(&self, field: &str, now_ms: TimestampMs) -> Result<TimestampMs, ApiError> {
+        parse_moment(field, &self.text(), now_ms)
+    }
+
+    /// As somebody wrote it.
+    pub(super) fn text(&self) -> String {
         match self {
-            Self::Number(number) => parse_moment(field, &number.to_string(), now_ms),
-            Self::Text(text) => parse_moment(field, text, now_ms),
+            Self::Number(number) => number.to_string(),
+            Self::Text(text) => text.clone(),
         }
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 /// A path of the API: method, path, what it does, its parameters in path and query.
 type Operation = (&'static str, &'static str, &'static str, &'static [&'static str], &'static [&'static str]);
 
-const OPERATIONS: [Operation; 38] = [
+const OPERATIONS: [Operation; 42] = [
     ("get", "/cardinality", "Metrics, tag keys and tags with the most series, and what grew lately.", &[], &["top"]),
     ("get", "/queues", "Queues with the jobs in each state, the age of the oldest and rates.", &[], &[]),
     ("get", "/queues/{name}", "One queue.", &["name"], &[]),
@@ -23,7 +23,10 @@ const OPERATIONS: [Operation; 38] = [
         "post",
         "/jobs",
         "Enqueues a job: `{\"kind\":\"evaluate\",\"rule\":\"…\"}`, `{\"kind\":\"collect\",\"target\":\"…\"}` or \
-         `{\"kind\":\"rollup\",\"step\":\"seal\"}`, with `priority`, `not_before`, `expires` and `time_limit` if wanted. The same \
+         `{\"kind\":\"rollup\",\"step\":\"seal\"|\"compact\"|\"range\"}`, for a `range` with `from`, and `to` and `metric` if wanted; \
+         `{\"kind\":\"import\",\"file\":\"…\"}` of an upload, which needs the role `write`, too, with `format` if wanted; `{\"kind\":\"export\",\"format\":\"json\"|\"csv\"|\"opentsdb\"}` \
+         with `series`, `from` and `to` if wanted; `{\"kind\":\"backtest\",\"rule\":\"…\",\"from\":\"1w-ago\"}`, or the rule as `text`, with \
+         `to` and `every` if wanted; all with `priority`, `not_before`, `expires` and `time_limit` if wanted. The same \
          `Idempotency-Key` gives the same job for a day. 202 with its `location`; with `wait` (at most 60s) 200 when it \
          ends in time.",
         &[],
@@ -36,6 +39,16 @@ const OPERATIONS: [Operation; 38] = [
         &["id"],
         &["wait"],
     ),
+    ("get", "/jobs/{id}/output", "The file that an `export` job made.", &["id"], &[]),
+    ("get", "/uploads", "Files that `import` jobs can read.", &[], &[]),
+    (
+        "put",
+        "/uploads/{name}",
+        "Takes a file for `import` jobs, as it is or compressed by gzip; at most `jobs.folder_bytes` of all files, else 507.",
+        &["name"],
+        &[],
+    ),
+    ("delete", "/uploads/{name}", "Deletes such a file; needs the role `admin`.", &["name"], &[]),
     ("post", "/jobs/{id}/retry", "Gives a discarded, cancelled or retryable job fresh attempts.", &["id"], &[]),
     ("post", "/jobs/{id}/cancel", "Calls a job off.", &["id"], &[]),
     (

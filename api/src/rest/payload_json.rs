@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 use tidemark_alert::notification::NotificationRequest;
-use tidemark_queue::{CollectPayload, EvaluatePayload, JobKind, NotifyPayload, Payload, RollupPayload, WritePayload};
+use tidemark_queue::{
+    BacktestPayload, CollectPayload, EvaluatePayload, ExportPayload, ImportPayload, JobKind, NotifyPayload, Payload,
+    RollupPayload, WritePayload,
+};
 
 /// Points of a batch that are shown.
 const POINTS_SHOWN: usize = 100;
@@ -16,21 +19,23 @@ pub(crate) fn payload_json(kind: JobKind, bytes: &[u8]) -> Value {
     }
     let read = match kind {
         JobKind::Write => write(bytes),
-        JobKind::Rollup => {
-            RollupPayload::decode(bytes).map(|payload| json!(payload)).map_err(|error| error.to_string())
-        }
+        JobKind::Rollup => shown::<RollupPayload>(bytes),
         JobKind::Collect => CollectPayload::decode(bytes)
             .map(|payload| json!(CollectPayload { url: without_password(&payload.url), ..payload }))
             .map_err(|error| error.to_string()),
-        JobKind::Evaluate => {
-            EvaluatePayload::decode(bytes).map(|payload| json!(payload)).map_err(|error| error.to_string())
-        }
+        JobKind::Evaluate => shown::<EvaluatePayload>(bytes),
         JobKind::Notify => notify(bytes),
-        JobKind::Relay | JobKind::Import | JobKind::Backtest | JobKind::Export => {
-            Err(format!("this release does not read the payload of {kind} jobs"))
-        }
+        JobKind::Import => shown::<ImportPayload>(bytes),
+        JobKind::Export => shown::<ExportPayload>(bytes),
+        JobKind::Backtest => shown::<BacktestPayload>(bytes),
+        JobKind::Relay => Err(format!("this release does not read the payload of {kind} jobs")),
     };
     read.unwrap_or_else(|reason| json!({"unreadable": reason, "bytes": bytes.len()}))
+}
+
+/// A payload whose fields may all be seen.
+fn shown<P: Payload>(bytes: &[u8]) -> Result<Value, String> {
+    P::decode(bytes).map(|payload| json!(payload)).map_err(|error| error.to_string())
 }
 
 fn write(bytes: &[u8]) -> Result<Value, String> {

@@ -55,6 +55,7 @@ pub(super) async fn put(
     guard(&request, &console)?;
     let condition = condition(&request)?;
     let body: ScheduleBody = read_json(&request, payload, &state, BODY_BYTES_MAX, "not a schedule").await?;
+    body.job.allow(&request)?;
     let schedule = body.schedule(&console, &name).await?;
     let written = put_schedule(console.seams.broker.as_ref(), schedule, &condition);
     let (schedule, is_new) = broker_call::change_schedule(written).await?;

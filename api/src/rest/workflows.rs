@@ -86,6 +86,7 @@ pub(super) async fn start(
 ) -> Result<HttpResponse, ApiError> {
     guard(&request, &console)?;
     let body: WorkflowBody = read_json(&request, payload, &state, BODY_BYTES_MAX, "not a workflow").await?;
+    body.nodes.iter().try_for_each(|node| node.job.allow(&request))?;
     let workflow = body.workflow(&console).await?;
     let id = change(console.seams.broker.start_workflow(workflow)).await?;
     let location = format!("/api/tidemark/v1/workflows/{id}");

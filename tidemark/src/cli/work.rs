@@ -1,5 +1,7 @@
 //! Options of the commands about jobs, queues, workers and schedules of a running server.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{OutputOptions, ServerOptions};
@@ -31,7 +33,9 @@ pub(crate) enum JobsCommand {
     },
     /// Enqueue a job now.
     #[command(after_help = "Examples:\n  tidemark jobs run evaluate disk.full --wait 10s\n  \
-        tidemark jobs run collect shop\n  tidemark jobs run rollup seal --not-before +10m\n\
+        tidemark jobs run collect shop\n  tidemark jobs run rollup seal --not-before +10m\n  \
+        tidemark jobs run rollup range --from 2026/11/01 --to 2026/11/08 --metric os.cpu\n  \
+        tidemark jobs run export csv --series 'os.cpu{host=web*}' --from 1w-ago\n\
         With --wait the exit code is 1 unless the job is completed in time.")]
     Run(JobsRunOptions),
     /// Give discarded, cancelled or retryable jobs fresh attempts, or all discarded ones that fit.
@@ -68,6 +72,16 @@ pub(crate) enum JobsCommand {
         yes: bool,
         #[command(flatten)]
         ask: AskOptions,
+    },
+    /// Fetch the file that an `export` job made.
+    Output {
+        /// The job.
+        id: String,
+        /// The file to make, instead of standard output.
+        #[arg(long, value_name = "FILE")]
+        to_file: Option<PathBuf>,
+        #[command(flatten)]
+        server: ServerOptions,
     },
     /// Call jobs off.
     Cancel {
@@ -144,8 +158,14 @@ pub(crate) enum WorkKind {
     Collect,
     /// Evaluate a rule.
     Evaluate,
-    /// `seal` the log into blocks, or `compact` days.
+    /// `seal` the log into blocks, `compact` days, or make the rollups of a `range` again.
     Rollup,
+    /// Write the points of a file that was uploaded (`curl -T FILE URL/api/tidemark/v1/uploads/NAME`).
+    Import,
+    /// Write points into a file of the server, as `json`, `csv` or `opentsdb`; `jobs output` fetches it.
+    Export,
+    /// Evaluate a rule over the past; `rules backtest` also waits for it.
+    Backtest,
 }
 
 /// What to do, for a job or a schedule.
@@ -153,8 +173,26 @@ pub(crate) enum WorkKind {
 pub(crate) struct WorkOptions {
     /// What to do.
     pub(crate) kind: WorkKind,
-    /// The target, the rule, or `seal` or `compact`.
+    /// The target, the rule, the file, the form of lines, or `seal`, `compact` or `range`.
     pub(crate) subject: String,
+    /// First moment of a range, an export or a backtest: `1w-ago`, `2026/11/25`.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) from: Option<String>,
+    /// First moment after it [default: now; of an export, the last point].
+    #[arg(long, value_name = "TIME")]
+    pub(crate) to: Option<String>,
+    /// Series of an export, such as `os.cpu{host=web*}`; may be given several times [default: all].
+    #[arg(long, value_name = "SERIES")]
+    pub(crate) series: Vec<String>,
+    /// Form of the lines of an import: json, csv, opentsdb [default: what the first line looks like].
+    #[arg(long, value_name = "FORM")]
+    pub(crate) format: Option<String>,
+    /// How often a backtest evaluates [default: as the rule says].
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) evaluate_every: Option<String>,
+    /// The metric of a range [default: all].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) metric: Option<String>,
     /// Which of the waiting go first: high, normal, low.
     #[arg(long, value_name = "LEVEL")]
     pub(crate) priority: Option<String>,
@@ -240,6 +278,79 @@ pub(crate) enum WorkersCommand {
         #[command(flatten)]
         ask: AskOptions,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum WorkflowsCommand {
+    /// List workflows, the newest first.
+    Ls {
+        /// Only older than this workflow: the next page of a list.
+        #[arg(long, value_name = "ID")]
+        before: Option<String>,
+        /// How many, at most 1,000.
+        #[arg(long, value_name = "N", default_value_t = 50)]
+        limit: u32,
+        #[command(flatten)]
+        ask: AskOptions,
+    },
+    /// Show one workflow with its jobs.
+    Show {
+        /// The workflow.
+        id: String,
+        /// Wait so long for its end first, such as `10s`.
+        #[arg(long, value_name = "DURATION")]
+        wait: Option<String>,
+        #[command(flatten)]
+        ask: AskOptions,
+    },
+    /// Start the workflow of a JSON file: `{"nodes": [{"job": {"kind": …}}, {"job": {…}, "after": [0]}]}`.
+    #[command(
+        after_help = "A chain is nodes of which each is `after` the one before, a group nodes without `after`, and a \
+        chord one more node `after` all of a group. Each `job` is as for POST /api/tidemark/v1/jobs."
+    )]
+    Start {
+        /// The file; `-` is standard input.
+        file: PathBuf,
+        #[command(flatten)]
+        ask: AskOptions,
+    },
+    /// Call workflows off, with all of their jobs that have not ended.
+    Cancel {
+        /// The workflows.
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<String>,
+        #[command(flatten)]
+        ask: AskOptions,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RulesCommand {
+    /// Evaluate a rule over the past, and show when it would have said something. Opens no incident and tells nobody.
+    #[command(after_help = "Examples:\n  tidemark rules backtest disk.full --from 1w-ago\n  \
+        tidemark rules backtest disk.full --from 1d-ago --every 5m --file changed.toml -o json\n\
+        It is a job of the server, at most 20,000 evaluations, and can be called off (Ctrl-C leaves it running).")]
+    Backtest(BacktestOptions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BacktestOptions {
+    /// Name of the rule.
+    pub(crate) name: String,
+    /// The first evaluation: `1w-ago`, `2026/11/25-09:00`.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) from: String,
+    /// No evaluation from this moment on [default: now].
+    #[arg(long, value_name = "TIME")]
+    pub(crate) to: Option<String>,
+    /// How often to evaluate [default: as the rule says].
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) every: Option<String>,
+    /// Try the rule of this file in the place of the one that is in force.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) ask: AskOptions,
 }
 
 #[derive(Debug, Subcommand)]

@@ -4,18 +4,17 @@
 //! one wins. Writing a point again changes nothing: an import that was broken off may be run again as it was; with
 //! `--skip-lines` it is faster.
 
-mod line_reader;
-mod patience;
-
 use std::{path::Path, process::ExitCode, sync::Arc};
 
 use anyhow::{Context, bail};
-use tidemark_api::point_lines::LineFormat;
+use tidemark_api::{
+    import::{LineReader, write_patiently},
+    point_lines::LineFormat,
+};
 use tidemark_collector::{RemoteOptions, RemoteSink};
 use tidemark_egress::Url;
 use tidemark_model::{Clock, PointBatchBuilder, PointSink, SystemClock};
 
-use self::{line_reader::LineReader, patience::write};
 use super::offline;
 use crate::{
     cli::ImportOptions,
@@ -94,7 +93,7 @@ impl<'a> Import<'a> {
     }
 
     async fn file(&mut self, path: &Path, format: Option<LineFormat>, skip: u64) -> anyhow::Result<()> {
-        let mut reader = LineReader::open(path)?;
+        let mut reader = LineReader::open(path).with_context(|| format!("read {}", path.display()))?;
         let mut format = format;
         // Everything up to this line is stored or was refused.
         let mut safe = skip;
@@ -132,7 +131,7 @@ impl<'a> Import<'a> {
         }
         let batch = std::mem::replace(&mut self.batch, PointBatchBuilder::new(self.tags_max)).finish();
         let lines = std::mem::take(&mut self.lines);
-        match write(self.sink, &batch).await {
+        match write_patiently(self.sink, &batch).await {
             Ok(receipt) => {
                 self.stored += receipt.stored as u64;
                 for (position, refusal) in receipt.refused {

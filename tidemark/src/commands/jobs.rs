@@ -1,17 +1,29 @@
 //! `tidemark jobs`.
 
-use std::process::ExitCode;
+use std::{
+    fs::File,
+    io::{Write, stdout},
+    path::Path,
+    process::ExitCode,
+};
 
+use anyhow::Context;
 use serde_json::{Value, json};
 use tidemark_egress::Method;
+use tidemark_queue::JobId;
 
 use super::{
     client::Server,
-    print,
+    export::is_broken_pipe,
+    offline, print,
     report::{age, cell, duration, fields, json_or, rows_of},
 };
-use crate::cli::{
-    AskOptions, DeadLetterOptions, JobsCommand, JobsLsOptions, JobsRunOptions, Output, WorkKind, WorkOptions,
+use crate::{
+    cli::{
+        AskOptions, DeadLetterOptions, JobsCommand, JobsLsOptions, JobsRunOptions, Output, ServerOptions, WorkKind,
+        WorkOptions,
+    },
+    usage::UsageError,
 };
 
 /// What is done to a job by DELETE.
@@ -26,6 +38,7 @@ pub(crate) fn run(command: &JobsCommand) -> anyhow::Result<ExitCode> {
         JobsCommand::Run(options) => enqueue(options),
         JobsCommand::Retry { all: true, which, ask, .. } => act_on_all(which, "retry", ask),
         JobsCommand::Retry { ids, ask, .. } => act_on_each(ids, "retry", ask),
+        JobsCommand::Output { id, to_file, server } => output(id, to_file.as_deref(), server),
         JobsCommand::Cancel { ids, ask } => act_on_each(ids, "cancel", ask),
         JobsCommand::Discard { ids, ask } => act_on_each(ids, DISCARD, ask),
         JobsCommand::Purge { which, ask, .. } => act_on_all(which, "purge", ask),
@@ -130,17 +143,55 @@ fn enqueue(options: &JobsRunOptions) -> anyhow::Result<ExitCode> {
     Ok(if options.wait.is_none() || completed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// Writes what a job made to a file or to standard output.
+fn output(id: &str, to_file: Option<&Path>, server: &ServerOptions) -> anyhow::Result<ExitCode> {
+    let id: JobId = id.parse().map_err(|error| UsageError(format!("job `{id}`: {error}")))?;
+    let server = Server::new(server)?;
+    let fetched = offline::runtime()?.block_on(async {
+        let path = format!("/api/tidemark/v1/jobs/{id}/output");
+        let mut answer = server.open(Method::GET, &path, &[]).await.map_err(|failed| failed.error)?;
+        let mut out: Box<dyn Write> = match to_file {
+            Some(path) => Box::new(File::create(path).with_context(|| format!("write {}", path.display()))?),
+            None => Box::new(stdout()),
+        };
+        while let Some(piece) = answer.chunk().await.context("the file was broken off")? {
+            out.write_all(&piece)?;
+        }
+        Ok(out.flush()?)
+    });
+    match fetched {
+        // A reader that has gone, such as `head`, is no error.
+        Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
+        fetched => fetched.map(|()| ExitCode::SUCCESS),
+    }
+}
+
 /// The fields of a request that say what to do.
 pub(super) fn work(options: &WorkOptions) -> serde_json::Map<String, Value> {
     let (kind, field) = match options.kind {
         WorkKind::Collect => ("collect", "target"),
         WorkKind::Evaluate => ("evaluate", "rule"),
         WorkKind::Rollup => ("rollup", "step"),
+        WorkKind::Import => ("import", "file"),
+        WorkKind::Export => ("export", "format"),
+        WorkKind::Backtest => ("backtest", "rule"),
     };
     let mut body = serde_json::Map::new();
     body.insert("kind".to_owned(), kind.into());
+    if !options.series.is_empty() {
+        body.insert("series".to_owned(), options.series.as_slice().into());
+    }
+    body.extend(given([
+        ("format", &options.format),
+        ("from", &options.from),
+        ("to", &options.to),
+        ("metric", &options.metric),
+        ("every", &options.evaluate_every),
+        ("priority", &options.priority),
+        ("time_limit", &options.time_limit),
+    ]));
+    // What the kind is about stands before an option of the same name.
     body.insert(field.to_owned(), options.subject.as_str().into());
-    body.extend(given([("priority", &options.priority), ("time_limit", &options.time_limit)]));
     body
 }
 

@@ -47,6 +47,7 @@ pub(crate) struct Settings {
     pub(crate) agent: AgentSettings,
     pub(crate) alert: AlertSettings,
     pub(crate) worker: WorkerSettings,
+    pub(crate) jobs: JobFileSettings,
     /// Remote targets that workers poll.
     pub(crate) collect: Vec<CollectTarget>,
     pub(crate) shutdown: ShutdownSettings,
@@ -334,8 +335,12 @@ pub(crate) struct WorkerSettings {
     /// Jobs of each queue at one time, where `queues` names no number. Of `rollup` there is always one: a seal takes
     /// memory and a core.
     pub(crate) concurrency: usize,
+    /// Jobs of all queues at one time; 0 for no other limit than those of the queues. While more wait, each place that comes
+    /// free goes to the queue whose turn it is by weight.
+    pub(crate) total: usize,
     /// Queues to work on; empty for all. `name:n` allows `n` jobs of that queue at one time, 1 to 10,000; with `name:n-m`
-    /// the number follows the backlog between `n` and `m`.
+    /// the number follows the backlog between `n` and `m`. `name*w`, also before a colon, gives the queue a weight of 1 to
+    /// 1,000 in the sharing of `total`, in place of 1.
     pub(crate) queues: Vec<String>,
     /// Site that this worker stands at: it polls the targets of that site, in the place of those without one.
     pub(crate) site: String,
@@ -346,6 +351,19 @@ pub(crate) struct WorkerSettings {
     pub(crate) local_rates: BTreeMap<String, Rate>,
     /// Jobs of a kind that this process runs at one time, over all queues.
     pub(crate) kind_concurrency: BTreeMap<String, usize>,
+}
+
+/// Files that jobs read and write: what is uploaded for `import`, and what `export` makes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct JobFileSettings {
+    /// Their folder; empty for `job-files` in the data folder. Workers and servers on several hosts need one that all of
+    /// them see.
+    pub(crate) folder: PathBuf,
+    /// Most bytes of all files.
+    pub(crate) folder_bytes: Bytes,
+    /// After how long a file goes.
+    pub(crate) keep: Span,
 }
 
 /// A remote target.
@@ -432,6 +450,7 @@ impl Default for Settings {
             agent: AgentSettings::default(),
             alert: AlertSettings::default(),
             worker: WorkerSettings::default(),
+            jobs: JobFileSettings::default(),
             collect: Vec::new(),
             shutdown: ShutdownSettings::default(),
         }
@@ -569,12 +588,19 @@ impl Default for WorkerSettings {
     fn default() -> Self {
         Self {
             concurrency: 16,
+            total: 0,
             queues: Vec::new(),
             site: String::new(),
             rates: BTreeMap::new(),
             local_rates: BTreeMap::new(),
             kind_concurrency: BTreeMap::new(),
         }
+    }
+}
+
+impl Default for JobFileSettings {
+    fn default() -> Self {
+        Self { folder: PathBuf::new(), folder_bytes: Bytes(32 << 30), keep: Span(Duration::from_secs(7 * 24 * 3_600)) }
     }
 }
 

@@ -111,6 +111,7 @@ impl Settings {
         }
         let a_minute = count(limits.new_series_per_minute);
         problems.range("limits.new_series_per_minute", &a_minute, &0, &COUNT_MAX);
+        problems.range("worker.total", &count(self.worker.total), &0, &count(super::CONCURRENCY_MAX));
         problems.range("redis.wait_replicas", &self.redis.wait_replicas, &0, &REPLICAS_MAX);
     }
 
@@ -124,6 +125,7 @@ impl Settings {
             ("limits.query_bytes", limits.query_bytes, 1),
             ("limits.merge_bytes", limits.merge_bytes, 1 << 20),
             ("queue.bytes_max", self.queue.bytes_max, 1),
+            ("jobs.folder_bytes", self.jobs.folder_bytes, 1),
             ("direct.bytes_max", self.direct.bytes_max, 1),
             ("agent.spool", self.agent.spool, 1 << 20),
         ];
@@ -147,6 +149,7 @@ impl Settings {
             ("limits.query_wait", limits.query_wait, Duration::ZERO, WEEK),
             ("limits.query_time", limits.query_time, MILLISECOND, WEEK),
             ("queue.lease", self.queue.lease, SECOND, HOUR),
+            ("jobs.keep", self.jobs.keep, HOUR, CENTURY),
             ("agent.interval", self.agent.interval, SECOND, WEEK),
             ("shutdown.requests", self.shutdown.requests, Duration::ZERO, HOUR),
             ("shutdown.jobs", self.shutdown.jobs, Duration::ZERO, HOUR),

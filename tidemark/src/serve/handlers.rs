@@ -6,14 +6,15 @@ use anyhow::{Context, bail};
 use tidemark_alert::{
     IncidentBook, Notifier, RuleSet, expression::ExpressionLimits, notification::NotifierOptions, rules::RuleSetOptions,
 };
+use tidemark_api::{export::ExportHandler, import::ImportHandler};
 use tidemark_collector::Probe;
 use tidemark_egress::{Client, ClientOptions, PrivateAddresses, Url};
 use tidemark_model::Clock;
 use tidemark_queue::{Broker, JobKind};
 use tidemark_tsdb::Store;
 use tidemark_workers::{
-    CollectHandler, EvaluateHandler, Handlers, NotificationQueue, NotifyHandler, RollupHandler, WorkFigures,
-    WriteHandler,
+    BacktestHandler, CollectHandler, EvaluateHandler, Handlers, NotificationQueue, NotifyHandler, RollupHandler,
+    WorkFigures, WriteHandler,
 };
 
 use super::{api_options::read_limits, jobs::Jobs};
@@ -75,6 +76,7 @@ fn public_url(settings: &Settings) -> anyhow::Result<Option<Url>> {
 
 /// A handler for each kind of job.
 pub(crate) fn of(
+    settings: &Settings,
     store: &Store,
     jobs: &Jobs,
     alerting: &Alerting,
@@ -94,10 +96,17 @@ pub(crate) fn of(
         alerting.notifications.clone(),
     );
     let notify = NotifyHandler::new(rules, book, alerting.notifier.clone(), Arc::clone(clock));
+    let backtest = BacktestHandler::new(alerting.rules.clone(), Arc::new(store.clone()));
+    // The worker that has the job writes into the store itself, so that each batch is not a job again.
+    let import = ImportHandler::new(Arc::clone(&jobs.files), Arc::new(jobs.direct()), settings.opentsdb.max_tags);
+    let export = ExportHandler::new(Arc::clone(&jobs.files), Arc::new(store.clone()), Arc::new(store.clone()));
     Ok(Handlers::new()
         .with(JobKind::Write, Arc::new(write))
         .with(JobKind::Rollup, Arc::new(RollupHandler::new(store.clone())))
         .with(JobKind::Collect, Arc::new(CollectHandler::new(probe, jobs.sink())))
         .with(JobKind::Evaluate, Arc::new(evaluate))
-        .with(JobKind::Notify, Arc::new(notify)))
+        .with(JobKind::Notify, Arc::new(notify))
+        .with(JobKind::Import, Arc::new(import))
+        .with(JobKind::Export, Arc::new(export))
+        .with(JobKind::Backtest, Arc::new(backtest)))
 }

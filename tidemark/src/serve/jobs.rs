@@ -7,8 +7,8 @@ use tidemark_model::{Clock, PointSink};
 use tidemark_queue::{Broker, BrokerError, BrokerOptions, EmbeddedBroker, RedisBroker, RedisOptions, WorkerId};
 use tidemark_tsdb::Store;
 use tidemark_workers::{
-    BrokerPointSink, DirectOptions, DirectPointSink, Handlers, PoolOptions, WorkFigures, WorkerPool, WriteAnswer,
-    direct_writes,
+    BrokerPointSink, DirectOptions, DirectPointSink, Handlers, JobFileOptions, JobFiles, PoolOptions, WorkFigures,
+    WorkerPool, WriteAnswer, direct_writes,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -28,6 +28,8 @@ const SYNC_WAIT: Duration = Duration::from_secs(30);
 /// The broker and what runs its jobs.
 pub(crate) struct Jobs {
     pub(crate) broker: Arc<dyn Broker>,
+    /// Files that jobs read and write.
+    pub(crate) files: Arc<JobFiles>,
     /// Writes go straight to the store, since their clients wait for it.
     direct: DirectPointSink,
     /// With a broker that others share, writes are jobs of the broker.
@@ -64,6 +66,7 @@ impl Jobs {
         };
         Ok(Self {
             broker,
+            files: Arc::new(JobFiles::new(file_options(settings), Arc::clone(clock))),
             direct,
             queued,
             stop_pool: CancellationToken::new(),
@@ -107,6 +110,11 @@ impl Jobs {
         options.host = host.to_owned();
         options.stop_grace = settings.shutdown.jobs.0;
         options.queues = queues(&settings.worker)?;
+        options.total = Some(settings.worker.total).filter(|total| *total > 0);
+        if let Some(total) = options.total {
+            // More would wait for their turn here, where no other worker can get them.
+            options.queues = options.queues.into_iter().map(|queue| queue.at_most(total)).collect();
+        }
         options.shared_rates = shared_rates(&settings.worker)?;
         options.rates = local_rates(&settings.worker)?;
         options.kind_limits = kind_limits(&settings.worker)?;
@@ -137,6 +145,14 @@ impl Jobs {
     pub(crate) async fn close(&self) {
         self.broker.close().await;
     }
+}
+
+fn file_options(settings: &Settings) -> JobFileOptions {
+    let folder = match settings.jobs.folder.as_os_str().is_empty() {
+        true => settings.data.join("job-files"),
+        false => settings.jobs.folder.clone(),
+    };
+    JobFileOptions { folder, bytes_max: settings.jobs.folder_bytes.0, keep: settings.jobs.keep.0 }
 }
 
 async fn open_broker(

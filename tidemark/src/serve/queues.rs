@@ -3,21 +3,33 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, bail};
-use tidemark_queue::{JobKind, QueueName, Rate};
+use tidemark_queue::{JobKind, QueueName, ROLLUP_RANGE_QUEUE, Rate};
 use tidemark_workers::{QueueOptions, SharedRate, SharedRates};
 
 use crate::config::{CONCURRENCY_MAX, WorkerSettings};
 
 /// The kinds of jobs of which this release has handlers.
-const KINDS: [JobKind; 5] = [JobKind::Write, JobKind::Rollup, JobKind::Collect, JobKind::Evaluate, JobKind::Notify];
+const KINDS: [JobKind; 8] = [
+    JobKind::Write,
+    JobKind::Rollup,
+    JobKind::Collect,
+    JobKind::Evaluate,
+    JobKind::Notify,
+    JobKind::Import,
+    JobKind::Export,
+    JobKind::Backtest,
+];
+
+/// Largest weight of a queue.
+const WEIGHT_MAX: u32 = 1_000;
 
 /// The queues, and how many jobs of each run at one time.
 pub(crate) fn queues(worker: &WorkerSettings) -> anyhow::Result<Vec<QueueOptions>> {
     let collect = collect_queue(&worker.site).context("setting worker.site")?;
     let at_site = |queue: QueueName| if queue == JobKind::Collect.default_queue() { collect.clone() } else { queue };
     if worker.queues.is_empty() {
-        let queue = |kind: JobKind| with_most(at_site(kind.default_queue()), worker.concurrency);
-        return Ok(KINDS.map(queue).to_vec());
+        let names = KINDS.iter().map(|kind| kind.name()).chain([ROLLUP_RANGE_QUEUE]);
+        return names.map(|name| Ok(with_most(at_site(name.parse()?), worker.concurrency))).collect();
     }
     let mut names = BTreeSet::new();
     let queues = worker.queues.iter().map(|text| {
@@ -31,13 +43,27 @@ pub(crate) fn queues(worker: &WorkerSettings) -> anyhow::Result<Vec<QueueOptions
     queues.collect()
 }
 
-/// `name`, `name:jobs` or `name:jobs-jobs`.
+/// `name`, `name:jobs` or `name:jobs-jobs`, with `*weight` behind the name if wanted.
 fn parse(text: &str, concurrency: usize, at_site: impl Fn(QueueName) -> QueueName) -> anyhow::Result<QueueOptions> {
     let (name, jobs) = text.split_once(':').map_or((text, None), |(name, jobs)| (name, Some(jobs)));
+    let (name, weight) = name.split_once('*').map_or((name, None), |(name, weight)| (name, Some(weight)));
     let queue = at_site(name.parse()?);
-    let Some(jobs) = jobs else {
-        return Ok(with_most(queue, concurrency));
+    let options = match jobs {
+        Some(jobs) => with_number(queue, jobs)?,
+        None => with_most(queue, concurrency),
     };
+    let weight = match weight {
+        None => options.weight,
+        Some(weight) => match weight.parse() {
+            Ok(weight) if (1..=WEIGHT_MAX).contains(&weight) => weight,
+            _ => bail!("the weight `{weight}` is out of range: 1 to {WEIGHT_MAX}"),
+        },
+    };
+    Ok(QueueOptions { weight, ..options })
+}
+
+/// A queue with so many jobs at one time, `jobs` or `jobs-jobs`.
+fn with_number(queue: QueueName, jobs: &str) -> anyhow::Result<QueueOptions> {
     let limit = most(&queue).unwrap_or(CONCURRENCY_MAX);
     let number = |text: &str| match text.parse() {
         Ok(jobs) if (1..=limit).contains(&jobs) => Ok(jobs),
@@ -50,13 +76,27 @@ fn parse(text: &str, concurrency: usize, at_site: impl Fn(QueueName) -> QueueNam
     if most_jobs < least {
         bail!("`{jobs}` jobs at one time: the larger number comes last");
     }
-    Ok(QueueOptions { scale_max: limit, ..QueueOptions::new(queue, least).growing_to(most_jobs) })
+    Ok(of_queue(queue, least, limit).growing_to(most_jobs))
 }
 
-/// A queue with as many jobs at one time as it may have.
+/// A queue for which nobody named a number: as many jobs at one time as any queue has, but of long ones one.
 fn with_most(queue: QueueName, concurrency: usize) -> QueueOptions {
     let limit = most(&queue).unwrap_or(CONCURRENCY_MAX);
-    QueueOptions { scale_max: limit, ..QueueOptions::new(queue, concurrency.min(limit)) }
+    let concurrency = if is_long(&queue) { 1 } else { concurrency.min(limit) };
+    of_queue(queue, concurrency, limit)
+}
+
+fn of_queue(queue: QueueName, concurrency: usize, scale_max: usize) -> QueueOptions {
+    let options = QueueOptions::new(queue, concurrency);
+    // A job that waits here behind one of an hour could have begun elsewhere.
+    let prefetch = if is_long(&options.queue) { 0 } else { options.prefetch };
+    QueueOptions { scale_max, prefetch, ..options }
+}
+
+/// Whether the jobs of a queue take minutes to hours.
+fn is_long(queue: &QueueName) -> bool {
+    let kinds = [JobKind::Import, JobKind::Export, JobKind::Backtest];
+    queue.as_str() == ROLLUP_RANGE_QUEUE || kinds.iter().any(|kind| *queue == kind.default_queue())
 }
 
 /// The queue of the jobs that poll the targets of a site.
@@ -99,9 +139,10 @@ fn kind_of(setting: &str, name: &str) -> anyhow::Result<JobKind> {
     name.parse().with_context(|| format!("setting {setting}"))
 }
 
-/// Most jobs of a queue at one time, whatever the settings say. A seal takes memory and a core: one at a time.
+/// Most jobs of a queue at one time, whatever the settings and operators say. A seal takes memory and a core: one at a time,
+/// and the store lets further ones wait anyhow.
 fn most(queue: &QueueName) -> Option<usize> {
-    (*queue == JobKind::Rollup.default_queue()).then_some(1)
+    (*queue == JobKind::Rollup.default_queue() || queue.as_str() == ROLLUP_RANGE_QUEUE).then_some(1)
 }
 
 #[cfg(test)]
@@ -128,6 +169,18 @@ mod tests {
     }
 
     #[test]
+    fn a_queue_may_have_a_weight() {
+        let options = |text: &str| parse(text, 7, |queue| queue);
+        let shown = |text: &str| options(text).map(|queue| (queue.queue.to_string(), queue.weight, queue.concurrency));
+        assert_eq!(shown("write*4").unwrap(), ("write".to_owned(), 4, 7));
+        assert_eq!(shown("write*4:2").unwrap(), ("write".to_owned(), 4, 2));
+        assert_eq!(shown("rollup").unwrap(), ("rollup".to_owned(), 1, 1));
+        for wrong in ["write*0", "write*1001", "write*", "write*x:2", "write*2*2", "write:2*2", "*2"] {
+            assert!(options(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn a_worker_at_a_site_polls_the_targets_of_that_site() {
         let at_site = |queues_setting: &[&str]| {
             let queues_setting = queues_setting.iter().map(|text| (*text).to_owned()).collect();
@@ -136,7 +189,10 @@ mod tests {
             queues(&settings).map(|queues| queues.iter().map(|queue| queue.queue.to_string()).collect::<Vec<_>>())
         };
         assert_eq!(at_site(&["collect:4", "notify"]).unwrap(), ["collect.ams1", "notify"]);
-        assert_eq!(at_site(&[]).unwrap(), ["write", "rollup", "collect.ams1", "evaluate", "notify"]);
+        assert_eq!(
+            at_site(&[]).unwrap(),
+            ["write", "rollup", "collect.ams1", "evaluate", "notify", "import", "export", "backtest", "rollup.range"]
+        );
         assert!(collect_queue("Am s").unwrap_err().to_string().starts_with("`Am s` is no site"));
     }
 
@@ -161,15 +217,20 @@ mod tests {
     fn each_queue_gets_its_number_and_seals_run_one_at_a_time() {
         let rollup = || ("rollup".to_owned(), 1);
         let all = shown(&[]).unwrap();
-        assert_eq!(all.len(), KINDS.len());
+        assert_eq!(all.len(), KINDS.len() + 1);
         assert!(all.contains(&rollup()) && all.contains(&("write".to_owned(), 7)), "{all:?}");
         assert_eq!(shown(&["rollup", "write:2"]).unwrap(), [rollup(), ("write".to_owned(), 2)]);
         assert_eq!(shown(&["rollup:1"]).unwrap(), [rollup()]);
+        let long = ["import", "export", "backtest", "rollup.range"].map(|name| (name.to_owned(), 1));
+        assert_eq!(shown(&["import", "export", "backtest", "rollup.range"]).unwrap(), long);
+        assert_eq!(shown(&["import:3"]).unwrap(), [("import".to_owned(), 3)]);
     }
 
     #[test]
     fn numbers_that_cannot_be_are_refused_with_their_range() {
-        for wrong in ["write:0", "write:-1", "write:many", "write:10001", "rollup:2", "write:", "Wr te"] {
+        for wrong in
+            ["write:0", "write:-1", "write:many", "write:10001", "rollup:2", "rollup.range:2", "write:", "Wr te"]
+        {
             let error = format!("{:#}", shown(&[wrong]).unwrap_err());
             assert!(error.contains(wrong), "{error}");
         }

@@ -30,6 +30,9 @@ pub enum JobKind {
     Export,
 }
 
+/// The queue of `rollup` jobs over a range of days, which take long: seals are not to wait for them.
+pub const ROLLUP_RANGE_QUEUE: &str = "rollup.range";
+
 /// What holds for the jobs of a kind unless their producer says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct KindDefaults {

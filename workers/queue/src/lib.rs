@@ -58,14 +58,14 @@ pub use embedded::{EmbeddedBroker, EmbeddedRunner};
 pub use error::BrokerError;
 pub use job::{JobRecord, JobState, NewJob, Priority, TraceId, UniqueKey, UniqueMode};
 pub use job_id::{JobId, JobIdError, JobIdSource};
-pub use job_kind::{JobKind, JobKindError, KindDefaults};
+pub use job_kind::{JobKind, JobKindError, KindDefaults, ROLLUP_RANGE_QUEUE};
 pub use job_note::{JobNote, LOG_LINE_BYTES_MAX, LOG_LINES_MAX, LogLine, Progress};
 pub use memory::{BrokerFaults, MemoryBroker, MemoryRunner};
 pub use options::BrokerOptions;
 pub use origin::Origin;
 pub use payload::{
-    CollectPayload, EvaluatePayload, NotifyPayload, PAYLOAD_BYTES_MAX, Payload, PayloadError, RollupPayload,
-    RollupStep, WritePayload, decode_body,
+    BacktestPayload, CollectPayload, EvaluatePayload, ExportPayload, ImportPayload, NotifyPayload, PAYLOAD_BYTES_MAX,
+    Payload, PayloadError, RollupPayload, RollupRange, RollupStep, TimeWindow, WritePayload, decode_body,
 };
 pub use queue_name::{QueueName, QueueNameError};
 pub use queue_settings::QueueSettings;

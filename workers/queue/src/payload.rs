@@ -4,6 +4,7 @@
 //! is older than the producer says exactly that. A type that changes its body raises [`Payload::VERSION`] and keeps
 //! decoding the versions before it in [`Payload::decode_version`].
 
+mod long;
 mod simple;
 mod write;
 
@@ -11,7 +12,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::JobKind;
 
-pub use simple::{CollectPayload, EvaluatePayload, NotifyPayload, RollupPayload, RollupStep};
+pub use long::{BacktestPayload, ExportPayload, ImportPayload};
+pub use simple::{CollectPayload, EvaluatePayload, NotifyPayload, RollupPayload, RollupRange, RollupStep, TimeWindow};
 pub use write::WritePayload;
 
 /// Largest payload of a job in bytes.

@@ -13,7 +13,7 @@ pub struct RollupPayload {
 }
 
 /// What a `rollup` job does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RollupStep {
     /// Seal the open epoch of every shard, or go on with a seal that was broken off.
     Seal,
@@ -21,6 +21,28 @@ pub enum RollupStep {
     SealShard(u16),
     /// Compact every day that is over, whether or not points still come in for it, and take away what is too old.
     Compact,
+    /// Seal what is in memory, then compact the days of a range and make their rollups again.
+    Range(RollupRange),
+}
+
+/// Whose rollups to make again, and of when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RollupRange {
+    /// Every day that has a moment of it.
+    pub window: TimeWindow,
+    /// Name of the metric; `None` for all.
+    pub metric: Option<String>,
+}
+
+/// A range of time as somebody wrote it: `1d-ago`, `2026/11/25-09:00`, `1767225600`. What is relative counts from the
+/// moment at which the job was enqueued, so that each job of a schedule has a window of its own, and every attempt at a job
+/// the same one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimeWindow {
+    /// Its first moment; `None` for the first of all.
+    pub from: Option<String>,
+    /// The first moment after it; `None` for the end of all time.
+    pub to: Option<String>,
 }
 
 /// Poll a remote target.
@@ -79,7 +101,9 @@ mod tests {
 
     #[test]
     fn payloads_survive_their_bytes() {
-        for step in [RollupStep::Seal, RollupStep::SealShard(63), RollupStep::Compact] {
+        let window = TimeWindow { from: Some("1d-ago".into()), to: None };
+        let range = RollupStep::Range(RollupRange { window, metric: Some("os.cpu".into()) });
+        for step in [RollupStep::Seal, RollupStep::SealShard(63), RollupStep::Compact, range] {
             let rollup = RollupPayload { step };
             assert_eq!(RollupPayload::decode(&rollup.encode().unwrap()).unwrap(), rollup);
         }

@@ -10,8 +10,6 @@ use std::{
     },
 };
 
-use anyhow::Context;
-
 /// Longest line in bytes; longer ones are refused and passed over.
 const LINE_BYTES_MAX: usize = 64 << 10;
 /// What a file that gzip made begins with.
@@ -20,8 +18,8 @@ const GZIP: [u8; 2] = [0x1F, 0x8B];
 const STDIN: &str = "-";
 
 /// Reads lines.
-pub(super) struct LineReader {
-    source: Box<dyn BufRead>,
+pub struct LineReader {
+    source: Box<dyn BufRead + Send>,
     line: Vec<u8>,
     number: u64,
     bytes: Arc<AtomicU64>,
@@ -29,40 +27,49 @@ pub(super) struct LineReader {
 }
 
 /// The number of a line and its text, or what is wrong with it.
-pub(super) type NumberedLine<'a> = (u64, Result<&'a str, &'static str>);
+pub type NumberedLine<'a> = (u64, Result<&'a str, &'static str>);
 
 impl LineReader {
     /// Opens a file, or standard input as `-`.
-    pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn open(path: &Path) -> io::Result<Self> {
         if path.as_os_str() == STDIN {
-            return Ok(Self::new(Box::new(stdin()), 0)?);
+            return Self::new(Box::new(stdin()), 0);
         }
-        let context = || format!("read {}", path.display());
-        let file = File::open(path).with_context(context)?;
-        let total = file.metadata().with_context(context)?.len();
-        Self::new(Box::new(file), total).with_context(context)
+        let file = File::open(path)?;
+        let total = file.metadata()?.len();
+        Self::new(Box::new(file), total)
     }
 
-    fn new(source: Box<dyn Read>, total: u64) -> io::Result<Self> {
+    /// Reads what `source` gives, which has `total` bytes; 0 when nobody knows.
+    ///
+    /// # Errors
+    /// Its first bytes cannot be read.
+    pub fn new(source: Box<dyn Read + Send>, total: u64) -> io::Result<Self> {
         let bytes = Arc::new(AtomicU64::new(0));
         let mut counted = BufReader::with_capacity(64 << 10, Counted { source, bytes: Arc::clone(&bytes) });
         let is_compressed = counted.fill_buf()?.starts_with(&GZIP);
-        let source: Box<dyn BufRead> = if is_compressed { decompressed(counted) } else { Box::new(counted) };
+        let source: Box<dyn BufRead + Send> = if is_compressed { decompressed(counted) } else { Box::new(counted) };
         Ok(Self { source, line: Vec::new(), number: 0, bytes, total })
     }
 
     /// Bytes of the file that were read.
-    pub(super) fn bytes(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
 
     /// Bytes of the file; what was read so far and a little more when nobody knows.
-    pub(super) fn total(&self) -> u64 {
+    pub fn total(&self) -> u64 {
         self.total.max(self.bytes())
     }
 
     /// The next line without its end; `None` when there are no more.
-    pub(super) fn next_line(&mut self) -> io::Result<Option<NumberedLine<'_>>> {
+    ///
+    /// # Errors
+    /// It cannot be read, or what is compressed is damaged.
+    pub fn next_line(&mut self) -> io::Result<Option<NumberedLine<'_>>> {
         self.line.clear();
         let limit = LINE_BYTES_MAX as u64 + 1;
         if self.source.by_ref().take(limit).read_until(b'\n', &mut self.line)? == 0 {
@@ -95,13 +102,13 @@ impl LineReader {
 
 /// What is decompressed is cut into lines of bounded length at once.
 #[expect(clippy::disallowed_methods, reason = "nothing of what comes out is kept beyond a line of bounded length")]
-fn decompressed(source: impl BufRead + 'static) -> Box<dyn BufRead> {
+fn decompressed(source: impl BufRead + Send + 'static) -> Box<dyn BufRead + Send> {
     Box::new(BufReader::with_capacity(64 << 10, flate2::read::MultiGzDecoder::new(source)))
 }
 
 /// Counts what is read.
 struct Counted {
-    source: Box<dyn Read>,
+    source: Box<dyn Read + Send>,
     bytes: Arc<AtomicU64>,
 }
 

@@ -14,11 +14,11 @@ const ATTEMPTS_MAX: u32 = 66;
 ///
 /// # Errors
 /// Why it could not be written: a full disk, a process that ends, or no success in about five minutes.
-pub(super) async fn write(sink: &dyn PointSink, batch: &PointBatch) -> Result<WriteReceipt, String> {
-    write_patiently(sink, batch, WAIT_FIRST).await
+pub async fn write_patiently(sink: &dyn PointSink, batch: &PointBatch) -> Result<WriteReceipt, String> {
+    write_waiting(sink, batch, WAIT_FIRST).await
 }
 
-async fn write_patiently(sink: &dyn PointSink, batch: &PointBatch, first: Duration) -> Result<WriteReceipt, String> {
+async fn write_waiting(sink: &dyn PointSink, batch: &PointBatch, first: Duration) -> Result<WriteReceipt, String> {
     let (mut wait, mut reason) = (first, String::new());
     for _ in 0..ATTEMPTS_MAX {
         reason = match sink.write(batch.clone()).await {
@@ -62,7 +62,7 @@ mod tests {
     }
 
     async fn write_to(answers: Vec<WriteOutcome>) -> Result<WriteReceipt, String> {
-        write_patiently(&Script(Mutex::new(answers)), &PointBatch::default(), Duration::ZERO).await
+        write_waiting(&Script(Mutex::new(answers)), &PointBatch::default(), Duration::ZERO).await
     }
 
     #[tokio::test]

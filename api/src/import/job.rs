@@ -1,0 +1,155 @@
+//! `import` jobs: a file that was uploaded.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use tidemark_model::{BoxFuture, PointBatch, PointBatchBuilder, PointSink};
+use tidemark_queue::ImportPayload;
+use tidemark_workers::{Handler, JobContext, JobError, JobFileError, JobFileKind, JobFiles, JobOutput};
+
+use super::{LineReader, write_patiently};
+use crate::point_lines::{LineFormat, LineFormatError};
+
+/// Points of one batch.
+const BATCH_POINTS: usize = 5_000;
+/// Lines looked at for one batch, also when few of them have points.
+const BATCH_LINES: usize = 50_000;
+/// Lines with mistakes that the job names one by one; it keeps a hundred lines in all.
+const NAMED_MAX: u64 = 50;
+
+/// Writes the points of files. Idempotent: a point that is written again is the same point.
+pub struct ImportHandler {
+    files: Arc<JobFiles>,
+    sink: Arc<dyn PointSink>,
+    tags_max: usize,
+}
+
+/// A file that is being read.
+struct Reading {
+    reader: LineReader,
+    format: Option<LineFormat>,
+    tags_max: usize,
+    is_over: bool,
+}
+
+/// Some of its points.
+struct Part {
+    batch: PointBatch,
+    /// The line of each point.
+    lines: Vec<u64>,
+    /// Lines without a point that should have one, and what is wrong with them.
+    wrong: Vec<(u64, String)>,
+}
+
+impl ImportHandler {
+    /// Reads `files` and writes into `sink`, at most so many tags to a point.
+    #[must_use]
+    pub fn new(files: Arc<JobFiles>, sink: Arc<dyn PointSink>, tags_max: usize) -> Self {
+        Self { files, sink, tags_max }
+    }
+
+    async fn import(&self, job: JobContext) -> Result<JobOutput, JobError> {
+        let ImportPayload { file, format } = job.payload()?;
+        let format = format.map(|word| word.parse()).transpose();
+        let format = format.map_err(|error: LineFormatError| JobError::Discard(error.to_string()))?;
+        let mut reading = self.open(file.clone(), format).await?;
+        let (mut stored, mut refused) = (0_u64, 0_u64);
+        let mut refuse = |line: u64, reason: &str| {
+            refused += 1;
+            if refused <= NAMED_MAX {
+                job.log(format!("line {line}: {reason}"));
+            }
+        };
+        while !reading.is_over {
+            if job.cancel.is_cancelled() {
+                job.log(format!("called off: {stored} points of `{file}` are stored"));
+                return Err(JobError::Cancelled);
+            }
+            let read = tokio::task::spawn_blocking(move || reading.part().map(|part| (reading, part))).await;
+            let read = read.map_err(|error| JobError::Retry(format!("read `{file}`: {error}"), None))?;
+            // What is cut off or damaged is so the next time, too.
+            let (back, part) = read.map_err(|error| JobError::Discard(format!("read `{file}`: {error}")))?;
+            reading = back;
+            part.wrong.iter().for_each(|(line, reason)| refuse(*line, reason));
+            if !part.batch.is_empty() {
+                let written = tokio::select! {
+                    written = write_patiently(self.sink.as_ref(), &part.batch) => written,
+                    () = job.cancel.cancelled() => return Err(JobError::Cancelled),
+                };
+                let receipt = written.map_err(|reason| JobError::Retry(format!("write `{file}`: {reason}"), None))?;
+                stored += receipt.stored as u64;
+                for (position, refusal) in receipt.refused {
+                    refuse(part.lines.get(position).copied().unwrap_or(0), &refusal.message);
+                }
+            }
+            job.progress_at(reading.reader.bytes(), reading.reader.total(), format!("{stored} points are stored"));
+        }
+        job.log(format!("{stored} points of `{file}` are stored, {refused} lines were left out"));
+        Ok(job.answer(&json!({"file": file, "points": stored, "refused": refused})))
+    }
+
+    async fn open(&self, file: String, format: Option<LineFormat>) -> Result<Reading, JobError> {
+        let (files, tags_max) = (Arc::clone(&self.files), self.tags_max);
+        let opened = tokio::task::spawn_blocking(move || {
+            let (source, bytes) = files.open(JobFileKind::Upload, &file)?;
+            let reader = LineReader::new(Box::new(source), bytes);
+            reader.map_err(|source| JobFileError::Disk { what: format!("read `{file}`"), source })
+        });
+        let opened = opened.await.map_err(|error| JobError::Retry(error.to_string(), None))?;
+        match opened {
+            Ok(reader) => Ok(Reading { reader, format, tags_max, is_over: false }),
+            Err(error @ JobFileError::Name(_)) => Err(JobError::Discard(error.to_string())),
+            // It may be on the host of another worker, which may get the next attempt.
+            Err(error) => {
+                Err(JobError::Retry(format!("{error}; workers find what was uploaded to `jobs.folder`"), None))
+            }
+        }
+    }
+}
+
+impl Handler for ImportHandler {
+    fn run(&self, job: JobContext) -> BoxFuture<'_, Result<JobOutput, JobError>> {
+        Box::pin(self.import(job))
+    }
+}
+
+impl Reading {
+    /// The next points. Blocks.
+    fn part(&mut self) -> std::io::Result<Part> {
+        let mut batch = PointBatchBuilder::new(self.tags_max);
+        let (mut lines, mut wrong) = (Vec::new(), Vec::new());
+        for _ in 0..BATCH_LINES {
+            if lines.len() == BATCH_POINTS {
+                break;
+            }
+            let Some((number, line)) = self.reader.next_line()? else {
+                self.is_over = true;
+                break;
+            };
+            let line = match line {
+                Ok(line) => line,
+                Err(reason) => {
+                    wrong.push((number, reason.to_owned()));
+                    continue;
+                }
+            };
+            if self.format.is_none() && !line.trim().is_empty() {
+                self.format = Some(LineFormat::of_first_line(line));
+            }
+            match self.format.map(|format| format.read(line, &mut batch)) {
+                Some(Ok(true)) => lines.push(number),
+                Some(Ok(false)) | None => {}
+                Some(Err(reason)) => wrong.push((number, reason)),
+            }
+        }
+        Ok(Part { batch: batch.finish(), lines, wrong })
+    }
+}
+
+/// What is wrong with a description of an import, if anything is; for whoever enqueues it.
+pub(crate) fn check(payload: &ImportPayload) -> Result<(), String> {
+    if let Some(word) = &payload.format {
+        word.parse::<LineFormat>().map_err(|error| format!("format: {error}"))?;
+    }
+    JobFiles::check_name(&payload.file).map_err(|error| error.to_string())
+}
