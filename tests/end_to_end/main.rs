@@ -17,6 +17,7 @@ mod deletes;
 mod disk_full;
 #[path = "../../storage/kv/tests/support/fdb_processes.rs"]
 mod fdb_processes;
+mod grafana;
 mod index;
 mod jobs_api;
 mod jobs_command;
