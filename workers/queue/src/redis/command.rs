@@ -1,6 +1,9 @@
 //! What a connection can run: a command, commands in one go, a call of a script.
 
-use redis::{Arg, Cmd, Pipeline, RedisResult, Value, aio::MultiplexedConnection};
+use redis::{
+    Arg, Cmd, Pipeline, RedisFuture, RedisResult, Value,
+    aio::{ConnectionLike, MultiplexedConnection},
+};
 
 use super::{scripts::ScriptCall, slot::slot_of};
 
@@ -43,13 +46,47 @@ impl Command for &Pipeline {
     }
 
     async fn run(&self, connection: &mut MultiplexedConnection, asking: bool) -> RedisResult<Value> {
+        let mut connection = WithErrorsOfExec(connection);
         if !asking {
-            return self.query_async(connection).await;
+            return self.query_async(&mut connection).await;
         }
         // `ASKING` is about the next command alone, or about all of a transaction. What follows in a pipeline that is none
         // is refused while its slot moves.
-        let _done: Value = redis::cmd("ASKING").query_async(connection).await?;
-        self.query_async(connection).await
+        let _done: Value = redis::cmd("ASKING").query_async(&mut connection).await?;
+        self.query_async(&mut connection).await
+    }
+}
+
+/// A connection on which a transaction that is refused as a whole fails by that error. Since Valkey 9 a node of a cluster
+/// looks for the keys of a transaction when it comes to `EXEC`, which it answers by a redirect; the crate takes that for an
+/// answer without sense, after which nobody would know whether the transaction was done.
+struct WithErrorsOfExec<'a>(&'a mut MultiplexedConnection);
+
+impl ConnectionLike for WithErrorsOfExec<'_> {
+    fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
+        self.0.req_packed_command(command)
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        pipeline: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        Box::pin(async move {
+            let mut answers = self.0.send_packed_commands(pipeline, offset, count).await?;
+            // Of a transaction only the answer to `EXEC` is wanted; the others are passed over.
+            if offset > 0
+                && let Some(refusal) = answers.pop_if(|answer| matches!(answer, Value::ServerError(_)))
+            {
+                answers.push(refusal.extract_error()?);
+            }
+            Ok(answers)
+        })
+    }
+
+    fn get_db(&self) -> i64 {
+        self.0.get_db()
     }
 }
 
