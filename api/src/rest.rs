@@ -15,6 +15,7 @@ mod incidents;
 mod job_json;
 mod jobs;
 mod json_body;
+mod losses;
 mod moments;
 mod openapi;
 mod payload_json;
@@ -52,6 +53,7 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
                 .route("/queues/{name}", web::get().to(queues::one))
                 .route("/queues/{name}/settings", web::put().to(queues::set))
                 .route("/queues/{name}/{action}", web::post().to(queues::steer))
+                .route("/losses", web::get().to(losses::list))
                 .route("/jobs", web::get().to(jobs::list))
                 .route("/jobs", web::post().to(enqueue::enqueue))
                 .route("/jobs/retry", web::post().to(dead_letters::retry))

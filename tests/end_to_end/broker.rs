@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use tidemark_tests::{Ledger, Node, NodeOptions, RedisServer, wait_for};
+use serde_json::{Value, json};
+use tidemark_tests::{Ledger, Node, NodeOptions, RedisServer, tidemark, wait_for};
 
 #[test]
 fn what_redis_acknowledged_is_stored_although_redis_was_killed() {
@@ -102,7 +103,7 @@ fn points_of_queued_writes_that_are_refused_are_told_and_counted() {
 }
 
 #[test]
-fn an_emptied_redis_is_told_by_readiness_within_half_a_minute() {
+fn an_emptied_redis_is_told_by_readiness_within_half_a_minute_and_the_lost_jobs_are_named() {
     let redis = RedisServer::start();
     let node = Node::start(&NodeOptions::without_agent().arguments(&["--broker", &redis.url()]));
     let client = node.client();
@@ -111,11 +112,30 @@ fn an_emptied_redis_is_told_by_readiness_within_half_a_minute() {
     // What it was before must have been seen.
     wait_for("the broker was looked at", Duration::from_secs(30), || redis_beats(&redis).then_some(()));
     assert!(!troubles().contains("emptied"), "{}", troubles());
+    let later = json!({"kind": "rollup", "step": "seal", "not_before": "+1h"});
+    let lost = client.post("/api/tidemark/v1/jobs", &later).json()["job"].as_str().unwrap().to_owned();
+    let beats = "HGET tidemark:{rollup}:g beat";
+    let beat = redis.ask(beats);
+    wait_for("its queue was looked at", Duration::from_secs(30), || (redis.ask(beats) != beat).then_some(()));
     redis.command("FLUSHALL");
     wait_for("readiness tells of it", Duration::from_secs(30), || {
         troubles().contains("redis was emptied").then_some(())
     });
     assert_eq!(client.get("/-/ready").status, 200);
+    let found = wait_for("the lost job is named", Duration::from_secs(30), || {
+        let losses = client.get("/api/tidemark/v1/losses").json();
+        let of_queue = |loss: &&Value| loss["queue"] == "rollup" && loss["found"].is_object();
+        losses["losses"].as_array()?.iter().find(of_queue).map(|loss| loss["found"].clone())
+    });
+    assert!(found["lost"].as_array().unwrap().iter().any(|job| job == &json!(lost)), "{found}");
+    let metrics = client.get("/metrics").text();
+    assert!(metrics.contains("tidemark_queue_lost_jobs"), "{metrics}");
+    assert!(troubles().contains("jobs are lost and"), "{}", troubles());
+    let told = node.log().lines().filter(|line| line.contains("tidemark queues losses")).count();
+    assert_eq!(told, 1, "one line for all queues: {}", node.log());
+    let server = format!("http://{}", node.address());
+    let shown = tidemark().args(["queues", "losses", "--url", &server]).output().unwrap();
+    assert!(String::from_utf8_lossy(&shown.stdout).contains(&format!("lost rollup {lost}")), "{shown:?}");
 }
 
 /// Whether somebody has looked at the queue of writes.

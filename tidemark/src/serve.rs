@@ -161,7 +161,7 @@ impl Opened {
             false => None,
         };
         let address = server.as_ref().map(ApiServer::address);
-        let sources = figures::sources(store, jobs, work, &state, &settings.data);
+        let sources = figures::sources(store, jobs, work, &state, &settings.data, clock);
         let base_url = match (settings.public_url.as_str(), address) {
             ("", Some(address)) => format!("http://{address}"),
             (url, _) => url.trim_end_matches('/').to_owned(),

@@ -7,8 +7,8 @@ use tidemark_dashboards::{
     WorkflowRow, WorkflowTable,
 };
 use tidemark_queue::{
-    BrokerError, JobFilter, JobId, JobState, JobView, QueueSettings, QueueStats, Schedule, Timing, WorkerView,
-    WorkflowView,
+    BrokerError, BrokerHealth, JobFilter, JobId, JobState, JobView, QueueSettings, QueueStats, Schedule, Timing,
+    WorkerView, WorkflowView,
 };
 use tidemark_scheduler::{SchedulerHandle, next_times};
 
@@ -56,9 +56,9 @@ impl Console {
 
     async fn queue_table(&self) -> Result<QueueTable, BrokerError> {
         let queues = self.seams.broker.queues().await?;
-        let broker = self.seams.broker.health().await.description;
+        let BrokerHealth { description: broker, warnings, .. } = self.seams.broker.health().await;
         let done = self.done_over_time().await;
-        Ok(QueueTable { broker, queues: queues.iter().map(|stats| queue_row(stats, &done)).collect() })
+        Ok(QueueTable { broker, warnings, queues: queues.iter().map(|stats| queue_row(stats, &done)).collect() })
     }
 
     /// From our own store, so that a restart forgets nothing. A page without these pictures is better than none.

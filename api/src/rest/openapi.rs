@@ -6,10 +6,11 @@ use serde_json::{Map, Value, json};
 /// A path of the API: method, path, what it does, its parameters in path and query.
 type Operation = (&'static str, &'static str, &'static str, &'static [&'static str], &'static [&'static str]);
 
-const OPERATIONS: [Operation; 42] = [
+const OPERATIONS: [Operation; 43] = [
     ("get", "/cardinality", "Metrics, tag keys and tags with the most series, and what grew lately.", &[], &["top"]),
     ("get", "/queues", "Queues with the jobs in each state, the age of the oldest and rates.", &[], &[]),
     ("get", "/queues/{name}", "One queue.", &["name"], &[]),
+    ("get", "/losses", "Data that the broker lost: which jobs are gone, and which came again.", &[], &[]),
     ("post", "/queues/{name}/pause", "Lets workers get nothing from a queue.", &["name"], &[]),
     ("post", "/queues/{name}/resume", "Lets workers get jobs from a queue again.", &["name"], &[]),
     (

@@ -529,6 +529,7 @@ pub(crate) fn tasks() -> TasksPage {
     TasksPage {
         queues: QueueTable {
             broker: "embedded".to_owned(),
+            warnings: Vec::new(),
             queues: vec![
                 queue("evaluate", 1, 0, 0),
                 queue("ingest", 2, 1, 0),

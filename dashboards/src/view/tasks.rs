@@ -22,6 +22,8 @@ pub struct TasksPage {
 pub struct QueueTable {
     /// What holds them, such as `embedded` or `redis at 127.0.0.1:6379`.
     pub broker: String,
+    /// What is wrong with it, such as jobs that it lost; one sentence each.
+    pub warnings: Vec<String>,
     /// By name.
     pub queues: Vec<QueueRow>,
 }

@@ -225,6 +225,8 @@ pub(crate) struct JobsRunOptions {
 pub(crate) enum QueuesCommand {
     /// List queues.
     Ls(AskOptions),
+    /// List the jobs that the broker lost, as when Redis was emptied, and those that came again although they had ended.
+    Losses(AskOptions),
     /// Let workers get nothing from a queue; jobs may still be enqueued.
     Pause(NamedOptions),
     /// Let a queue take no new jobs; workers go on until it is empty.

@@ -9,7 +9,7 @@ use tidemark_egress::Method;
 use super::{
     client::Server,
     print,
-    report::{cell, duration, fields, json_or, rows_of},
+    report::{age, cell, duration, fields, json_or, rows_of},
 };
 use crate::{
     cli::{AskOptions, NamedOptions, QueuesCommand, QueuesSetOptions},
@@ -19,10 +19,13 @@ use crate::{
 const COLUMNS: [&str; 9] =
     ["QUEUE", "STATE", "READY", "RUNNING", "SCHEDULED", "RETRYABLE", "DISCARDED", "OLDEST", "DONE/S"];
 
+const LOSS_COLUMNS: [&str; 6] = ["QUEUE", "REDIS", "NOTICED", "LOST", "RESURRECTED", ""];
+
 /// Asks and prints.
 pub(crate) fn run(command: &QueuesCommand) -> anyhow::Result<ExitCode> {
     match command {
         QueuesCommand::Ls(ask) => list(ask),
+        QueuesCommand::Losses(ask) => losses(ask),
         QueuesCommand::Pause(options) => steer(options, "pause", "paused"),
         QueuesCommand::Drain(options) => steer(options, "drain", "draining"),
         QueuesCommand::Resume(options) => steer(options, "resume", "resumed"),
@@ -39,6 +42,37 @@ fn list(ask: &AskOptions) -> anyhow::Result<ExitCode> {
         }
         Ok(())
     })
+}
+
+fn losses(ask: &AskOptions) -> anyhow::Result<ExitCode> {
+    let text = Server::new(&ask.server)?.own(Method::GET, &["losses"]).send()?;
+    json_or(&text, &ask.output, |answer| {
+        print::table(&LOSS_COLUMNS, &rows_of(answer, "losses", loss_row))?;
+        for loss in answer.get("losses").and_then(Value::as_array).into_iter().flatten() {
+            for list in ["lost", "resurrected"] {
+                let jobs = loss.get("found").and_then(|found| found.get(list)).and_then(Value::as_array);
+                for job in jobs.into_iter().flatten() {
+                    print::out(&format!("{list} {} {}\n", cell(loss.get("queue")), cell(Some(job))))?;
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+fn loss_row(loss: &Value) -> Vec<String> {
+    let found = loss.get("found").filter(|found| !found.is_null());
+    let of_found = |name: &str| found.map_or_else(|| "?".to_owned(), |found| cell(found.get(name)));
+    let is = |name: &str| found.and_then(|found| found.get(name)).and_then(Value::as_bool) == Some(true);
+    let remark = match (found, is("is_counted"), is("is_incomplete")) {
+        (None, ..) => "being looked for",
+        (_, true, _) => "counted at the last look before, not listed",
+        (_, _, true) => "the journal has gaps: there may be more",
+        _ => "",
+    };
+    let noticed = age(loss.get("noticed_ms").and_then(Value::as_i64));
+    let kind = cell(loss.get("kind")).replace('_', " ");
+    vec![cell(loss.get("queue")), kind, noticed, of_found("lost_jobs"), of_found("resurrected_jobs"), remark.to_owned()]
 }
 
 fn row(queue: &Value) -> Vec<String> {

@@ -1,6 +1,7 @@
 //! The figures of all parts, as `/metrics` and the own store show them.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -10,12 +11,15 @@ use tidemark_api::{
     AppState,
     figures::{Figure, FigureSource},
 };
-use tidemark_model::BoxFuture;
+use tidemark_model::{BoxFuture, Clock};
 use tidemark_queue::Broker;
 use tidemark_tsdb::{FLUSH_LATENCY_BOUNDS, FlushFigures, Store};
 use tidemark_workers::{DirectPointSink, HistogramSnapshot, QueueFigures, WorkFigures};
 
 use super::jobs::Jobs;
+
+/// How long lost jobs are in the figures.
+const LOSSES_TOLD_MS: i64 = 3_600_000;
 
 /// Every part that has figures.
 pub(crate) fn sources(
@@ -24,10 +28,11 @@ pub(crate) fn sources(
     work: &Arc<WorkFigures>,
     state: &Arc<AppState>,
     data: &Path,
+    clock: &Arc<dyn Clock>,
 ) -> Vec<Arc<dyn FigureSource>> {
     vec![
         Arc::new(OfStore { store: store.clone(), folder: data.to_path_buf() }),
-        Arc::new(OfBroker(Arc::clone(&jobs.broker))),
+        Arc::new(OfBroker { broker: Arc::clone(&jobs.broker), clock: Arc::clone(clock) }),
         Arc::new(OfWork { work: Arc::clone(work), direct: jobs.direct() }),
         Arc::new(OfApi(Arc::clone(state))),
         Arc::new(OfProcess),
@@ -117,12 +122,15 @@ fn commits_within(flushes: &FlushFigures) -> Vec<Figure> {
     counted.collect()
 }
 
-struct OfBroker(Arc<dyn Broker>);
+struct OfBroker {
+    broker: Arc<dyn Broker>,
+    clock: Arc<dyn Clock>,
+}
 
 impl FigureSource for OfBroker {
     fn figures(&self) -> BoxFuture<'_, Vec<Figure>> {
         Box::pin(async {
-            let queues = match self.0.queues().await {
+            let queues = match self.broker.queues().await {
                 Ok(queues) => queues,
                 Err(error) => {
                     tracing::debug!(%error, "the broker tells no figures");
@@ -177,7 +185,8 @@ impl FigureSource for OfBroker {
                     .map(|figure| figure.of("queue", name.clone())),
                 );
             }
-            match self.0.workers().await {
+            figures.extend(lost_jobs(self.broker.as_ref(), self.clock.now_ms()).await);
+            match self.broker.workers().await {
                 Ok(workers) => {
                     let running: u32 = workers.iter().map(|worker| worker.report.running).sum();
                     let count = workers.len() as f64;
@@ -189,6 +198,39 @@ impl FigureSource for OfBroker {
             figures
         })
     }
+}
+
+/// Jobs that the broker lost and has again, by queue, for as long as its health tells of it.
+async fn lost_jobs(broker: &dyn Broker, now_ms: i64) -> Vec<Figure> {
+    let losses = match broker.losses().await {
+        Ok(losses) => losses,
+        Err(error) => {
+            tracing::debug!(%error, "the broker tells no losses");
+            return Vec::new();
+        }
+    };
+    let mut sums: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    for loss in losses {
+        let Some(found) = &loss.found else { continue };
+        let sum = sums.entry(loss.queue.to_string()).or_default();
+        // A queue that lost jobs once has a figure from then on, so that a rule sees it go back to 0.
+        if now_ms.saturating_sub(loss.noticed_ms) < LOSSES_TOLD_MS {
+            sum.0 = sum.0.saturating_add(found.lost_jobs);
+            sum.1 = sum.1.saturating_add(found.resurrected_jobs);
+        }
+    }
+    let figures = sums.into_iter().flat_map(|(queue, (lost, resurrected))| {
+        [
+            Figure::gauge("queue.lost_jobs", "Acknowledged jobs that the broker lost in the last hour.", lost as f64),
+            Figure::gauge(
+                "queue.resurrected_jobs",
+                "Jobs that had ended and that the broker had again in the last hour.",
+                resurrected as f64,
+            ),
+        ]
+        .map(|figure| figure.of("queue", queue.clone()))
+    });
+    figures.collect()
 }
 
 fn switch(on: bool) -> f64 {

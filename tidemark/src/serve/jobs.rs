@@ -4,7 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use tidemark_model::{Clock, PointSink};
-use tidemark_queue::{Broker, BrokerError, BrokerOptions, EmbeddedBroker, RedisBroker, RedisOptions, WorkerId};
+use tidemark_queue::{
+    Broker, BrokerError, BrokerOptions, EmbeddedBroker, JobJournal, RedisBroker, RedisOptions, WorkerId,
+};
 use tidemark_tsdb::Store;
 use tidemark_workers::{
     BrokerPointSink, DirectOptions, DirectPointSink, Handlers, JobFileOptions, JobFiles, PoolOptions, WorkFigures,
@@ -38,6 +40,8 @@ pub(crate) struct Jobs {
     stop_direct: CancellationToken,
     pool: TaskTracker,
     writers: TaskTracker,
+    stop_journal: CancellationToken,
+    journal: TaskTracker,
 }
 
 impl Jobs {
@@ -50,7 +54,18 @@ impl Jobs {
         store: &Store,
         figures: &Arc<WorkFigures>,
     ) -> anyhow::Result<Self> {
-        let broker = open_broker(settings, folder, store_id, clock).await?;
+        let (stop_journal, journal) = (CancellationToken::new(), TaskTracker::new());
+        let broker = match &settings.broker {
+            BrokerUrl::Embedded => open_embedded(settings, folder, clock).await?,
+            BrokerUrl::Redis(url) => {
+                let documents = JobJournal::new(Arc::new(store.clone()), Arc::clone(clock));
+                let broker = open_redis(settings, url, store_id, clock, documents).await?;
+                let (keeping, stop) = (broker.clone(), stop_journal.clone());
+                journal.spawn(async move { keeping.keep_journal(stop).await });
+                Arc::new(broker)
+            }
+        };
+        journal.close();
         let options = DirectOptions {
             jobs_max: settings.direct.jobs_max,
             bytes_max: usize::try_from(settings.direct.bytes_max.0).unwrap_or(usize::MAX),
@@ -73,6 +88,8 @@ impl Jobs {
             stop_direct,
             pool: TaskTracker::new(),
             writers,
+            stop_journal,
+            journal,
         })
     }
 
@@ -141,8 +158,10 @@ impl Jobs {
         self.writers.wait().await;
     }
 
-    /// Closes the broker.
+    /// Closes the journal of jobs and the broker.
     pub(crate) async fn close(&self) {
+        self.stop_journal.cancel();
+        self.journal.wait().await;
         self.broker.close().await;
     }
 }
@@ -155,37 +174,43 @@ fn file_options(settings: &Settings) -> JobFileOptions {
     JobFileOptions { folder, bytes_max: settings.jobs.folder_bytes.0, keep: settings.jobs.keep.0 }
 }
 
-async fn open_broker(
-    settings: &Settings,
-    folder: Option<&DataFolder>,
-    store_id: String,
-    clock: &Arc<dyn Clock>,
-) -> anyhow::Result<Arc<dyn Broker>> {
-    let options = BrokerOptions {
+fn broker_options(settings: &Settings) -> BrokerOptions {
+    BrokerOptions {
         queue_jobs_max: settings.queue.jobs_max,
         queue_bytes_max: settings.queue.bytes_max.0,
         workflows_max: settings.queue.workflows_max,
         lease: settings.queue.lease.0,
         ..BrokerOptions::default()
-    };
-    match &settings.broker {
-        BrokerUrl::Embedded => {
-            let folder = folder.context("the embedded queue needs a data folder")?;
-            let (path, clock) = (folder.file("queue"), Arc::clone(clock));
-            let broker = tokio::task::spawn_blocking(move || EmbeddedBroker::open(&path, options, clock)).await?;
-            Ok(Arc::new(broker.context("open the embedded queue")?))
-        }
-        BrokerUrl::Redis(url) => {
-            let redis = RedisOptions { store: Some(store_id), ..redis_options(&settings.redis, url)? };
-            let broker = RedisBroker::new(redis, options, Arc::clone(clock)).context("setting broker")?;
-            // One that does not answer yet is waited for; the claim is made as soon as it does.
-            if let Err(BrokerError::OtherStore(reason)) = broker.queues().await {
-                bail!("{reason}");
-            }
-            for warning in broker.health().await.warnings {
-                tracing::warn!("the broker may lose jobs: {warning}");
-            }
-            Ok(Arc::new(broker))
-        }
     }
+}
+
+async fn open_embedded(
+    settings: &Settings,
+    folder: Option<&DataFolder>,
+    clock: &Arc<dyn Clock>,
+) -> anyhow::Result<Arc<dyn Broker>> {
+    let folder = folder.context("the embedded queue needs a data folder")?;
+    let (path, options, clock) = (folder.file("queue"), broker_options(settings), Arc::clone(clock));
+    let broker = tokio::task::spawn_blocking(move || EmbeddedBroker::open(&path, options, clock)).await?;
+    Ok(Arc::new(broker.context("open the embedded queue")?))
+}
+
+async fn open_redis(
+    settings: &Settings,
+    url: &str,
+    store_id: String,
+    clock: &Arc<dyn Clock>,
+    journal: JobJournal,
+) -> anyhow::Result<RedisBroker> {
+    let redis = RedisOptions { store: Some(store_id), ..redis_options(&settings.redis, url)? };
+    let broker = RedisBroker::with_journal(redis, broker_options(settings), Arc::clone(clock), journal);
+    let broker = broker.context("setting broker")?;
+    // One that does not answer yet is waited for; the claim is made as soon as it does.
+    if let Err(BrokerError::OtherStore(reason)) = broker.queues().await {
+        bail!("{reason}");
+    }
+    for warning in broker.health().await.warnings {
+        tracing::warn!("the broker may lose jobs: {warning}");
+    }
+    Ok(broker)
 }

@@ -6,9 +6,9 @@ use tidemark_model::BoxFuture;
 
 use crate::{
     BrokerError, BrokerHealth, Cancelled, Completion, Delivery, FetchRequest, JobFilter, JobId, JobNote, JobPage,
-    JobView, Leadership, LeaseState, NewJob, NumberedCommand, Outcome, Page, Pushed, QueueName, QueueSettings,
-    QueueStats, RateClaim, Receipt, Schedule, ScheduleExpect, Settled, TickReport, WorkerCommand, WorkerId,
-    WorkerReport, WorkerView, Workflow, WorkflowId, WorkflowPage, WorkflowView,
+    JobView, Leadership, LeaseState, NewJob, NumberedCommand, Outcome, Page, Pushed, QueueLoss, QueueName,
+    QueueSettings, QueueStats, RateClaim, Receipt, Schedule, ScheduleExpect, Settled, TickReport, WorkerCommand,
+    WorkerId, WorkerReport, WorkerView, Workflow, WorkflowId, WorkflowPage, WorkflowView,
 };
 
 /// Result of a call to a broker.
@@ -176,6 +176,12 @@ pub trait Broker: Send + Sync + 'static {
 
     /// Gives leadership up early.
     fn resign<'a>(&'a self, name: &'a str, owner: &'a str) -> BrokerResult<'a, ()>;
+
+    /// What is remembered of data that the broker lost, the newest first; at most a hundred. Brokers that keep their jobs in
+    /// one file lose none.
+    fn losses(&self) -> BrokerResult<'_, Vec<QueueLoss>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
 
     /// Whether the broker keeps what it promises. Never fails: trouble is in the answer.
     fn health(&self) -> BoxFuture<'_, BrokerHealth>;

@@ -31,6 +31,12 @@ impl JobId {
         self.0.as_bytes()
     }
 
+    /// When the job was made, in milliseconds since the Unix epoch, by the clock of who made it.
+    #[must_use]
+    pub fn made_ms(&self) -> tidemark_model::TimestampMs {
+        self.as_bytes().iter().take(6).fold(0_i64, |millis, byte| millis << 8 | i64::from(*byte))
+    }
+
     /// The id in 16 bytes; `None` when there are more or less.
     #[must_use]
     pub fn from_slice(bytes: &[u8]) -> Option<Self> {

@@ -24,12 +24,14 @@ mod error;
 mod finished_codec;
 mod job;
 mod job_id;
+mod job_journal;
 mod job_kind;
 mod job_note;
 mod memory;
 mod options;
 mod origin;
 mod payload;
+mod queue_loss;
 mod queue_name;
 mod queue_settings;
 mod rate;
@@ -41,6 +43,8 @@ mod schedule;
 mod stored;
 mod table;
 mod table_broker;
+#[cfg(test)]
+mod test_documents;
 mod text;
 mod view;
 mod worker_command;
@@ -58,6 +62,7 @@ pub use embedded::{EmbeddedBroker, EmbeddedRunner};
 pub use error::BrokerError;
 pub use job::{JobRecord, JobState, NewJob, Priority, TraceId, UniqueKey, UniqueMode};
 pub use job_id::{JobId, JobIdError, JobIdSource};
+pub use job_journal::JobJournal;
 pub use job_kind::{JobKind, JobKindError, KindDefaults, ROLLUP_RANGE_QUEUE};
 pub use job_note::{JobNote, LOG_LINE_BYTES_MAX, LOG_LINES_MAX, LogLine, Progress};
 pub use memory::{BrokerFaults, MemoryBroker, MemoryRunner};
@@ -67,6 +72,7 @@ pub use payload::{
     BacktestPayload, CollectPayload, EvaluatePayload, ExportPayload, ImportPayload, NotifyPayload, PAYLOAD_BYTES_MAX,
     Payload, PayloadError, RollupPayload, RollupRange, RollupStep, TimeWindow, WritePayload, decode_body,
 };
+pub use queue_loss::{LossFound, LossKind, QueueLoss};
 pub use queue_name::{QueueName, QueueNameError};
 pub use queue_settings::QueueSettings;
 pub use rate::{Rate, RateError};

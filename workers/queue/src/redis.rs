@@ -32,6 +32,7 @@ mod notes;
 mod options;
 mod ownership;
 mod push;
+mod reconcile;
 mod scripts;
 mod sentinels;
 mod servers;
@@ -50,8 +51,10 @@ use foldhash::{HashMap, HashMapExt};
 use parking_lot::Mutex;
 use tidemark_model::Clock;
 
+use crate::job_journal::is_listed;
 use crate::{
-    BrokerError, BrokerOptions, JobId, JobIdSource, JobNote, Outcome, QueueName, QueueTotals, WorkerId, WorkflowId,
+    BrokerError, BrokerOptions, JobId, JobIdSource, JobJournal, JobNote, Outcome, QueueName, QueueTotals, WorkerId,
+    WorkflowId,
 };
 use address::Address;
 use command::Command;
@@ -91,6 +94,8 @@ struct Shared {
     picks: std::sync::atomic::AtomicU64,
     state: Mutex<State>,
     watch: Mutex<DataWatch>,
+    /// Where it is written down what became of jobs.
+    journal: Option<JobJournal>,
 }
 
 /// What this process knows.
@@ -140,6 +145,29 @@ impl RedisBroker {
     /// [`BrokerError::Invalid`] when the address or a file cannot be read, the prefix is illegal, or the options do not fit
     /// each other.
     pub fn new(redis: RedisOptions, options: BrokerOptions, clock: Arc<dyn Clock>) -> Result<Self, BrokerError> {
+        Self::build(redis, options, clock, None)
+    }
+
+    /// Likewise; what becomes of jobs is written down in a journal, which somebody has to keep by
+    /// [`RedisBroker::keep_journal`], so that jobs that Redis loses can be named.
+    ///
+    /// # Errors
+    /// Those of [`RedisBroker::new`].
+    pub fn with_journal(
+        redis: RedisOptions,
+        options: BrokerOptions,
+        clock: Arc<dyn Clock>,
+        journal: JobJournal,
+    ) -> Result<Self, BrokerError> {
+        Self::build(redis, options, clock, Some(journal))
+    }
+
+    fn build(
+        redis: RedisOptions,
+        options: BrokerOptions,
+        clock: Arc<dyn Clock>,
+        journal: Option<JobJournal>,
+    ) -> Result<Self, BrokerError> {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b':' | b'.');
         if redis.prefix.is_empty() || !redis.prefix.bytes().all(is_plain) {
             let prefix = &redis.prefix;
@@ -172,12 +200,18 @@ impl RedisBroker {
                 history_second: (0, history_per_second_max),
             }),
             watch: Mutex::new(DataWatch::default()),
+            journal,
         };
         Ok(Self { shared: Arc::new(shared) })
     }
 }
 
 impl Shared {
+    /// The journal, if there is one and the jobs of this queue are in it.
+    fn journal_of(&self, queue: &QueueName) -> Option<&JobJournal> {
+        self.journal.as_ref().filter(|_| is_listed(queue))
+    }
+
     fn check_open(&self) -> Result<(), BrokerError> {
         if self.closed.load(std::sync::atomic::Ordering::Acquire) { Err(BrokerError::Closed) } else { Ok(()) }
     }

@@ -1,7 +1,9 @@
 //! What brokers store, read and written again: for tools that look for bytes which a reader cannot take.
 
 use crate::{
-    attempt_note, finished_codec, job_note, record_codec,
+    QueueLoss, attempt_note, finished_codec,
+    job_journal::reread_page,
+    job_note, record_codec,
     redis::reread_frame,
     workflow::{
         decode_definition, decode_event, decode_finished, decode_inputs, encode_definition, encode_event,
@@ -32,11 +34,15 @@ pub enum Stored {
     WorkflowEvent,
     /// A workflow that has ended.
     FinishedWorkflow,
+    /// A page of the journal of jobs.
+    JournalPage,
+    /// A loss of jobs.
+    QueueLoss,
 }
 
 impl Stored {
     /// Everything.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::JobRecord,
         Self::FinishedJob,
         Self::Frame,
@@ -47,6 +53,8 @@ impl Stored {
         Self::Workflow,
         Self::WorkflowEvent,
         Self::FinishedWorkflow,
+        Self::JournalPage,
+        Self::QueueLoss,
     ];
 
     /// Reads bytes and writes what they say; what was written by this release comes out as it went in.
@@ -68,6 +76,8 @@ impl Stored {
             Self::Workflow => decode_definition(bytes).map(|definition| encode_definition(&definition)),
             Self::WorkflowEvent => decode_event(bytes).map(|event| encode_event(&event)),
             Self::FinishedWorkflow => decode_finished(bytes).map(|finished| encode_finished(&finished)),
+            Self::JournalPage => reread_page(bytes),
+            Self::QueueLoss => QueueLoss::decode(bytes).map(|loss| loss.encode()),
         }
     }
 }

@@ -7,9 +7,9 @@ use tidemark_model::BoxFuture;
 use super::RedisBroker;
 use crate::{
     Broker, BrokerHealth, BrokerResult, Cancelled, Completion, Delivery, FetchRequest, JobFilter, JobId, JobNote,
-    JobPage, JobView, Leadership, LeaseState, NewJob, NumberedCommand, Outcome, Page, Pushed, QueueName, QueueSettings,
-    QueueStats, RateClaim, Receipt, Schedule, ScheduleExpect, Settled, TickReport, WorkerCommand, WorkerId,
-    WorkerReport, WorkerView, Workflow, WorkflowId, WorkflowPage, WorkflowView,
+    JobPage, JobView, Leadership, LeaseState, NewJob, NumberedCommand, Outcome, Page, Pushed, QueueLoss, QueueName,
+    QueueSettings, QueueStats, RateClaim, Receipt, Schedule, ScheduleExpect, Settled, TickReport, WorkerCommand,
+    WorkerId, WorkerReport, WorkerView, Workflow, WorkflowId, WorkflowPage, WorkflowView,
 };
 
 impl Broker for RedisBroker {
@@ -39,6 +39,10 @@ impl Broker for RedisBroker {
 
     fn tick(&self) -> BrokerResult<'_, TickReport> {
         Box::pin(self.sweep())
+    }
+
+    fn losses(&self) -> BrokerResult<'_, Vec<QueueLoss>> {
+        Box::pin(self.known_losses())
     }
 
     fn lease(&self) -> Duration {

@@ -3,7 +3,8 @@
 //! Each queue has a generation: an id that is made when there is none, and a beat that every process makes one larger with
 //! every check. An id that is another one means that the queue's keys were gone; a beat that is not larger than the last
 //! one we saw means that Redis went back to an older state, such as an old snapshot, a replica that had not heard of
-//! everything, or an append-only file whose last second was not written. The id alone would not show the second.
+//! everything, or an append-only file whose last second was not written. The id alone would not show the second. Whoever
+//! notices that begins another generation, which names the one before it, so that everybody speaks of the same loss.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -11,7 +12,7 @@ use std::{
 };
 
 use super::{Shared, read};
-use crate::{BrokerError, QueueName};
+use crate::{BrokerError, LossKind, QueueLoss, QueueName};
 
 /// How long health tells of a loss.
 const TOLD_FOR: Duration = Duration::from_secs(3_600);
@@ -25,12 +26,26 @@ const LOSSES_MAX: usize = 16;
 pub(super) struct DataWatch {
     queues: BTreeMap<QueueName, Option<Generation>>,
     losses: VecDeque<Loss>,
+    /// Losses that nobody has looked into, for a process that keeps a journal.
+    noticed: Vec<Noticed>,
+}
+
+/// A loss to look into.
+#[derive(Clone, Debug)]
+pub(super) struct Noticed {
+    pub(super) loss: QueueLoss,
+    /// Whether it is this process that looks into it.
+    pub(super) is_claimed: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Generation {
     id: String,
     beat: u64,
+    /// The generation before it, when Redis went back.
+    back: String,
+    /// Jobs in the queue.
+    jobs: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,12 +53,9 @@ struct Loss {
     at: Duration,
     queue: QueueName,
     kind: LossKind,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum LossKind {
-    Emptied,
-    WentBack,
+    generation: String,
+    /// Lost and resurrected jobs, once they are known.
+    found: Option<(u64, u64)>,
 }
 
 impl DataWatch {
@@ -66,10 +78,12 @@ impl DataWatch {
         now: Duration,
     ) -> Option<LossKind> {
         let kind = match seen_before {
-            Some(seen) if seen.id != found.id => Some(LossKind::Emptied),
-            Some(seen) if seen.beat >= found.beat => Some(LossKind::WentBack),
-            _ => None,
+            Some(seen) if seen.id == found.id => None,
+            Some(seen) if seen.id == found.back => Some(LossKind::WentBack),
+            Some(_) => Some(LossKind::Emptied),
+            None => None,
         };
+        let generation = found.id.clone();
         let known = self.queues.entry(queue.clone()).or_default();
         let is_newer = known.as_ref().is_none_or(|known| known.id != found.id || known.beat < found.beat);
         // A second check that comes to the same finding does not tell it again.
@@ -81,25 +95,57 @@ impl DataWatch {
         if self.losses.len() >= LOSSES_MAX {
             self.losses.pop_front();
         }
-        self.losses.push_back(Loss { at: now, queue: queue.clone(), kind });
+        self.losses.push_back(Loss { at: now, queue: queue.clone(), kind, generation, found: None });
         Some(kind)
+    }
+
+    /// Takes the losses that nobody has looked into.
+    pub(super) fn take_noticed(&mut self) -> Vec<Noticed> {
+        std::mem::take(&mut self.noticed)
+    }
+
+    /// Leaves losses for later.
+    pub(super) fn put_back(&mut self, losses: Vec<Noticed>) {
+        self.noticed.extend(losses);
+        self.noticed.truncate(QUEUES_MAX);
+    }
+
+    /// Whether there are losses that are told of without their numbers.
+    pub(super) fn has_open_losses(&self) -> bool {
+        self.losses.iter().any(|loss| loss.found.is_none())
+    }
+
+    /// Takes down what a loss came to.
+    pub(super) fn settle(&mut self, loss: &QueueLoss) {
+        let Some(found) = loss.found.as_ref() else { return };
+        let same = |known: &&mut Loss| known.queue == loss.queue && known.generation == loss.generation;
+        let known = self.losses.iter_mut().find(same);
+        known.into_iter().for_each(|known| known.found = Some((found.lost_jobs, found.resurrected_jobs)));
     }
 
     /// What health says of the last hour.
     pub(super) fn warnings(&mut self, now: Duration) -> Vec<String> {
         self.losses.retain(|loss| now.saturating_sub(loss.at) < TOLD_FOR);
-        let told = |kind: LossKind, what: &str| {
+        let told = |kind: LossKind| {
             let of_kind: Vec<&Loss> = self.losses.iter().filter(|loss| loss.kind == kind).collect();
             let last = of_kind.last()?;
             let mut names: Vec<&str> = of_kind.iter().map(|loss| loss.queue.as_str()).collect();
             names.sort_unstable();
             names.dedup();
             let minutes = now.saturating_sub(last.at).as_secs() / 60;
-            Some(format!("redis {what} {minutes} min ago: jobs of {} may be lost", names.join(", ")))
+            let what = kind.told();
+            let found = of_kind.iter().filter_map(|loss| loss.found);
+            let outcome = found.reduce(|sum, one| (sum.0.saturating_add(one.0), sum.1.saturating_add(one.1)));
+            let jobs = names.join(", ");
+            Some(match outcome {
+                None => format!("redis {what} {minutes} min ago: jobs of {jobs} may be lost"),
+                Some((lost, resurrected)) => format!(
+                    "redis {what} {minutes} min ago: of {jobs} {lost} jobs are lost and {resurrected} came again; \
+                     `tidemark queues losses` lists them"
+                ),
+            })
         };
-        let emptied = told(LossKind::Emptied, "was emptied");
-        let went_back = told(LossKind::WentBack, "went back to an earlier state");
-        emptied.into_iter().chain(went_back).collect()
+        [LossKind::Emptied, LossKind::WentBack].into_iter().filter_map(told).collect()
     }
 }
 
@@ -112,21 +158,32 @@ impl Shared {
     }
 
     async fn look_for_loss(&self, queue: &QueueName, seen_before: Option<&Generation>) -> Result<(), BrokerError> {
-        let key = self.keys.queue(queue).generation();
-        let mut pipeline = redis::pipe();
-        pipeline.atomic();
-        pipeline.cmd("HSETNX").arg(&key).arg("id").arg(self.ids.next_id().to_string()).ignore();
-        pipeline.cmd("HINCRBY").arg(&key).arg("beat").arg(1);
-        pipeline.cmd("HGET").arg(&key).arg("id");
-        let (beat, id): (u64, String) = read(self.servers.run(&&pipeline).await?)?;
-        let kind = self.watch.lock().found(queue, seen_before, Generation { id, beat }, self.clock.monotonic());
-        let queue = queue.as_str();
-        match kind {
-            Some(LossKind::Emptied) => tracing::error!(queue, "redis was emptied: jobs may be lost"),
-            Some(LossKind::WentBack) => {
-                tracing::error!(queue, "redis went back to an earlier state: jobs may be lost, or come again");
-            }
-            None => {}
+        let keys = self.keys.queue(queue);
+        let mut call = self.scripts.look.prepare_invoke();
+        call.key(keys.generation()).key(&keys.counters).key(&keys.delayed);
+        let (id, beat) = seen_before.map_or(("", 0), |seen| (seen.id.as_str(), seen.beat));
+        call.arg(id).arg(beat).arg(self.ids.next_id().to_string());
+        let (id, beat, back, jobs): (String, u64, String, u64) = read(self.servers.run(&&call).await?)?;
+        let found = Generation { id, beat, back, jobs };
+        let generation = found.id.clone();
+        let mut watch = self.watch.lock();
+        let Some(kind) = watch.found(queue, seen_before, found, self.clock.monotonic()) else { return Ok(()) };
+        let (noticed_ms, jobs_before) = (self.clock.now_ms(), seen_before.map_or(0, |seen| seen.jobs));
+        let loss = QueueLoss {
+            queue: queue.clone(),
+            kind,
+            generation,
+            noticed_ms,
+            jobs_before,
+            jobs_after: jobs,
+            found: None,
+        };
+        if self.journal.is_some() {
+            // Whoever looks into it tells of it, once for all processes.
+            tracing::info!(queue = queue.as_str(), "redis {}: looking for the jobs that are lost", kind.told());
+            watch.put_back(vec![Noticed { loss, is_claimed: false }]);
+        } else {
+            tracing::error!(queue = queue.as_str(), "redis {}: jobs may be lost, or come again", kind.told());
         }
         Ok(())
     }
@@ -137,7 +194,7 @@ mod tests {
     use super::*;
 
     fn generation(id: &str, beat: u64) -> Generation {
-        Generation { id: id.to_owned(), beat }
+        Generation { id: id.to_owned(), beat, back: String::new(), jobs: 0 }
     }
 
     #[test]
@@ -154,9 +211,10 @@ mod tests {
         assert_eq!(look(&mut watch, generation("a", 1), at(0)), None);
         assert_eq!(look(&mut watch, generation("a", 9), at(10)), None);
         assert_eq!(watch.warnings(at(10)), Vec::<String>::new());
-        assert_eq!(look(&mut watch, generation("a", 4), at(20)), Some(LossKind::WentBack));
-        assert_eq!(look(&mut watch, generation("a", 5), at(30)), None);
-        assert_eq!(look(&mut watch, generation("b", 1), at(40)), Some(LossKind::Emptied));
+        let back = Generation { back: "a".to_owned(), ..generation("b", 4) };
+        assert_eq!(look(&mut watch, back.clone(), at(20)), Some(LossKind::WentBack));
+        assert_eq!(look(&mut watch, Generation { beat: 5, ..back }, at(30)), None);
+        assert_eq!(look(&mut watch, generation("c", 1), at(40)), Some(LossKind::Emptied));
         assert_eq!(
             watch.warnings(at(100)),
             [
@@ -164,6 +222,18 @@ mod tests {
                 "redis went back to an earlier state 1 min ago: jobs of write may be lost"
             ]
         );
+        let found = crate::LossFound { lost_jobs: 3, resurrected_jobs: 2, ..crate::LossFound::default() };
+        watch.settle(&QueueLoss {
+            queue: queue.clone(),
+            kind: LossKind::Emptied,
+            generation: "c".to_owned(),
+            noticed_ms: 0,
+            jobs_before: 3,
+            jobs_after: 0,
+            found: Some(found),
+        });
+        let told = &watch.warnings(at(100))[0];
+        assert!(told.contains("of write 3 jobs are lost and 2 came again; `tidemark queues losses`"), "{told}");
         assert_eq!(watch.warnings(at(3_700)), Vec::<String>::new());
     }
 

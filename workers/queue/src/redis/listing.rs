@@ -71,9 +71,8 @@ impl RedisBroker {
     /// A job's id has the time at which it was made, and its entry was made after that.
     async fn find_in_streams(&self, queue: &QueueName, job: JobId) -> Result<Option<Found>, BrokerError> {
         let keys = self.shared.keys.queue(queue);
-        let made_ms = job.as_bytes().iter().take(6).fold(0u64, |millis, byte| millis << 8 | u64::from(*byte));
         // Clocks may differ by a minute.
-        let from = made_ms.saturating_sub(60_000);
+        let from = job.made_ms().saturating_sub(60_000).max(0);
         let mut pipeline = redis::pipe();
         keys.streams.iter().for_each(|stream| {
             pipeline.cmd("XRANGE").arg(stream).arg(from).arg("+").arg("COUNT").arg(SEARCH_MAX);

@@ -8,8 +8,8 @@ use super::{
     keys::QueueKeys,
 };
 use crate::{
-    BrokerError, JobId, JobRecord, JobState, NewJob, Pushed, QueueName, UniqueMode, record_codec::millis, table::full,
-    table_broker::check_new_jobs,
+    BrokerError, JobId, JobRecord, JobState, NewJob, Pushed, QueueName, UniqueMode, job_journal::EventKind,
+    record_codec::millis, table::full, table_broker::check_new_jobs,
 };
 
 /// How long it is remembered that the job of a node was pushed: longer than anybody tries to push it again.
@@ -119,6 +119,13 @@ impl RedisBroker {
         }
         let answer: Vec<redis::Value> = shared.run_replicated(&call).await?;
         let pushed = Self::read_answer(queue, &parts, answer)?;
+        if let Some(journal) = shared.journal_of(queue) {
+            let queued = pushed.iter().filter_map(|(_, pushed)| match pushed {
+                Pushed::Queued(id) => Some(*id),
+                Pushed::Duplicate(_) => None,
+            });
+            journal.note(queue, EventKind::Pushed, queued);
+        }
         let mut state = shared.state.lock();
         if state.awaited.len() > 100_000 {
             // Those that still wait find their job by asking every queue.

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     BrokerError, JobId, JobNote, JobRecord, JobResult, JobState, NodeRef, Outcome, QueueName, RESULT_BYTES_MAX,
     WorkerId, finished_codec,
+    job_journal::EventKind,
     record_codec::millis,
     table::{Finished, view_of},
     text::shorten,
@@ -35,6 +36,7 @@ pub(super) enum Source {
 /// Gathers moves for one call.
 pub(super) struct Transition<'a> {
     broker: &'a RedisBroker,
+    queue: QueueName,
     keys: QueueKeys,
     extra_keys: Vec<String>,
     moves: Vec<Move>,
@@ -43,6 +45,11 @@ pub(super) struct Transition<'a> {
 struct Move {
     source: [Vec<u8>; 5],
     effects: Vec<[Vec<u8>; 5]>,
+    /// Jobs that it ends.
+    ended: Vec<JobId>,
+    /// The job that had ended and is queued again.
+    reopened: Option<JobId>,
+    discarded: Option<JobId>,
 }
 
 fn text(value: impl ToString) -> Vec<u8> {
@@ -55,11 +62,16 @@ pub(super) fn entry_text(entry: (u64, u64)) -> String {
 
 impl<'a> Transition<'a> {
     pub(super) fn new(broker: &'a RedisBroker, queue: &QueueName) -> Self {
-        Self { broker, keys: broker.shared.keys.queue(queue), extra_keys: Vec::new(), moves: Vec::new() }
+        let keys = broker.shared.keys.queue(queue);
+        Self { broker, queue: queue.clone(), keys, extra_keys: Vec::new(), moves: Vec::new() }
     }
 
     /// Begins a move; the effects that follow happen if it is made.
     pub(super) fn take(&mut self, source: &Source) {
+        let discarded = match source {
+            Source::Discarded { id } => Some(*id),
+            _ => None,
+        };
         let source = match source {
             Source::Pending { level, entry, jobs, min_idle_ms } => {
                 [text("p"), text(level), text(entry_text(*entry)), text(jobs), text(min_idle_ms)]
@@ -73,7 +85,7 @@ impl<'a> Transition<'a> {
             }
             Source::Discarded { id } => [text("d"), id.as_bytes().to_vec(), text(0), text(0), text(0)],
         };
-        self.moves.push(Move { source, effects: Vec::new() });
+        self.moves.push(Move { source, effects: Vec::new(), ended: Vec::new(), reopened: None, discarded });
     }
 
     fn effect(&mut self, kind: &str, arguments: [Vec<u8>; 4]) {
@@ -98,6 +110,7 @@ impl<'a> Transition<'a> {
     pub(super) fn requeue(&mut self, item: &Item) {
         let mut frame = Vec::new();
         frame::append(&mut frame, item);
+        self.moves.last_mut().into_iter().for_each(|one| one.reopened = one.discarded);
         let node_job = item.record.workflow.map(|_| item.id().as_bytes().to_vec()).unwrap_or_default();
         self.effect("a", [text(0), text(1), frame, node_job]);
         self.count("bytes", i64::try_from(item.payload_bytes()).unwrap_or(0));
@@ -124,6 +137,7 @@ impl<'a> Transition<'a> {
     /// Ends a job.
     pub(super) fn finish(&mut self, item: &Item, end: &End) {
         let record = &item.record;
+        self.moves.last_mut().into_iter().for_each(|one| one.ended.push(record.id));
         if let Some(unique) = &record.unique {
             let key = self.extra_key(self.keys.unique(&unique.key));
             self.effect("u", [key, record.id.as_bytes().to_vec(), Vec::new(), Vec::new()]);
@@ -219,8 +233,27 @@ impl<'a> Transition<'a> {
                 call.arg(argument);
             });
         }
-        let made: Vec<u8> = shared.run::<Vec<i64>>(&call).await?.into_iter().map(|made| u8::from(made == 1)).collect();
-        Ok(made.into_iter().map(|made| made == 1).collect())
+        let answer = shared.run::<Vec<i64>>(&call).await;
+        let made = answer.map(|made| made.into_iter().map(|made| made == 1).collect::<Vec<bool>>());
+        self.enter(&made);
+        made
+    }
+
+    /// Enters ends into the journal.
+    fn enter(&self, made: &Result<Vec<bool>, BrokerError>) {
+        let Some(journal) = self.broker.shared.journal_of(&self.queue) else { return };
+        match made {
+            Ok(made) => {
+                let done = || self.moves.iter().zip(made).filter(|(_, made)| **made).map(|(one, _)| one);
+                journal.note(&self.queue, EventKind::Ended, done().flat_map(|one| one.ended.iter().copied()));
+                journal.note(&self.queue, EventKind::Reopened, done().filter_map(|one| one.reopened));
+            }
+            Err(BrokerError::Unknown(_)) => {
+                let sent = self.moves.iter().flat_map(|one| one.ended.iter().copied());
+                journal.note(&self.queue, EventKind::PerhapsEnded, sent);
+            }
+            Err(_) => {}
+        }
     }
 }
 

@@ -43,6 +43,22 @@ impl RedisServer {
         Some(server)
     }
 
+    /// One that makes its file durable once a second, as the one of the deployment does.
+    ///
+    /// Its file lies in memory where there is such a folder: while an `fsync` of a busy disk takes long, Redis answers
+    /// before it has written anything down, for up to two seconds, and what a kill leaves depends on what else the disk
+    /// does. There an `fsync` takes no time, so that only what the kill does is tested.
+    pub(crate) async fn start_with_an_fsync_a_second() -> Option<Self> {
+        let memory = Path::new("/dev/shm");
+        let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+        let settings = ["--appendfsync".to_owned(), "everysec".to_owned()];
+        let port = free_port();
+        let options = RedisOptions::new(&format!("redis://127.0.0.1:{port}"));
+        let server = Self::spawn(port, folder.unwrap(), settings.to_vec(), options)?;
+        server.wait_until_up().await;
+        Some(server)
+    }
+
     /// One that speaks TLS only, with a certificate for `redis.test`, to those who have a certificate of the same CA.
     pub(crate) async fn start_tls(certificates: &Certificates) -> Option<Self> {
         let port = free_port();
