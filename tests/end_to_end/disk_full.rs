@@ -3,7 +3,8 @@
 use std::{fs, path::Path, process::Command, time::Duration};
 
 use rustix::fs::statvfs;
-use tidemark_tests::{Client, Ledger, Node, NodeOptions, tidemark, wait_for};
+use serde_json::json;
+use tidemark_tests::{Client, Ledger, Node, NodeOptions, Response, tidemark, wait_for};
 
 /// A small file system in memory; unmounted when dropped.
 struct SmallDisk(tempfile::TempDir);
@@ -91,4 +92,45 @@ fn put(client: &Client, ledger: &mut Ledger, step: i64) -> Option<(u16, String)>
     }
     ledger.lose_track(0, step, 1000);
     Some((answer.status, answer.text()))
+}
+
+/// Bytes that are left beside the ballast for a queue: it takes jobs until there are none left, however small.
+const LEFT_FOR_JOBS: usize = 256 << 10;
+
+#[test]
+fn a_full_disk_refuses_jobs_with_503_and_loses_none_that_were_acknowledged() {
+    let Some(disk) = SmallDisk::mount("112m") else { return };
+    let data = disk.path().join("data");
+    let mut node = Node::start(&NodeOptions::without_agent().data(&data));
+    let client = node.client();
+    let later = json!({"kind": "rollup", "step": "seal", "not_before": "+1h"});
+    let enqueue = |client: &Client| client.post("/api/tidemark/v1/jobs", &later);
+    let id_of = |answer: &Response| answer.json()["job"].as_str().unwrap().to_owned();
+    let mut acknowledged = vec![id_of(&enqueue(&client))];
+    let ballast = disk.path().join("ballast");
+    fs::write(&ballast, vec![1; disk.free_bytes() - LEFT_FOR_JOBS]).unwrap();
+    let refused = loop {
+        assert!(acknowledged.len() < 100_000, "the disk never fills");
+        let answer = enqueue(&client);
+        match answer.status {
+            202 => acknowledged.push(id_of(&answer)),
+            _ => break answer,
+        }
+    };
+    assert_eq!(refused.status, 503, "{}", refused.text());
+    assert!(refused.text().contains("disk is full"), "{}", refused.text());
+    assert!(refused.header("retry-after").is_some());
+    let missing = |client: &Client| {
+        let path = |id: &&String| client.get(&format!("/api/tidemark/v1/jobs/{id}")).status != 200;
+        acknowledged.iter().filter(path).cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(missing(&client), Vec::<String>::new(), "while the disk is full");
+    fs::remove_file(ballast).unwrap();
+    wait_for("jobs are taken once there is space", Duration::from_secs(30), || {
+        (enqueue(&client).status == 202).then_some(())
+    });
+    assert_eq!(missing(&client), Vec::<String>::new(), "once there is space");
+    node.kill();
+    let node = Node::start(&NodeOptions::without_agent().data(&data));
+    assert_eq!(missing(&node.client()), Vec::<String>::new(), "after a crash");
 }

@@ -1,5 +1,5 @@
-//! `cargo xtask nightly`: what takes too long for every change. Random histories of the store with many seeds, then every
-//! fuzz target for a while, where a nightly compiler and `cargo fuzz` are installed.
+//! `cargo xtask nightly`: what takes too long for every change. Random histories of the store with many seeds, the ledgers of
+//! the queue with many kills, then every fuzz target for a while, where a nightly compiler and `cargo fuzz` are installed.
 
 use std::{fs, path::Path};
 
@@ -17,6 +17,9 @@ pub(crate) struct Options {
     /// The first seed, when it is not the test's own.
     #[arg(long)]
     first_seed: Option<u64>,
+    /// Seconds of random kills in each ledger of the queue; 0 for none of them.
+    #[arg(long, default_value_t = 300)]
+    ledger_seconds: u32,
     /// Seconds for each fuzz target; 0 for none of them.
     #[arg(long, default_value_t = 60)]
     fuzz_seconds: u32,
@@ -40,6 +43,9 @@ const LIMITS: [&str; 4] = ["-timeout=10", "-malloc_limit_mb=32", "-rss_limit_mb=
 pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<()> {
     if options.seeds > 0 {
         histories(root, options)?;
+    }
+    if options.ledger_seconds > 0 {
+        ledgers(root, options.ledger_seconds)?;
     }
     if options.fuzz_seconds == 0 {
         return Ok(());
@@ -70,6 +76,24 @@ fn histories(root: &Path, options: &Options) -> anyhow::Result<()> {
     let first = options.first_seed.map(|first| first.to_string());
     let mut variables = vec![("TIDEMARK_MODEL_SEEDS", seeds.as_str())];
     variables.extend(first.as_deref().map(|first| ("TIDEMARK_MODEL_FIRST_SEED", first)));
+    command::run_with(root, &[&test[..], &files].concat(), &variables)
+}
+
+/// Kills of Redis in its own test.
+const KILL_CYCLES: &str = "50";
+/// How long Redis is away, slow or silent.
+const OUTAGE_SECONDS: &str = "60";
+
+/// The tests of the queue in which processes and Redis are killed.
+fn ledgers(root: &Path, seconds: u32) -> anyhow::Result<()> {
+    let test = ["cargo", "test", "--locked", "--package", "tidemark-workers", "--no-fail-fast"];
+    let files = ["--test", "ledger", "--test", "everything_killed", "--test", "redis_away", "--", "--nocapture"];
+    let seconds = seconds.to_string();
+    let variables = [
+        ("TIDEMARK_LEDGER_SECONDS", seconds.as_str()),
+        ("TIDEMARK_KILL_CYCLES", KILL_CYCLES),
+        ("TIDEMARK_OUTAGE_SECONDS", OUTAGE_SECONDS),
+    ];
     command::run_with(root, &[&test[..], &files].concat(), &variables)
 }
 
