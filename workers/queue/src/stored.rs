@@ -105,4 +105,69 @@ mod tests {
             }
         }
     }
+
+    /// Seeds of the fuzz target `stored_jobs`, which mutations would hardly find: their names and what is in them. The first
+    /// byte is the place in [`Stored::ALL`].
+    fn seeds() -> Vec<(&'static str, Stored, Vec<u8>)> {
+        use proptest::{strategy::ValueTree, test_runner::TestRunner};
+        use serde_bytes::ByteBuf;
+
+        let record = record().new_tree(&mut TestRunner::deterministic()).unwrap().current();
+        let record = ByteBuf::from(record_codec::encode(&record));
+        let none: Vec<u8> = Vec::new();
+        let item = rmp_serde::to_vec(&(&record, 1_u32, 2_u32, 5_i64, Some("lost"), &none)).unwrap();
+        let frame = [&u32::try_from(item.len()).unwrap().to_le_bytes()[..], &item].concat();
+        let (times, result) = ((Some(1_i64), Some(2_i64)), Some(ByteBuf::from(vec![7])));
+        let finished = rmp_serde::to_vec(&(
+            (2_u8, "completed", 1_u32, 0_u32, times.0, times.1, Some("w"), None::<&str>, 3_u64, result, &record),
+            (&none, None::<u8>, &none),
+        ));
+        // Arrays of 11 and 3 elements in an array become one of 14.
+        let finished = finished.unwrap();
+        let split = finished.len() - 4;
+        let finished = [&[0x9e][..], &finished[2..split], &finished[split + 1..]].concat();
+        let job = crate::JobId::from_bytes([3; 16]);
+        let page = [&[1, 1, 6][..], b"notify", job.as_bytes(), &[2, 6], b"notify", job.as_bytes()].concat();
+        let found = crate::LossFound { lost: vec![job], lost_jobs: 1, ..crate::LossFound::default() };
+        let loss = QueueLoss {
+            queue: "notify".parse().unwrap(),
+            kind: crate::LossKind::WentBack,
+            generation: job.to_string(),
+            noticed_ms: 1,
+            jobs_before: 2,
+            jobs_after: 3,
+            found: Some(found),
+        };
+        vec![
+            ("job_record", Stored::JobRecord, record.to_vec()),
+            ("frame", Stored::Frame, frame),
+            ("finished_job", Stored::FinishedJob, finished),
+            ("journal_page", Stored::JournalPage, page),
+            ("queue_loss", Stored::QueueLoss, loss.encode()),
+        ]
+    }
+
+    fn seed_folder() -> std::path::PathBuf {
+        [env!("CARGO_MANIFEST_DIR"), "..", "..", "tests", "fuzz", "seeds", "stored_jobs"].iter().collect()
+    }
+
+    #[test]
+    #[ignore = "writes the seeds of the fuzz target"]
+    fn write_the_seeds() {
+        std::fs::create_dir_all(seed_folder()).unwrap();
+        for (name, stored, bytes) in seeds() {
+            let place = Stored::ALL.iter().position(|one| *one == stored).unwrap();
+            let seed = [&[u8::try_from(place).unwrap()][..], &bytes].concat();
+            std::fs::write(seed_folder().join(name), seed).unwrap();
+        }
+    }
+
+    #[test]
+    fn every_seed_of_the_fuzz_target_can_be_read() {
+        for (name, stored, bytes) in seeds() {
+            assert!(stored.rewrite(&bytes).is_ok(), "{name}: {:?}", stored.rewrite(&bytes));
+            let seed = std::fs::read(seed_folder().join(name)).unwrap();
+            assert!(Stored::ALL[usize::from(seed[0])].rewrite(&seed[1..]).is_ok(), "{name}");
+        }
+    }
 }
