@@ -11,6 +11,7 @@ mod query_annotations;
 mod query_answer;
 mod query_handler;
 pub(crate) mod query_request;
+mod query_run;
 mod routes;
 pub(crate) mod statistics;
 mod suggest;
