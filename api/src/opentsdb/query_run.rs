@@ -259,6 +259,7 @@ fn too_slow(limit: Duration) -> ApiError {
 pub(crate) fn api_error(error: &QueryError) -> ApiError {
     match error {
         QueryError::Parse(error) => ApiError::bad_request(error.to_string()),
+        QueryError::NoIntersection { .. } => ApiError::bad_request(error.to_string()),
         QueryError::Read(error) => ApiError::from(error.clone()),
         QueryError::Cancelled => ApiError::unavailable(error.to_string()),
         QueryError::TooManyBuckets { .. }

@@ -29,7 +29,7 @@ impl GroupResult {
     /// Keeps the last point of each second and cuts its milliseconds off.
     ///
     /// OpenTSDB cuts without dropping and then writes one key several times into a JSON object.
-    pub(crate) fn truncate_to_seconds(&mut self) {
+    pub fn truncate_to_seconds(&mut self) {
         let is_whole = |timestamp: &TimestampMs| timestamp.rem_euclid(1000) == 0;
         if self.timestamps.iter().all(is_whole) {
             return;

@@ -36,6 +36,7 @@ mod common_tags;
 mod control;
 mod downsample;
 mod evaluate;
+pub mod expression;
 mod filter;
 mod filter_kind;
 mod grid;

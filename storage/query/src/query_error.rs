@@ -17,6 +17,12 @@ pub enum QueryError {
     /// Whoever asked has gone.
     #[error("the query was cancelled")]
     Cancelled,
+    /// Series of the variables of an expression that only takes those which all have.
+    #[error("No intersections found: no series of the variables of expression `{expression}` have the same tags")]
+    NoIntersection {
+        /// The id of the expression.
+        expression: String,
+    },
     /// The window has too many buckets.
     #[error(
         "the window has {found} buckets, at most {limit} are allowed; use a longer interval, a shorter window, or raise \
