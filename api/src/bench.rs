@@ -1,11 +1,19 @@
 //! The inner parts that the benchmarks measure and the fuzz targets feed; no part of the interface.
 
+use std::ops::ControlFlow;
+
+use serde_json::Value;
 use tidemark_model::{PointBatch, TimestampMs};
-use tidemark_query::Query;
+use tidemark_query::{EvaluationControl, GroupResult, Query, expression::ExpressionQuery};
 
 use crate::{
     http::query_string::QueryString,
-    opentsdb::query_request::{Moment, QueryBody, from_query_string},
+    opentsdb::{
+        expression_answer::TableWriter,
+        expression_request::ExpressionBody,
+        query_answer::{AnswerSink, Gone},
+        query_request::{Moment, QueryBody, from_query_string},
+    },
     put,
     telnet::put_line::PutLines,
 };
@@ -42,4 +50,48 @@ pub fn read_query(text: &str, now: TimestampMs) -> Vec<Query> {
     let of_body = serde_json::from_str::<QueryBody>(text).ok();
     let of_body = of_body.map(|body| body.into_request(moment, &QueryString::default(), PARTS_MAX));
     [Some(of_string), of_body].into_iter().flatten().flatten().map(|asked| asked.query).collect()
+}
+
+/// The request that a body of `/api/query/exp` is: its window, what to evaluate, and how the answer repeats it. `now` is in
+/// milliseconds since the epoch.
+#[must_use]
+pub fn read_expressions(text: &str, now: TimestampMs) -> Option<(Query, ExpressionQuery, Value)> {
+    let body: ExpressionBody = serde_json::from_str(text).ok()?;
+    let asked = body.into_request(Moment { now, time_zone: "UTC" }, PARTS_MAX).ok()?;
+    Some((asked.window, asked.query, asked.echo))
+}
+
+/// The answer to such a request over these results of its sub-queries; empty when it has none.
+#[must_use]
+pub fn write_tables(
+    query: &ExpressionQuery,
+    control: &EvaluationControl<'_>,
+    groups: impl Fn(usize) -> Vec<GroupResult>,
+    echo: &Value,
+) -> String {
+    let (mut writer, mut sink) = (TableWriter::new(), Collected::default());
+    let evaluated = query.evaluate(
+        control,
+        |source| Ok(groups(source)),
+        |table| match writer.table(table, &mut sink) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(Gone) => ControlFlow::Break(()),
+        },
+    );
+    if evaluated.is_err() {
+        return String::new();
+    }
+    sink.0.extend(writer.finish(echo));
+    String::from_utf8(sink.0).unwrap_or_default()
+}
+
+/// Keeps all pieces.
+#[derive(Default)]
+struct Collected(Vec<u8>);
+
+impl AnswerSink for Collected {
+    fn take(&mut self, out: &mut Vec<u8>) -> Result<(), Gone> {
+        self.0.append(out);
+        Ok(())
+    }
 }

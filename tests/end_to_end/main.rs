@@ -15,6 +15,7 @@ mod command_line;
 mod conformance;
 mod deletes;
 mod disk_full;
+mod expressions;
 #[path = "../../storage/kv/tests/support/fdb_processes.rs"]
 mod fdb_processes;
 mod grafana;

@@ -23,8 +23,9 @@ const ADMIN_PATHS: [&str; 2] = ["/api/tidemark/v1/backup", "/api/tidemark/v1/job
 /// Below this path whatever is asked by DELETE needs the highest role.
 const OWN_API: &str = "/api/tidemark/v1/";
 /// Paths that only read although they are asked by POST.
-const READ_PATHS: [&str; 10] = [
+const READ_PATHS: [&str; 11] = [
     "/api/query",
+    "/api/query/exp",
     "/api/query/last",
     "/api/suggest",
     "/api/search/lookup",
@@ -135,6 +136,8 @@ mod tests {
         check(Method::POST, "/api/put", Role::Write);
         check(Method::POST, "/api/query", Role::Read);
         check(Method::DELETE, "/api/query", Role::Operate);
+        check(Method::POST, "/api/query/exp", Role::Read);
+        check(Method::GET, "/api/query/gexp", Role::Read);
         check(Method::DELETE, "/api/tidemark/v1/schedules/seal", Role::Admin);
         check(Method::PUT, "/api/tidemark/v1/schedules/seal", Role::Operate);
         check(Method::POST, "/api/tidemark/v1/jobs", Role::Operate);

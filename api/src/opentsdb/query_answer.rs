@@ -165,20 +165,20 @@ impl AnswerWriter {
     }
 }
 
-fn integer(out: &mut Vec<u8>, int: i64) {
+pub(crate) fn integer(out: &mut Vec<u8>, int: i64) {
     out.extend_from_slice(itoa::Buffer::new().format(int).as_bytes());
 }
 
 /// How doubles are written that JSON has no number for.
 #[derive(Clone, Copy)]
-struct Numbers {
-    arrays: bool,
-    fill: Fill,
+pub(crate) struct Numbers {
+    pub(crate) arrays: bool,
+    pub(crate) fill: Fill,
 }
 
 impl Numbers {
     /// In arrays, which only Grafana's newest mode asks for, a text instead of a number breaks the reader: `null` there.
-    fn float(self, out: &mut Vec<u8>, float: f64) {
+    pub(crate) fn float(self, out: &mut Vec<u8>, float: f64) {
         if float.is_finite() {
             out.extend_from_slice(zmij::Buffer::new().format_finite(float).as_bytes());
         } else {
@@ -194,7 +194,7 @@ impl Numbers {
 }
 
 /// Names have no character that needs an escape, but what is written is not to depend on it.
-fn string(out: &mut Vec<u8>, text: &str) {
+pub(crate) fn string(out: &mut Vec<u8>, text: &str) {
     if text.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
         out.push(b'"');
         out.extend_from_slice(text.as_bytes());

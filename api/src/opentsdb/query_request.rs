@@ -109,7 +109,7 @@ struct RateBody {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct FilterBody {
+pub(crate) struct FilterBody {
     r#type: Option<String>,
     tagk: Option<String>,
     filter: Option<Text>,
@@ -163,7 +163,7 @@ pub(crate) fn from_query_string(
     moment: Moment<'_>,
     parts_max: usize,
 ) -> Result<QueryRequest, ApiError> {
-    let start = flags.required("start")?;
+    let window = window(flags)?;
     let mut sub_queries = Vec::new();
     check_parts(flags.all("m").count() + flags.all("tsuid").count() + flags.all("tsuids").count(), parts_max)?;
     for text in flags.all("m") {
@@ -175,24 +175,39 @@ pub(crate) fn from_query_string(
     if sub_queries.is_empty() {
         return Err(refused(ParseError::MissingQueries));
     }
-    let text = |name| flags.get(name).map(str::to_owned).filter(|text| !text.is_empty());
-    let window = Window { start, end: text("end"), time_zone: text("tz").or_else(|| text("timezone")) };
     let mut query = window.into_query(moment, sub_queries).map_err(refused)?;
     query.ms_resolution = flags.has("ms");
     query.use_calendar = flags.has("use_calendar");
-    let shape = AnswerShape {
-        arrays: flags.has("arrays"),
-        tsuids: flags.has("show_tsuids"),
-        query: flags.has("show_query"),
-        statistics: flags.has("show_stats"),
-        summary: flags.has("show_summary"),
-        no_annotations: flags.has("no_annotations"),
-        global_annotations: flags.has("global_annotations"),
-    };
-    Ok(QueryRequest { query, shape, delete: false })
+    Ok(QueryRequest { query, shape: AnswerShape::of_flags(flags), delete: false })
 }
 
-fn check_parts(parts: usize, parts_max: usize) -> Result<(), ApiError> {
+/// The window of a query string.
+///
+/// # Errors
+/// 400 without a start.
+pub(crate) fn window(flags: &QueryString) -> Result<Window<'_>, ApiError> {
+    let text = |name| flags.get(name).map(str::to_owned).filter(|text| !text.is_empty());
+    let start = flags.required("start")?;
+    Ok(Window { start, end: text("end"), time_zone: text("tz").or_else(|| text("timezone")) })
+}
+
+impl AnswerShape {
+    pub(crate) fn of_flags(flags: &QueryString) -> Self {
+        Self {
+            arrays: flags.has("arrays"),
+            tsuids: flags.has("show_tsuids"),
+            query: flags.has("show_query"),
+            statistics: flags.has("show_stats"),
+            summary: flags.has("show_summary"),
+            no_annotations: flags.has("no_annotations"),
+            global_annotations: flags.has("global_annotations"),
+        }
+    }
+}
+
+/// # Errors
+/// 400 when there are too many sub-queries.
+pub(crate) fn check_parts(parts: usize, parts_max: usize) -> Result<(), ApiError> {
     if parts <= parts_max {
         return Ok(());
     }
@@ -201,22 +216,30 @@ fn check_parts(parts: usize, parts_max: usize) -> Result<(), ApiError> {
     )))
 }
 
-struct Window<'a> {
-    start: &'a str,
-    end: Option<String>,
-    time_zone: Option<String>,
+/// A window of time as it is written.
+pub(crate) struct Window<'a> {
+    pub(crate) start: &'a str,
+    pub(crate) end: Option<String>,
+    pub(crate) time_zone: Option<String>,
 }
 
 impl Window<'_> {
     fn into_query(self, moment: Moment<'_>, sub_queries: Vec<SubQuery>) -> Result<Query, ParseError> {
+        let query = Query { sub_queries, ..self.read(moment)? };
+        query.check()?;
+        Ok(query)
+    }
+
+    /// A query of this window without sub-queries, which may end before it starts.
+    ///
+    /// # Errors
+    /// Says which moment, or the name of which zone, is wrong.
+    pub(crate) fn read(self, moment: Moment<'_>) -> Result<Query, ParseError> {
         let named = self.time_zone.filter(|name| !name.is_empty());
         let zone = parse_time_zone(named.as_deref().unwrap_or(moment.time_zone))?;
         let start = parse_time(self.start, moment.now, zone)?;
         let end = self.end.map_or(Ok(moment.now), |end| parse_time(&end, moment.now, zone))?;
-        let mut query = Query::new(start, end, sub_queries);
-        query.time_zone = zone;
-        query.check()?;
-        Ok(query)
+        Ok(Query { time_zone: zone, ..Query::new(start, end, Vec::new()) })
     }
 }
 
@@ -256,17 +279,20 @@ impl SubQueryBody {
 /// `tags` counts only when there are no `filters`, not even an empty list of them.
 fn filters(filters: Option<Vec<FilterBody>>, tags: Option<BTreeMap<String, Text>>) -> Result<Vec<Filter>, ParseError> {
     match filters {
-        Some(filters) => filters
-            .into_iter()
-            .map(|filter| {
-                let kind = filter.r#type.unwrap_or_default().parse()?;
-                let text = filter.filter.map(|text| text.0).unwrap_or_default();
-                Filter::new(kind, &filter.tagk.unwrap_or_default(), &text, filter.group_by.0)
-            })
-            .collect(),
+        Some(filters) => filters.into_iter().map(FilterBody::into_filter).collect(),
         None => {
             tags.unwrap_or_default().iter().map(|(key, value)| Filter::from_tag_value(key, &value.0, true)).collect()
         }
+    }
+}
+
+impl FilterBody {
+    /// # Errors
+    /// Says in OpenTSDB's words what is missing or wrong.
+    pub(crate) fn into_filter(self) -> Result<Filter, ParseError> {
+        let kind = self.r#type.unwrap_or_default().parse()?;
+        let text = self.filter.map(|text| text.0).unwrap_or_default();
+        Filter::new(kind, &self.tagk.unwrap_or_default(), &text, self.group_by.0)
     }
 }
 

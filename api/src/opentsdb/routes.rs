@@ -7,8 +7,8 @@ use actix_web::{
 };
 
 use super::{
-    aggregators, annotation, configuration, drop_caches, last, lookup, metadata, query_handler, statistics, suggest,
-    version,
+    aggregators, annotation, configuration, drop_caches, expression_handler, function_handler, last, lookup, metadata,
+    query_handler, statistics, suggest, version,
 };
 use crate::{error::ApiError, put};
 
@@ -22,6 +22,8 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
                 .route(web::post().to(query_handler::post))
                 .route(web::delete().to(query_handler::delete)),
         )
+        .service(endpoint("/api/query/exp").route(web::post().to(expression_handler::post)))
+        .service(endpoint("/api/query/gexp").route(web::get().to(function_handler::get)))
         .service(endpoint("/api/query/last").route(web::get().to(last::get)).route(web::post().to(last::post)))
         .service(endpoint("/api/suggest").route(web::get().to(suggest::get)).route(web::post().to(suggest::post)))
         .service(endpoint("/api/search/lookup").route(web::get().to(lookup::get)).route(web::post().to(lookup::post)))

@@ -238,7 +238,7 @@ pub(crate) struct LimitSettings {
     pub(crate) query_wait: Span,
     /// How long a query may be evaluated.
     pub(crate) query_time: Span,
-    /// Sub-queries of one request.
+    /// Sub-queries of one request; metrics, expressions and outputs of one with expressions.
     pub(crate) query_parts: usize,
     /// Series of one sub-query.
     pub(crate) query_series: usize,

@@ -1,0 +1,62 @@
+//! `/api/query/exp`: arithmetic between metrics.
+
+use std::ops::ControlFlow;
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    web::{Data, Payload},
+};
+use tidemark_query::QueryError;
+
+use super::{
+    expression_answer::TableWriter,
+    expression_request::{ExpressionBody, ExpressionRequest},
+    query_handler::moment,
+    query_run::{Answer, ChannelSink, Part, Run, Turn, api_error},
+    wire,
+};
+use crate::{error::ApiError, state::AppState};
+
+pub(crate) async fn post(
+    request: HttpRequest,
+    payload: Payload,
+    state: Data<AppState>,
+) -> Result<HttpResponse, ApiError> {
+    let body: ExpressionBody = wire::read_json(&request, payload, &state).await?;
+    let asked = body.into_request(moment(&state), state.options.limits.query_parts)?;
+    let plans = asked.query.sources().map(|source| source.plan(&asked.window));
+    let plans = plans.collect::<Result<Vec<_>, _>>().map_err(|error| api_error(&error))?;
+    let state = state.into_inner();
+    let turn = Turn::wait(&state).await?;
+    let parts = turn.open(plans).await?;
+    turn.answer(ExpressionAnswer { asked, parts }).await
+}
+
+/// The tables of all outputs.
+struct ExpressionAnswer {
+    asked: ExpressionRequest,
+    parts: Vec<Part>,
+}
+
+impl Answer for ExpressionAnswer {
+    fn write(&self, run: &Run<'_>, sink: &mut ChannelSink<'_>) -> Result<Vec<u8>, ApiError> {
+        let cancelled = || run.is_cancelled();
+        let control = run.control(&cancelled);
+        let sources: Vec<_> = self.asked.query.sources().zip(&self.parts).collect();
+        let source = |index: usize| {
+            let (source, part) = sources.get(index).ok_or(QueryError::Cancelled)?;
+            let (groups, _) = source.evaluate(&part.plan, part.series.as_ref(), &control)?;
+            Ok(groups)
+        };
+        let (mut writer, mut gone) = (TableWriter::new(), false);
+        let evaluated = self.asked.query.evaluate(&control, source, |table| {
+            gone = writer.table(table, sink).is_err() || run.is_late();
+            if gone { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        evaluated.map_err(|error| run.error(&error))?;
+        if gone {
+            return Err(run.ended());
+        }
+        Ok(writer.finish(&self.asked.echo))
+    }
+}

@@ -1,0 +1,74 @@
+//! `/api/query/gexp`: functions over series, in Graphite's manner.
+
+use std::{ops::ControlFlow, sync::Arc};
+
+use actix_web::{HttpRequest, HttpResponse, web::Data};
+use tidemark_model::TimeRange;
+use tidemark_query::{EvaluationStatistics, QueryError};
+
+use super::{
+    function_request::{FunctionRequest, from_query_string},
+    query_annotations::QueryAnnotations,
+    query_answer::AnswerWriter,
+    query_handler::moment,
+    query_run::{Answer, ChannelSink, Part, Run, Turn, add, api_error},
+};
+use crate::{error::ApiError, http::query_string::QueryString, state::AppState};
+
+pub(crate) async fn get(request: HttpRequest, state: Data<AppState>) -> Result<HttpResponse, ApiError> {
+    let flags = QueryString::parse(request.query_string())?;
+    let asked = from_query_string(&flags, moment(&state), state.options.limits.query_parts)?;
+    let plans = asked.functions.sources().iter().map(|source| source.plan(&asked.window));
+    let plans = plans.collect::<Result<Vec<_>, _>>().map_err(|error| api_error(&error))?;
+    let state = state.into_inner();
+    let turn = Turn::wait(&state).await?;
+    let parts = turn.open(plans).await?;
+    let range = TimeRange::inclusive(asked.window.start, asked.window.end);
+    let series = parts.iter().flat_map(|part| part.series.series());
+    let annotations = Arc::new(turn.in_time(QueryAnnotations::read(&state, asked.shape, range, series)).await?);
+    turn.answer(FunctionAnswer { asked, parts, annotations }).await
+}
+
+/// The results of one expression after the other, in the shape of a plain query.
+struct FunctionAnswer {
+    asked: FunctionRequest,
+    parts: Vec<Part>,
+    annotations: Arc<QueryAnnotations>,
+}
+
+impl Answer for FunctionAnswer {
+    fn write(&self, run: &Run<'_>, sink: &mut ChannelSink<'_>) -> Result<Vec<u8>, ApiError> {
+        let cancelled = || run.is_cancelled();
+        let control = run.control(&cancelled);
+        let FunctionRequest { window, functions, shape } = &self.asked;
+        let mut writer = AnswerWriter::new(*shape, window.ms_resolution, Arc::clone(&self.annotations));
+        let (mut read, mut shown) = (EvaluationStatistics::default(), EvaluationStatistics::default());
+        let mut gone = false;
+        let source = |index: usize| {
+            let found = functions.sources().get(index).zip(self.parts.get(index));
+            let (source, part) = found.ok_or(QueryError::Cancelled)?;
+            let (groups, statistics) = source.evaluate(&part.plan, part.series.as_ref(), &control)?;
+            add(&mut read, statistics);
+            Ok(groups)
+        };
+        let evaluated = functions.evaluate(&control, source, |mut group, index| {
+            if !window.ms_resolution {
+                group.truncate_to_seconds();
+            }
+            shown.groups += 1;
+            shown.result_points += group.timestamps.len() as u64;
+            let described = self.parts.get(index).map_or("null", |part| &part.described);
+            gone = writer.group(&group, described, sink).is_err() || run.is_late();
+            if gone { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        evaluated.map_err(|error| run.error(&error))?;
+        if gone {
+            return Err(run.ended());
+        }
+        if shape.summary || shape.statistics {
+            let total = EvaluationStatistics { series: read.series, points: read.points, ..shown };
+            writer.summary(&total, run.took_ms());
+        }
+        Ok(writer.finish())
+    }
+}
