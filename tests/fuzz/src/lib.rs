@@ -1,9 +1,11 @@
 //! What the fuzz targets share.
 
 mod entries;
+mod groups;
 mod value_column;
 
 pub use entries::{checksummed, golden_entries, parse_entry};
+pub use groups::groups_of;
 pub use value_column::AnyValue;
 pub use value_column::column_of;
 
