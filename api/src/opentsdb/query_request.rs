@@ -312,6 +312,7 @@ impl RateBody {
             counter_max: integer(self.counter_max, i64::MAX, ParseError::CounterMax)?,
             reset_value: integer(self.reset_value, 0, ParseError::ResetValue)?,
             drop_resets: self.drop_resets.0,
+            pre_downsample: false,
         })
     }
 }

@@ -2,11 +2,13 @@
 //!
 //! Every bucket belongs to a larger period and is counted from its start: milliseconds from the second, seconds from the
 //! minute, minutes from the hour, hours from midnight, days and months from January 1, weeks from the Sunday of the week
-//! of January 1, years from the year 0. Where the period ends the count starts again, so that the buckets do not depend
-//! on the window. (OpenTSDB counts on from the period of the first point; within one period both agree.)
+//! of January 1, years from the year 0. A number of milliseconds to hours that does not divide this period is counted
+//! from the start of the next longer one: 25 minutes from midnight, 5 hours from the first of the month. Where the period
+//! ends the count starts again, so that the buckets do not depend on the window. (OpenTSDB counts on from the period of
+//! the first point; within one period both agree.)
 //!
-//! Buckets of up to an hour are lengths of time, longer ones are spans of the local clock: a day on which clocks change
-//! is one bucket of 23 or 25 hours.
+//! Buckets within an hour, and hours, are lengths of time, longer ones are spans of the local clock: a day on which
+//! clocks change is one bucket of 23 or 25 hours.
 
 use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveDateTime, Offset, TimeDelta, TimeZone};
 use chrono_tz::Tz;
@@ -33,9 +35,9 @@ pub(crate) fn boundaries(
 ) -> Option<Vec<TimestampMs>> {
     let (from, until) = (from.clamp(FIRST_MS, LAST_MS), until.clamp(FIRST_MS, LAST_MS));
     let calendar = Calendar { interval, zone };
-    match calendar.elapsed_period() {
-        Some(period) => calendar.elapsed_boundaries(period, from, until, buckets_max),
-        None => calendar.local_boundaries(from, until, buckets_max),
+    match calendar.period() {
+        Period::Length(period) => calendar.elapsed_boundaries(period, from, until, buckets_max),
+        Period::Day | Period::Month | Period::Year => calendar.local_boundaries(from, until, buckets_max),
     }
 }
 
@@ -44,16 +46,58 @@ struct Calendar {
     zone: Tz,
 }
 
+/// What buckets of up to hours are counted in.
+#[derive(Clone, Copy)]
+enum Period {
+    /// So many milliseconds of an hour or all of it, whatever the clock does.
+    Length(i64),
+    Day,
+    Month,
+    Year,
+}
+
+impl Period {
+    /// Periods of milliseconds, seconds, minutes and hours, and those for what does not divide them.
+    const ALL: [Self; 6] =
+        [Self::Length(1_000), Self::Length(60_000), Self::Length(HOUR_MS), Self::Day, Self::Month, Self::Year];
+
+    fn shortest_ms(self) -> i64 {
+        match self {
+            Self::Length(millis) => millis,
+            Self::Day => DAY_MS,
+            Self::Month => 28 * DAY_MS,
+            Self::Year => 365 * DAY_MS,
+        }
+    }
+
+    /// The midnights at which the period of a date begins and ends.
+    fn days(self, date: NaiveDate) -> Option<(NaiveDate, NaiveDate)> {
+        let first = date.with_day(1)?;
+        match self {
+            Self::Length(_) | Self::Day => Some((date, date.checked_add_days(Days::new(1))?)),
+            Self::Month => Some((first, first.checked_add_months(Months::new(1))?)),
+            Self::Year => Some((january_1(date.year())?, january_1(date.year() + 1)?)),
+        }
+    }
+}
+
 impl Calendar {
-    /// The period from whose start short buckets are counted; `None` for spans of the local clock.
-    fn elapsed_period(&self) -> Option<i64> {
-        let period = match self.interval.unit() {
-            TimeUnit::Millisecond => 1_000,
-            TimeUnit::Second => 60_000,
-            TimeUnit::Minute | TimeUnit::Hour => HOUR_MS,
-            TimeUnit::Day | TimeUnit::Week | TimeUnit::Month | TimeUnit::Year => return None,
+    /// What buckets of up to hours are counted in; for days and longer units it is the unit that says so.
+    fn period(&self) -> Period {
+        let step = self.interval.millis();
+        let natural = match self.interval.unit() {
+            _ if step == HOUR_MS => return Period::Length(HOUR_MS),
+            TimeUnit::Millisecond => 0,
+            TimeUnit::Second => 1,
+            TimeUnit::Minute => 2,
+            TimeUnit::Hour => 3,
+            TimeUnit::Day | TimeUnit::Week | TimeUnit::Month | TimeUnit::Year => return Period::Year,
         };
-        (self.interval.millis() <= period).then_some(period)
+        let mut longer = Period::ALL.into_iter().skip(natural);
+        match longer.next() {
+            Some(period) if period.shortest_ms() % step == 0 => period,
+            _ => longer.find(|period| period.shortest_ms() >= step).unwrap_or(Period::Year),
+        }
     }
 
     fn elapsed_boundaries(
@@ -131,7 +175,7 @@ impl Calendar {
             }
             TimeUnit::Millisecond | TimeUnit::Second | TimeUnit::Minute | TimeUnit::Hour => {
                 let step = self.interval.millis();
-                let period = if step <= DAY_MS { midnight(date)? } else { midnight(january_1(date.year())?)? };
+                let period = midnight(self.period().days(date)?.0)?;
                 let into = local.signed_duration_since(period).num_milliseconds();
                 period.checked_add_signed(TimeDelta::try_milliseconds(into / step * step)?)
             }
@@ -159,8 +203,7 @@ impl Calendar {
             TimeUnit::Day => Some(start.checked_add_days(days(count)?)?.min(next_year()?)),
             TimeUnit::Millisecond | TimeUnit::Second | TimeUnit::Minute | TimeUnit::Hour => {
                 let step = self.interval.millis();
-                let period_end =
-                    if step <= DAY_MS { midnight(date.checked_add_days(Days::new(1))?)? } else { next_year()? };
+                let period_end = midnight(self.period().days(date)?.1)?;
                 Some(start.checked_add_signed(TimeDelta::try_milliseconds(step)?)?.min(period_end))
             }
         }
@@ -254,8 +297,21 @@ mod tests {
             ["2013-01-01 00:00", "2013-01-01 01:00", "2013-01-01 02:00"]
         );
         assert_eq!(
+            local_starts("20m", Tz::UTC, "2013/01/01-00:30", "2013/01/01-01:10"),
+            ["2013-01-01 00:20", "2013-01-01 00:40", "2013-01-01 01:00", "2013-01-01 01:20"]
+        );
+        // What does not divide its period is counted in the next longer one.
+        assert_eq!(
             local_starts("25m", Tz::UTC, "2013/01/01-00:30", "2013/01/01-01:10"),
-            ["2013-01-01 00:25", "2013-01-01 00:50", "2013-01-01 01:00", "2013-01-01 01:25"]
+            ["2013-01-01 00:25", "2013-01-01 00:50", "2013-01-01 01:15"]
+        );
+        assert_eq!(
+            local_starts("25m", Tz::UTC, "2013/01/01-23:30", "2013/01/02-00:10"),
+            ["2013-01-01 23:20", "2013-01-01 23:45", "2013-01-02 00:00", "2013-01-02 00:25"]
+        );
+        assert_eq!(
+            local_starts("5h", Tz::UTC, "2013/01/31-20:00", "2013/02/01-01:00"),
+            ["2013-01-31 20:00", "2013-02-01 00:00", "2013-02-01 05:00"]
         );
         assert_eq!(
             local_starts("90m", Tz::UTC, "2013/01/01-22:00", "2013/01/01-23:59"),

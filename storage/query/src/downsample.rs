@@ -26,6 +26,17 @@ pub enum Buckets {
     All,
 }
 
+impl Buckets {
+    /// Their length; none for the one bucket that has that of the window.
+    #[must_use]
+    pub fn interval(self) -> Option<Interval> {
+        match self {
+            Self::Every(interval) | Self::Calendar(interval) => Some(interval),
+            Self::All => None,
+        }
+    }
+}
+
 /// What a bucket without points holds, and how the serialiser writes it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Fill {
@@ -84,6 +95,8 @@ impl FromStr for Downsample {
         if parts.next().is_some() {
             return Err(ParseError::DownsampleTooLong(excerpt(text)));
         }
+        // Nothing behind the last dash is no policy.
+        let fill = fill.filter(|fill| !fill.is_empty());
         let buckets = parse_buckets(interval)?;
         let function = Aggregator::by_name(function).ok_or_else(|| ParseError::UnknownFunction(excerpt(function)))?;
         if function == Aggregator::None {
@@ -134,6 +147,7 @@ mod tests {
         check("0all-max", "0all-max");
         check("3all-max-none", "0all-max");
         check("500MS-sum", "500ms-sum");
+        check("1m-sum-", "1m-sum");
         let calendar: Downsample = "1d-sum".parse().unwrap();
         assert_eq!(calendar.on_calendar().to_string(), "1dc-sum");
     }

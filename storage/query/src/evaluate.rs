@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, ops::ControlFlow};
 use tidemark_model::{PointColumns, RollupRows, SeriesInfo, SeriesSet, ValueColumn};
 
 use crate::{
-    Aggregator, EvaluationControl, EvaluationStatistics, Fill, GroupResult, Interpolation, QueryError, SubQueryPlan,
+    Aggregator, EvaluationControl, EvaluationStatistics, Fill, GroupResult, Interpolation, QueryError, RateOptions,
+    SubQueryPlan,
     bucket_kernels::{BucketColumns, downsample},
     common_tags::CommonTags,
     grid::Grid,
@@ -84,6 +85,11 @@ impl SubQueryPlan {
 
     /// Downsamples one series and takes its rate. The memory of `points` can be used again.
     fn transform(&self, points: &mut PointColumns, rows: &RollupRows) -> PointColumns {
+        let mut rate_of_points = match &self.sub_query.rate {
+            Some(options) if self.rates_points => Some(rates(points, options)),
+            Some(_) | None => None,
+        };
+        let points = rate_of_points.as_mut().unwrap_or(points);
         let downsampled = match (&self.grid, self.sub_query.downsample) {
             (Some(grid), Some(options)) => {
                 let mut found = downsample(points, grid, options.function);
@@ -94,12 +100,15 @@ impl SubQueryPlan {
             }
             _ => None,
         };
-        match (downsampled, &self.sub_query.rate) {
+        match (downsampled, self.rate_of_buckets()) {
             (Some(downsampled), None) => downsampled,
             (Some(downsampled), Some(options)) => rates(&downsampled, options),
-            (None, Some(options)) => rates(points, options),
-            (None, None) => std::mem::take(points),
+            (None, _) => std::mem::take(points),
         }
+    }
+
+    fn rate_of_buckets(&self) -> Option<&RateOptions> {
+        self.sub_query.rate.as_ref().filter(|_| !self.rates_points)
     }
 
     fn fill(&self, grid: &Grid, found: BucketColumns) -> PointColumns {
@@ -117,7 +126,7 @@ impl SubQueryPlan {
             }
         }
         // Only a rate looks at the bucket before the window.
-        let skips_predecessor = self.sub_query.rate.is_some() && first > 0 && !self.fills_predecessor;
+        let skips_predecessor = self.rate_of_buckets().is_some() && first > 0 && !self.fills_predecessor;
         let from = usize::from(skips_predecessor);
         self.stamp(grid, from..values.len(), values.split_off(from))
     }
@@ -183,7 +192,7 @@ impl Evaluation<'_> {
         // `AggregationIterator.nextDoubleValue`.
         let method =
             if self.plan.sub_query.rate.is_some() { Interpolation::Previous } else { aggregator.interpolation() };
-        GroupRules { aggregator, method, window: self.plan.window }
+        GroupRules { aggregator, method, is_aligned: self.plan.is_aligned, window: self.plan.window }
     }
 
     fn finish(&mut self, points: PointColumns, members: &[&SeriesInfo]) -> Result<Option<GroupResult>, QueryError> {

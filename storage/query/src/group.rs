@@ -30,6 +30,8 @@ const GATHERED_MAX: usize = 1 << 20;
 pub(crate) struct GroupRules {
     pub(crate) aggregator: Aggregator,
     pub(crate) method: Interpolation,
+    /// Whether a member without a point at an instant takes no part there. All values are doubles then, and NaN is none.
+    pub(crate) is_aligned: bool,
     pub(crate) window: Window,
 }
 
@@ -57,8 +59,13 @@ pub(crate) fn aggregate_group(
         (Some(columns), _) => ValueColumn::Float(group.aggregate::<DoubleAccumulator>(
             &columns,
             &instants,
-            between_doubles,
-            aggregate_doubles,
+            |method, gap| if rules.is_aligned { f64::NAN } else { between_doubles(method, gap) },
+            |aggregator, row| {
+                if rules.is_aligned {
+                    row.retain(|value| !value.is_nan());
+                }
+                aggregate_doubles(aggregator, row)
+            },
         )?),
         (None, Some(columns)) => column_of(group.aggregate::<IntegerAccumulator>(
             &columns,

@@ -19,8 +19,8 @@ pub(crate) fn between_doubles(method: Interpolation, gap: &Between<f64>) -> f64 
     match method {
         Interpolation::Linear => y0 + (gap.at - x0) as f64 * (y1 - y0) / (x1 - x0) as f64,
         Interpolation::Zero => 0.0,
-        Interpolation::Largest => f64::MAX,
-        Interpolation::Smallest => -f64::MAX,
+        // As good as the largest or smallest double, and not in the result where no member has a number.
+        Interpolation::Largest | Interpolation::Smallest => f64::NAN,
         Interpolation::Previous => y0,
     }
 }

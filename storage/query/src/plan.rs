@@ -32,6 +32,10 @@ pub struct SubQueryPlan {
     pub(crate) fill: Fill,
     /// Whether members are interpolated towards points outside the window.
     pub(crate) has_neighbours: bool,
+    /// Whether members have nothing between the buckets in which they have points.
+    pub(crate) is_aligned: bool,
+    /// Whether the rate is taken of points and not of buckets.
+    pub(crate) rates_points: bool,
     /// Whether the first bucket of the grid, which only a rate looks at, is filled when it is empty.
     pub(crate) fills_predecessor: bool,
     read: TimeRange,
@@ -66,9 +70,12 @@ impl SubQueryPlan {
             false => downsample,
         });
         let fill = downsample.map_or(Fill::None, |downsample| downsample.fill);
-        let interpolates = sub_query.rate.is_some() || sub_query.aggregator.needs_neighbours();
+        let is_aligned = downsample.is_some() && fill == Fill::None && sub_query.align_first;
+        let interpolates = !is_aligned && (sub_query.rate.is_some() || sub_query.aggregator.needs_neighbours());
         let has_neighbours = sub_query.aggregator != Aggregator::None && fill == Fill::None && interpolates;
-        let margins = Margins { has_rate: sub_query.rate.is_some(), has_neighbours, is_filled: fill != Fill::None };
+        let rates_points = sub_query.rate.is_some_and(|rate| downsample.is_none() || rate.pre_downsample);
+        let has_rate = sub_query.rate.is_some() && (downsample.is_none() || !rates_points);
+        let margins = Margins { has_rate, has_neighbours, is_filled: fill != Fill::None };
         let grid = match downsample.map(|downsample| downsample.buckets) {
             None => None,
             Some(Buckets::All) if window.start < window.end => Some(Grid::Listed(vec![window.start, window.end])),
@@ -77,6 +84,9 @@ impl SubQueryPlan {
             Some(Buckets::Calendar(interval)) => Some(calendar_grid(window, interval, query.time_zone, margins)?),
         };
         let read = match &grid {
+            Some(grid) if rates_points && grid.count() > 0 => {
+                TimeRange::new(grid.range().start - NEIGHBOUR_MS, grid.range().end)
+            }
             Some(grid) => grid.range(),
             None => TimeRange::new(
                 window.start - if margins.looks_back() { NEIGHBOUR_MS } else { 0 },
@@ -85,17 +95,22 @@ impl SubQueryPlan {
         };
         let rollup = match (downsample, &grid, sub_query.rollup_usage) {
             (_, _, RollupUsage::Raw) => None,
+            _ if rates_points => None,
             (Some(downsample), Some(grid), _) => rollup_request(downsample, grid),
             (_, _, _) => None,
         };
-        let predecessor = grid.as_ref().map_or(TimestampMs::MIN, |grid| grid.start(0));
+        // With a rate, bucket 0 is the one before the window.
+        let first = grid.as_ref().filter(|grid| grid.count() > 1).map_or(TimestampMs::MIN, |grid| grid.start(1));
+        let interval = downsample.map(|found| found.buckets).and_then(Buckets::interval);
         Ok(Self {
             sub_query: SubQuery { downsample, ..sub_query.clone() },
             ms_resolution: query.ms_resolution,
             window,
             fill,
             has_neighbours,
-            fills_predecessor: predecessor >= row_start(window.start, downsample.map(|found| found.buckets)),
+            is_aligned,
+            rates_points,
+            fills_predecessor: first > scan_start(window.start, interval),
             grid,
             read,
             rollup,
@@ -148,13 +163,10 @@ impl Margins {
     }
 }
 
-/// Where OpenTSDB begins to read, and therefore to fill: at the hour in which the bucket of `start` begins.
-fn row_start(start: TimestampMs, buckets: Option<Buckets>) -> TimestampMs {
-    let bucket = match buckets {
-        Some(Buckets::Every(interval)) => align_down(start, length(interval)),
-        _ => start,
-    };
-    align_down(bucket, NEIGHBOUR_MS)
+/// Where OpenTSDB begins to read: at the hour in which the bucket of `start` begins, that of the calendar taken for one of
+/// fixed length. It fills from the bucket in which this moment lies.
+fn scan_start(start: TimestampMs, interval: Option<Interval>) -> TimestampMs {
+    align_down(interval.map_or(start, |interval| align_down(start, length(interval))), NEIGHBOUR_MS)
 }
 
 fn regular_grid(window: Window, interval: Interval, margins: Margins) -> Grid {

@@ -34,8 +34,12 @@ pub struct SubQuery {
     pub source: Source,
     /// How each series is downsampled.
     pub downsample: Option<Downsample>,
-    /// How the rate of each series is taken, after downsampling.
+    /// How the rate of each series is taken, after downsampling unless its options say otherwise.
     pub rate: Option<RateOptions>,
+    /// Whether the buckets of the downsampling are all that series have in common when they are aggregated: a member
+    /// without a point in a bucket takes no part there, and nothing is interpolated or held between buckets. Has no
+    /// effect without downsampling, and none on what fills its buckets anyway.
+    pub align_first: bool,
     /// Which rollups may answer.
     pub rollup_usage: RollupUsage,
 }
@@ -122,7 +126,14 @@ impl SubQuery {
     /// A sub-query over every series of a metric, neither downsampled nor as a rate.
     #[must_use]
     pub fn new(aggregator: Aggregator, source: Source) -> Self {
-        Self { aggregator, source, downsample: None, rate: None, rollup_usage: RollupUsage::default() }
+        Self {
+            aggregator,
+            source,
+            downsample: None,
+            rate: None,
+            align_first: false,
+            rollup_usage: RollupUsage::default(),
+        }
     }
 
     /// The keys by whose values results are grouped, sorted.

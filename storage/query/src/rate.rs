@@ -17,18 +17,22 @@ pub struct RateOptions {
     pub reset_value: i64,
     /// Whether a smaller value yields nothing. Has effect only on counters.
     pub drop_resets: bool,
+    /// Whether the rate is taken of the points and then downsampled. OpenTSDB takes it of the buckets, so that a reset
+    /// of a counter in the middle of a bucket, or buckets that are sums of a counter, give nonsense; so do we by default.
+    pub pre_downsample: bool,
 }
 
 impl Default for RateOptions {
     fn default() -> Self {
-        Self { counter: false, counter_max: i64::MAX, reset_value: 0, drop_resets: false }
+        Self { counter: false, counter_max: i64::MAX, reset_value: 0, drop_resets: false, pre_downsample: false }
     }
 }
 
 impl FromStr for RateOptions {
     type Err = ParseError;
 
-    /// Reads `rate`, `rate{counter[,MAX[,RESET]]}` or `rate{dropcounter[,…]}`.
+    /// Reads `rate`, `rate{counter[,MAX[,RESET]]}` or `rate{dropcounter[,…]}`. A last value `pre` takes the rate before
+    /// downsampling: `rate{pre}`, `rate{counter,pre}`.
     fn from_str(text: &str) -> Result<Self, ParseError> {
         let refused = || ParseError::RateOptions(excerpt(text));
         let options = match text.split_at_checked(4) {
@@ -39,6 +43,11 @@ impl FromStr for RateOptions {
             return Ok(Self::default());
         }
         let options = options.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).ok_or_else(refused)?;
+        let (options, pre_downsample) = match options.rsplit_once(',') {
+            _ if options.trim() == "pre" => ("", true),
+            Some((others, last)) if last.trim() == "pre" => (others, true),
+            Some(_) | None => (options, false),
+        };
         let parts = options.split(',').count();
         if parts > 3 {
             return Err(ParseError::RateOptionCount(parts));
@@ -52,7 +61,7 @@ impl FromStr for RateOptions {
         };
         let counter_max = parse_integer(parts.next(), i64::MAX, ParseError::CounterMax)?;
         let reset_value = parse_integer(parts.next(), 0, ParseError::ResetValue)?;
-        Ok(Self { counter, counter_max, reset_value, drop_resets })
+        Ok(Self { counter, counter_max, reset_value, drop_resets, pre_downsample })
     }
 }
 
@@ -132,6 +141,10 @@ mod tests {
         check("rate{counter,255,11}", RateOptions { counter_max: 255, reset_value: 11, ..counter });
         check("Rate{counter,,10}", RateOptions { reset_value: 10, ..counter });
         check("rate{dropcounter}", RateOptions { drop_resets: true, ..counter });
+        let pre = RateOptions { pre_downsample: true, ..RateOptions::default() };
+        check("rate{pre}", pre);
+        check("rate{counter,pre}", RateOptions { counter: true, ..pre });
+        check("rate{dropcounter,,10, pre}", RateOptions { counter: true, drop_resets: true, reset_value: 10, ..pre });
     }
 
     #[test]
@@ -141,6 +154,7 @@ mod tests {
         check("rate{counter,,x}", "Reset value of counter was not a number, received 'x'");
         check("rate{counter", "Invalid rate options specification: rate{counter");
         check("rates", "Invalid rate options specification: rates");
+        check("rate{pre,counter}", "Unknown rate option 'pre', must be counter or dropcounter");
         check("rate{gauge}", "Unknown rate option 'gauge', must be counter or dropcounter");
         check(
             "rate{counter,1,2,3}",

@@ -54,6 +54,8 @@ pub(crate) fn aggregate_integers(aggregator: Aggregator, values: &mut [i64]) -> 
         Aggregator::First | Aggregator::None => Value::Int(first),
         Aggregator::Last => Value::Int(last),
         Aggregator::Diff => narrow(i128::from(last) - i128::from(first)),
+        // A zero is the product, even of numbers that outgrow everything.
+        Aggregator::Mult if values.contains(&0) => Value::Int(0),
         Aggregator::Mult => {
             let product = wide().try_fold(1_i128, i128::checked_mul);
             product.map_or_else(|| Value::Float(values.iter().map(|&value| value as f64).product()), narrow)
@@ -143,6 +145,7 @@ mod tests {
         check("mult", &[3, 100], Value::Int(300));
         check("mult", &[i64::MAX, 2], Value::Float(i64::MAX as f64 * 2.0));
         check("mult", &[i64::MAX, i64::MAX, i64::MAX], Value::Float((i64::MAX as f64).powi(3)));
+        check("mult", &[i64::MAX, i64::MAX, i64::MAX, 0], Value::Int(0));
         check("diff", &[i64::MIN, i64::MAX], Value::Float(18_446_744_073_709_551_615.0));
         check("squareSum", &[i64::MIN; 3], Value::Float(3.0 * (i64::MIN as f64).powi(2)));
         check("median", &[4, 1, 3, 2], Value::Int(3));

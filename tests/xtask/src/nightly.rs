@@ -1,5 +1,6 @@
-//! `cargo xtask nightly`: what takes too long for every change. Random histories of the store with many seeds, the ledgers of
-//! the queue with many kills, then every fuzz target for a while, where a nightly compiler and `cargo fuzz` are installed.
+//! `cargo xtask nightly`: what takes too long for every change. Random histories of the store and random queries with many
+//! seeds, the ledgers of the queue with many kills, then every fuzz target for a while, where a nightly compiler and
+//! `cargo fuzz` are installed.
 
 use std::{fs, path::Path};
 
@@ -11,7 +12,7 @@ use crate::command;
 /// How long to look.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Seeds for each test with random histories; 0 for none of them.
+    /// Seeds for each test with random histories or queries; 0 for none of them.
     #[arg(long, default_value_t = 10_000)]
     seeds: u64,
     /// The first seed, when it is not the test's own.
@@ -68,10 +69,11 @@ pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The tests of the store with random histories, in a release build.
+/// The tests of the store with random histories, and that of the engine with random queries, in a release build.
 fn histories(root: &Path, options: &Options) -> anyhow::Result<()> {
-    let test = ["cargo", "test", "--locked", "--release", "--package", "tidemark-tsdb", "--no-fail-fast"];
-    let files = ["--test", "model", "--test", "shared", "--test", "rollups"];
+    let test =
+        ["cargo", "test", "--locked", "--release", "--no-fail-fast", "-p", "tidemark-tsdb", "-p", "tidemark-query"];
+    let files = ["--test", "model", "--test", "shared", "--test", "rollups", "--test", "reference"];
     let seeds = options.seeds.to_string();
     let first = options.first_seed.map(|first| first.to_string());
     let mut variables = vec![("TIDEMARK_MODEL_SEEDS", seeds.as_str())];

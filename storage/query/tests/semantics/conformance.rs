@@ -169,6 +169,7 @@ fn sub_query_of(body: &Json) -> Result<SubQuery, ParseError> {
         counter_max: options["counterMax"].as_i64().unwrap_or(i64::MAX),
         reset_value: options["resetValue"].as_i64().unwrap_or(0),
         drop_resets: options["dropResets"].as_bool().unwrap_or(false),
+        ..RateOptions::default()
     };
     let mut sub_query = SubQuery::new(aggregator, source);
     sub_query.downsample = body["downsample"].as_str().map(str::parse).transpose()?;

@@ -2,8 +2,8 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that meets the unexpected fails")]
 
 mod conformance;
-mod differential;
 mod limits;
 mod parsers;
-mod reference;
+#[path = "../support/store.rs"]
 mod store;
+mod worked_examples;

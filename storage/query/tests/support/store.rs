@@ -19,10 +19,6 @@ impl MemoryStore {
         self.series.entry(SeriesKey::new(metric, tags)).or_default().insert(timestamp, value);
     }
 
-    pub(crate) fn series(&self) -> &BTreeMap<SeriesKey, BTreeMap<TimestampMs, Value>> {
-        &self.series
-    }
-
     pub(crate) fn open(&self, request: &ReadRequest) -> MemorySet {
         let mut set = MemorySet::default();
         for (number, (key, points)) in self.series.iter().enumerate() {
