@@ -11,9 +11,10 @@ use crate::{
     opentsdb::{
         expression_answer::TableWriter,
         expression_request::ExpressionBody,
-        query_answer::{AnswerSink, Gone},
-        query_request::{Moment, QueryBody, from_query_string},
+        query_answer::{AnswerSink, AnswerWriter, Gone},
+        query_request::{AnswerShape, Moment, QueryBody, from_query_string},
     },
+    options::QueryExtras,
     put,
     telnet::put_line::PutLines,
 };
@@ -44,7 +45,7 @@ pub fn read_lines_of_points(lines: &str) -> PointBatch {
 /// milliseconds since the epoch.
 #[must_use]
 pub fn read_query(text: &str, now: TimestampMs) -> Vec<Query> {
-    let moment = Moment { now, time_zone: "UTC" };
+    let moment = Moment { now, time_zone: "UTC", extras: QueryExtras::default() };
     let flags = QueryString::parse(text).unwrap_or_default();
     let of_string = from_query_string(&flags, moment, PARTS_MAX);
     let of_body = serde_json::from_str::<QueryBody>(text).ok();
@@ -57,7 +58,7 @@ pub fn read_query(text: &str, now: TimestampMs) -> Vec<Query> {
 #[must_use]
 pub fn read_expressions(text: &str, now: TimestampMs) -> Option<(Query, ExpressionQuery, Value)> {
     let body: ExpressionBody = serde_json::from_str(text).ok()?;
-    let asked = body.into_request(Moment { now, time_zone: "UTC" }, PARTS_MAX).ok()?;
+    let asked = body.into_request(Moment { now, time_zone: "UTC", extras: QueryExtras::default() }, PARTS_MAX).ok()?;
     Some((asked.window, asked.query, asked.echo))
 }
 
@@ -94,4 +95,40 @@ impl AnswerSink for Collected {
         self.0.append(out);
         Ok(())
     }
+}
+
+/// How points are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnswerForm {
+    /// `{"SECOND":VALUE}`
+    Objects,
+    /// `[[SECOND,VALUE]]`
+    Arrays,
+}
+
+/// Takes pieces away as the sender of an answer does, and counts their bytes.
+struct Counted(usize);
+
+impl AnswerSink for Counted {
+    fn take(&mut self, out: &mut Vec<u8>) -> Result<(), Gone> {
+        const PIECE_BYTES: usize = 64 << 10;
+        if out.len() >= PIECE_BYTES {
+            self.0 += std::mem::replace(out, Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 4)).len();
+        }
+        Ok(())
+    }
+}
+
+/// Writes groups as `/api/query` does, and returns the bytes of the answer.
+#[must_use]
+pub fn write_answer(groups: &[GroupResult], form: AnswerForm) -> usize {
+    let shape = AnswerShape { arrays: form == AnswerForm::Arrays, ..AnswerShape::default() };
+    let mut writer = AnswerWriter::new(shape, false, std::sync::Arc::default());
+    let mut sink = Counted(0);
+    for group in groups {
+        if writer.group(group, "{}", &mut sink).is_err() {
+            break;
+        }
+    }
+    sink.0 + writer.finish().len()
 }

@@ -33,7 +33,7 @@ pub use http::{
     pipeline::RequestId,
     query_string::QueryString,
 };
-pub use options::{ApiLimits, ApiOptions, BuildInfo, OpenTsdbOptions};
+pub use options::{ApiLimits, ApiOptions, BuildInfo, OpenTsdbOptions, QueryExtras};
 pub use rest::{BackupPieces, BackupRefusal, BackupSource, Readiness, Troubles, without_password};
 pub use server::{ApiServer, Configure, RunningServer};
 pub use state::{ApiSeams, AppState};

@@ -116,6 +116,22 @@ pub struct OpenTsdbOptions {
     pub cors_headers: String,
     /// The time zone of formatted dates without one, `opentsdb.timezone`.
     pub timezone: String,
+    /// What queries do differently from OpenTSDB unless they say otherwise.
+    pub extras: QueryExtras,
+}
+
+/// What a query may ask for that OpenTSDB does not have. These are the defaults of queries that do not ask.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueryExtras {
+    /// Series are aggregated where their buckets are, and nothing is interpolated between them, `opentsdb.align_first`.
+    pub align_first: bool,
+    /// Rates are taken of points and then downsampled, `opentsdb.rate_before_downsample`.
+    pub rate_before_downsample: bool,
+    /// Metrics, tag keys and tag values that nobody has written match nothing, with a warning,
+    /// `opentsdb.skip_unresolved`.
+    pub skip_unresolved: bool,
+    /// What is no number is `null` in objects, too, as it always is in arrays, `opentsdb.nan_as_null`.
+    pub nan_as_null: bool,
 }
 
 impl Default for OpenTsdbOptions {
@@ -128,6 +144,7 @@ impl Default for OpenTsdbOptions {
                            X-Mx-ReqToken, Keep-Alive, X-Requested-With, If-Modified-Since"
                 .to_owned(),
             timezone: "UTC".to_owned(),
+            extras: QueryExtras::default(),
         }
     }
 }

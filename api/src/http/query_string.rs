@@ -38,6 +38,13 @@ impl QueryString {
         self.0.iter().any(|(candidate, _)| candidate == name)
     }
 
+    /// Whether a switch of ours that may be on by default is on: unlike a flag, `=false` and `=0` switch it off. `None` when
+    /// the parameter is not there.
+    #[must_use]
+    pub fn switch(&self, name: &str) -> Option<bool> {
+        self.get(name).map(|value| !matches!(value.to_ascii_lowercase().as_str(), "false" | "0"))
+    }
+
     /// The last value of a parameter.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
@@ -91,6 +98,14 @@ mod tests {
             assert!(QueryString::parse(text).unwrap().has("summary"), "{text}");
         }
         assert!(!QueryString::parse("summar=y").unwrap().has("summary"));
+    }
+
+    #[test]
+    fn a_switch_can_be_switched_off() {
+        let switch = |text: &str| QueryString::parse(text).unwrap().switch("align_first");
+        assert_eq!((switch("align_first"), switch("align_first=true")), (Some(true), Some(true)));
+        assert_eq!((switch("align_first=False"), switch("align_first&align_first=0")), (Some(false), Some(false)));
+        assert_eq!(switch("m=align_first"), None);
     }
 
     #[test]

@@ -61,7 +61,7 @@ impl TableWriter {
 
     /// `[timestamp,value,…]` for each instant.
     fn rows(&mut self, table: &OutputTable<'_>, sink: &mut impl AnswerSink) -> Result<(), Gone> {
-        let numbers = Numbers { arrays: false, fill: if table.nan_is_null { Fill::Null } else { Fill::Nan } };
+        let numbers = Numbers { has_nulls: false, fill: if table.nan_is_null { Fill::Null } else { Fill::Nan } };
         let mut columns: Vec<_> = table.columns.iter().map(|column| column.values.iter()).collect();
         let rows_a_piece = VALUES_A_PIECE.div_ceil(columns.len() + 1);
         for (position, timestamp) in table.timestamps.iter().enumerate() {

@@ -12,23 +12,26 @@ use super::{
     expression_answer::TableWriter,
     expression_request::{ExpressionBody, ExpressionRequest},
     query_handler::moment,
+    query_request::unresolved,
     query_run::{Answer, ChannelSink, Part, Run, Turn, api_error},
     wire,
 };
-use crate::{error::ApiError, state::AppState};
+use crate::{error::ApiError, http::query_string::QueryString, state::AppState};
 
 pub(crate) async fn post(
     request: HttpRequest,
     payload: Payload,
     state: Data<AppState>,
 ) -> Result<HttpResponse, ApiError> {
+    let flags = QueryString::parse(request.query_string())?;
     let body: ExpressionBody = wire::read_json(&request, payload, &state).await?;
     let asked = body.into_request(moment(&state), state.options.limits.query_parts)?;
     let plans = asked.query.sources().map(|source| source.plan(&asked.window));
     let plans = plans.collect::<Result<Vec<_>, _>>().map_err(|error| api_error(&error))?;
     let state = state.into_inner();
-    let turn = Turn::wait(&state).await?;
-    let parts = turn.open(plans).await?;
+    let unresolved = unresolved(None, &flags, state.options.opentsdb.extras);
+    let mut turn = Turn::wait(&state).await?;
+    let parts = turn.open(plans, unresolved).await?;
     turn.answer(ExpressionAnswer { asked, parts }).await
 }
 

@@ -21,8 +21,8 @@ pub(crate) async fn get(request: HttpRequest, state: Data<AppState>) -> Result<H
     let plans = asked.functions.sources().iter().map(|source| source.plan(&asked.window));
     let plans = plans.collect::<Result<Vec<_>, _>>().map_err(|error| api_error(&error))?;
     let state = state.into_inner();
-    let turn = Turn::wait(&state).await?;
-    let parts = turn.open(plans).await?;
+    let mut turn = Turn::wait(&state).await?;
+    let parts = turn.open(plans, asked.unresolved).await?;
     let range = TimeRange::inclusive(asked.window.start, asked.window.end);
     let series = parts.iter().flat_map(|part| part.series.series());
     let annotations = Arc::new(turn.in_time(QueryAnnotations::read(&state, asked.shape, range, series)).await?);
@@ -40,7 +40,7 @@ impl Answer for FunctionAnswer {
     fn write(&self, run: &Run<'_>, sink: &mut ChannelSink<'_>) -> Result<Vec<u8>, ApiError> {
         let cancelled = || run.is_cancelled();
         let control = run.control(&cancelled);
-        let FunctionRequest { window, functions, shape } = &self.asked;
+        let FunctionRequest { window, functions, shape, .. } = &self.asked;
         let mut writer = AnswerWriter::new(*shape, window.ms_resolution, Arc::clone(&self.annotations));
         let (mut read, mut shown) = (EvaluationStatistics::default(), EvaluationStatistics::default());
         let mut gone = false;
@@ -67,7 +67,7 @@ impl Answer for FunctionAnswer {
         }
         if shape.summary || shape.statistics {
             let total = EvaluationStatistics { series: read.series, points: read.points, ..shown };
-            writer.summary(&total, run.took_ms());
+            writer.summary(&total, run.took_ms(), run.warnings());
         }
         Ok(writer.finish())
     }

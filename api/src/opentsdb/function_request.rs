@@ -5,7 +5,10 @@ use tidemark_query::{
     expression::{ExpressionError, FunctionQuery},
 };
 
-use super::query_request::{AnswerShape, Moment, check_parts, refused, window};
+use super::{
+    query_request::{AnswerShape, Moment, check_parts, refused, unresolved, window},
+    unresolved::Unresolved,
+};
 use crate::{error::ApiError, http::query_string::QueryString};
 
 /// Expressions of functions, their window, and how the answer is to look.
@@ -15,6 +18,7 @@ pub(crate) struct FunctionRequest {
     pub(crate) window: Query,
     pub(crate) functions: FunctionQuery,
     pub(crate) shape: AnswerShape,
+    pub(crate) unresolved: Unresolved,
 }
 
 pub(crate) fn refused_expression(error: ExpressionError) -> ApiError {
@@ -38,7 +42,8 @@ pub(crate) fn from_query_string(
     check_parts(flags.all("exp").count(), parts_max)?;
     let functions = FunctionQuery::parse(flags.all("exp")).map_err(refused_expression)?;
     check_parts(functions.sources().len(), parts_max)?;
-    Ok(FunctionRequest { window, functions, shape: AnswerShape::of_flags(flags) })
+    let (shape, unresolved) = (AnswerShape::of_flags(flags, moment.extras), unresolved(None, flags, moment.extras));
+    Ok(FunctionRequest { window, functions, shape, unresolved })
 }
 
 /// # Errors
@@ -53,7 +58,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<FunctionRequest, ApiError> {
-        let moment = Moment { now: 1_357_000_000_000, time_zone: "UTC" };
+        let moment = Moment { now: 1_357_000_000_000, time_zone: "UTC", extras: crate::QueryExtras::default() };
         from_query_string(&QueryString::parse(text).unwrap(), moment, 2)
     }
 

@@ -20,6 +20,7 @@ mod query_run;
 mod routes;
 pub(crate) mod statistics;
 mod suggest;
+mod unresolved;
 pub(crate) mod version;
 pub(crate) mod wire;
 

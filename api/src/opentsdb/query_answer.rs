@@ -1,6 +1,6 @@
 //! Writes the answer of `/api/query` by hand: no tree is built, and no number is formatted twice.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use serde_json::{Map, Value, json};
 use tidemark_model::{TimestampMs, ValueColumn};
@@ -87,17 +87,19 @@ impl AnswerWriter {
         sink.take(&mut self.out)
     }
 
-    /// Writes one more element with the figures of the whole query.
-    pub(crate) fn summary(&mut self, statistics: &EvaluationStatistics, total_ms: f64) {
+    /// Writes one more element with the figures of the whole query, and with warnings when there are any.
+    pub(crate) fn summary(&mut self, statistics: &EvaluationStatistics, total_ms: f64, warnings: &[String]) {
         self.begin_element();
-        let summary = json!({ "statsSummary": {
+        let summary = json!({
             "totalTime": total_ms,
             "seriesRead": statistics.series,
             "dpsPreFilter": statistics.points,
             "emittedDPs": statistics.result_points,
             "groups": statistics.groups,
-        }});
-        self.text(&summary.to_string());
+        });
+        let warnings = Some(warnings.into()).filter(|_| !warnings.is_empty());
+        let summary = with(summary, "warnings", warnings);
+        self.text(&json!({ "statsSummary": summary }).to_string());
     }
 
     /// The rest of the answer.
@@ -122,7 +124,8 @@ impl AnswerWriter {
     }
 
     fn points(&mut self, group: &GroupResult, sink: &mut impl AnswerSink) -> Result<(), Gone> {
-        let numbers = Numbers { arrays: self.shape.arrays, fill: group.fill };
+        let has_nulls = self.shape.arrays || self.shape.nan_as_null;
+        let numbers = Numbers { has_nulls, fill: group.fill };
         // One loop for each type of column, so that the type is not looked at again for every point.
         match &group.values {
             ValueColumn::Int(ints) => self.column(&group.timestamps, ints, sink, |out, &int| integer(out, int)),
@@ -172,7 +175,8 @@ pub(crate) fn integer(out: &mut Vec<u8>, int: i64) {
 /// How doubles are written that JSON has no number for.
 #[derive(Clone, Copy)]
 pub(crate) struct Numbers {
-    pub(crate) arrays: bool,
+    /// Whether all of them are `null`.
+    pub(crate) has_nulls: bool,
     pub(crate) fill: Fill,
 }
 
@@ -183,7 +187,7 @@ impl Numbers {
             out.extend_from_slice(zmij::Buffer::new().format_finite(float).as_bytes());
         } else {
             out.extend_from_slice(match self {
-                Self { arrays: true, .. } => b"null".as_slice(),
+                Self { has_nulls: true, .. } => b"null".as_slice(),
                 Self { fill: Fill::Null, .. } if float.is_nan() => b"null",
                 _ if float.is_nan() => b"\"NaN\"",
                 _ if float > 0.0 => b"\"Infinity\"",
@@ -225,14 +229,16 @@ pub(crate) fn describe(sub_query: &SubQuery, index: usize) -> String {
         .map(|filter| (filter.key().to_owned(), format!("{}({})", filter.kind().name(), filter.text()).into()))
         .collect();
     let rate = sub_query.rate.map(|rate| {
-        json!({
+        let options = json!({
             "counter": rate.counter,
             "counterMax": rate.counter_max,
             "resetValue": rate.reset_value,
             "dropResets": rate.drop_resets,
-        })
+        });
+        with(options, "preDownsample", rate.pre_downsample.then(|| true.into()))
     });
-    json!({
+    let filtered_keys: BTreeSet<&str> = sub_query.filters().iter().map(Filter::key).collect();
+    let described = json!({
         "aggregator": sub_query.aggregator.name(),
         "metric": metric,
         "tsuids": tsuids,
@@ -245,8 +251,17 @@ pub(crate) fn describe(sub_query: &SubQuery, index: usize) -> String {
         "rollupUsage": sub_query.rollup_usage.name(),
         "rollupTable": "raw",
         "index": index,
-    })
-    .to_string()
+        "filterTagKs": filtered_keys,
+    });
+    with(described, "alignFirst", sub_query.align_first.then(|| true.into())).to_string()
+}
+
+/// An object with one more field, if there is a value for it.
+fn with(mut object: Value, field: &str, value: Option<Value>) -> Value {
+    if let (Value::Object(fields), Some(value)) = (&mut object, value) {
+        fields.insert(field.to_owned(), value);
+    }
+    object
 }
 
 #[cfg(test)]
@@ -298,6 +313,9 @@ mod tests {
             |nan: Value| json!({"1356998400": 1.0, "1356998401": nan, "1356998402": "Infinity", "1356998403": 1e300});
         assert_eq!(dps(plain, Fill::Nan), points(json!("NaN")));
         assert_eq!(dps(plain, Fill::Null), points(json!(null)));
+        let nulls = AnswerShape { nan_as_null: true, ..plain };
+        let expected = json!({"1356998400": 1.0, "1356998401": null, "1356998402": null, "1356998403": 1e300});
+        assert_eq!(dps(nulls, Fill::Nan), expected);
         let arrays = AnswerShape { arrays: true, ..plain };
         let expected =
             json!([[1_356_998_400, 1.0], [1_356_998_401, null], [1_356_998_402, null], [1_356_998_403, 1e300]]);
@@ -333,5 +351,14 @@ mod tests {
         assert_eq!(described["tags"], json!({"host": "iwildcard(web*)"}));
         assert_eq!(described["rateOptions"]["counter"], true);
         assert_eq!(described["downsample"], "5m-avg");
+        assert_eq!(described["filterTagKs"], json!(["host"]));
+        assert!(described.get("alignFirst").is_none() && described["rateOptions"].get("preDownsample").is_none());
+        let mut sub_query = SubQuery::parse("sum:5m-avg:rate{pre}:sys.cpu").unwrap();
+        sub_query.align_first = true;
+        let described: Value = serde_json::from_str(&describe(&sub_query, 0)).unwrap();
+        assert_eq!(
+            (&described["alignFirst"], &described["rateOptions"]["preDownsample"]),
+            (&json!(true), &json!(true))
+        );
     }
 }

@@ -11,7 +11,7 @@ use actix_web::{
     web::{Data, Payload},
 };
 use tidemark_model::{DeleteOutcome, DeleteRefusal, DeleteRequest, TimeRange};
-use tidemark_query::EvaluationStatistics;
+use tidemark_query::{EvaluationStatistics, SubQuery};
 
 use super::{
     query_annotations::QueryAnnotations,
@@ -48,15 +48,16 @@ pub(crate) async fn delete(request: HttpRequest, state: Data<AppState>) -> Resul
 
 /// The present, and the time zone of this server.
 pub(crate) fn moment(state: &AppState) -> Moment<'_> {
-    Moment { now: state.seams.clock.now_ms(), time_zone: &state.options.opentsdb.timezone }
+    let opentsdb = &state.options.opentsdb;
+    Moment { now: state.seams.clock.now_ms(), time_zone: &opentsdb.timezone, extras: opentsdb.extras }
 }
 
 async fn answer(request: &HttpRequest, state: Arc<AppState>, asked: QueryRequest) -> Result<HttpResponse, ApiError> {
     if asked.delete {
         check_may_delete(request, &state)?;
     }
-    let turn = Turn::wait(&state).await?;
-    let parts = turn.open(asked.query.plan().map_err(|error| api_error(&error))?).await?;
+    let mut turn = Turn::wait(&state).await?;
+    let parts = turn.open(asked.query.plan().map_err(|error| api_error(&error))?, asked.unresolved).await?;
     let range = TimeRange::inclusive(asked.query.start, asked.query.end);
     if asked.delete {
         delete_points(&state, &parts, range).await?;
@@ -85,7 +86,7 @@ fn check_may_delete(request: &HttpRequest, state: &AppState) -> Result<(), ApiEr
 /// Deletes what the sub-queries match from the start to the end of the query, both included, and nothing around it.
 async fn delete_points(state: &AppState, parts: &[Part], range: TimeRange) -> Result<(), ApiError> {
     for part in parts {
-        let selector = part.plan.sub_query().selector();
+        let Some(selector) = part.selector.clone() else { continue };
         let request = DeleteRequest { selector, range, series_max: state.options.limits.query_reads.series_max };
         match state.seams.deleter.delete(&request).await {
             DeleteOutcome::Done(_) => {}
@@ -128,8 +129,22 @@ impl Answer for QueryAnswer {
             }
         }
         if self.shape.summary || self.shape.statistics {
-            writer.summary(&total, run.took_ms());
+            let mut warnings = run.warnings().to_vec();
+            warnings.extend(self.parts.iter().filter_map(|part| of_nonsense(part.plan.sub_query())));
+            writer.summary(&total, run.took_ms(), &warnings);
         }
         Ok(writer.finish())
     }
+}
+
+/// Of all complaints about OpenTSDB's numbers the most frequent one: the rate of a counter whose buckets are no values of
+/// the counter.
+fn of_nonsense(sub_query: &SubQuery) -> Option<String> {
+    const NO_VALUES: [&str; 8] = ["sum", "zimsum", "pfsum", "count", "mult", "squareSum", "dev", "diff"];
+    let downsample = sub_query.downsample.filter(|downsample| NO_VALUES.contains(&downsample.function.name()))?;
+    sub_query.rate.filter(|rate| rate.counter && !rate.pre_downsample)?;
+    Some(format!(
+        "the rate of a counter is taken of `{downsample}`, whose buckets are no values of the counter; take it before \
+         downsampling (`preDownsample`), or downsample by `max` or `last`"
+    ))
 }

@@ -8,8 +8,11 @@ use tidemark_query::{
     Filter, ParseError, Query, RateOptions, RollupUsage, Source, SubQuery, parse_time, parse_time_zone,
 };
 
-use super::wire::{Flag, Text};
-use crate::{error::ApiError, http::query_string::QueryString};
+use super::{
+    unresolved::Unresolved,
+    wire::{Flag, Text},
+};
+use crate::{error::ApiError, http::query_string::QueryString, options::QueryExtras};
 
 /// A query and how its answer is to look.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +21,7 @@ pub(crate) struct QueryRequest {
     pub(crate) shape: AnswerShape,
     /// Whether the matching points are to be deleted.
     pub(crate) delete: bool,
+    pub(crate) unresolved: Unresolved,
 }
 
 /// How an answer is to look.
@@ -37,13 +41,29 @@ pub(crate) struct AnswerShape {
     pub(crate) no_annotations: bool,
     /// The annotations about everything, in each element.
     pub(crate) global_annotations: bool,
+    /// `null` for what is no number, in objects, too.
+    pub(crate) nan_as_null: bool,
 }
 
-/// What the time zone of a query is unless it names one, and what time it is.
+/// What time it is, and what a query does not say: the time zone and the extras.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Moment<'a> {
     pub(crate) now: TimestampMs,
     pub(crate) time_zone: &'a str,
+    pub(crate) extras: QueryExtras,
+}
+
+/// What becomes of names that nobody has written.
+pub(crate) fn unresolved(of_body: Option<Flag>, flags: &QueryString, extras: QueryExtras) -> Unresolved {
+    match switch(of_body, flags, "skip_unresolved", extras.skip_unresolved) {
+        true => Unresolved::Skip,
+        false => Unresolved::Refuse,
+    }
+}
+
+/// Whether a switch is on: as the body says, else the query string, else the default.
+fn switch(of_body: Option<Flag>, flags: &QueryString, name: &str, default: bool) -> bool {
+    of_body.map(|flag| flag.0).or_else(|| flags.switch(name)).unwrap_or(default)
 }
 
 /// The body of a POST. Fields that are not listed are ignored.
@@ -54,8 +74,10 @@ pub(crate) struct QueryBody {
     end: Option<Text>,
     timezone: Option<String>,
     queries: Option<Vec<SubQueryBody>>,
-    #[serde(default, alias = "ms")]
+    #[serde(default)]
     ms_resolution: Flag,
+    #[serde(default)]
+    ms: Flag,
     #[serde(default, rename = "showTSUIDs")]
     show_tsuids: Flag,
     #[serde(default)]
@@ -72,6 +94,9 @@ pub(crate) struct QueryBody {
     global_annotations: Flag,
     #[serde(default)]
     delete: Flag,
+    align_first: Option<Flag>,
+    skip_unresolved: Option<Flag>,
+    nan_as_null: Option<Flag>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -94,9 +119,10 @@ struct SubQueryBody {
     show_histogram_buckets: Flag,
     #[serde(default)]
     pre_aggregate: Flag,
+    align_first: Option<Flag>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RateBody {
     #[serde(default)]
@@ -105,6 +131,7 @@ struct RateBody {
     reset_value: Option<Text>,
     #[serde(default)]
     drop_resets: Flag,
+    pre_downsample: Option<Flag>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -113,8 +140,11 @@ pub(crate) struct FilterBody {
     r#type: Option<String>,
     tagk: Option<String>,
     filter: Option<Text>,
-    #[serde(default, alias = "group_by")]
+    #[serde(default)]
     group_by: Flag,
+    /// The same, as `showQuery` repeats it.
+    #[serde(default, rename = "group_by")]
+    repeated_group_by: Flag,
 }
 
 pub(crate) fn refused(error: ParseError) -> ApiError {
@@ -135,11 +165,16 @@ impl QueryBody {
         let bodies =
             self.queries.filter(|queries| !queries.is_empty()).ok_or_else(|| refused(ParseError::MissingQueries))?;
         check_parts(bodies.len(), parts_max)?;
+        let extras = QueryExtras {
+            align_first: switch(self.align_first, flags, "align_first", moment.extras.align_first),
+            nan_as_null: switch(self.nan_as_null, flags, "nan_as_null", moment.extras.nan_as_null),
+            ..moment.extras
+        };
         let sub_queries =
-            bodies.into_iter().map(SubQueryBody::into_sub_query).collect::<Result<_, _>>().map_err(refused)?;
+            bodies.into_iter().map(|body| body.into_sub_query(extras)).collect::<Result<_, _>>().map_err(refused)?;
         let window = Window { start: &start, end: text(self.end), time_zone: self.timezone };
         let mut query = window.into_query(moment, sub_queries).map_err(refused)?;
-        query.ms_resolution = self.ms_resolution.0 || flags.has("ms");
+        query.ms_resolution = self.ms_resolution.0 || self.ms.0 || flags.has("ms");
         query.use_calendar = self.use_calendar.0;
         let shape = AnswerShape {
             arrays: flags.has("arrays"),
@@ -149,8 +184,14 @@ impl QueryBody {
             summary: self.show_summary.0 || flags.has("show_summary"),
             no_annotations: self.no_annotations.0 || flags.has("no_annotations"),
             global_annotations: self.global_annotations.0 || flags.has("global_annotations"),
+            nan_as_null: extras.nan_as_null,
         };
-        Ok(QueryRequest { query, shape, delete: self.delete.0 })
+        Ok(QueryRequest {
+            query,
+            shape,
+            delete: self.delete.0,
+            unresolved: unresolved(self.skip_unresolved, flags, extras),
+        })
     }
 }
 
@@ -175,10 +216,18 @@ pub(crate) fn from_query_string(
     if sub_queries.is_empty() {
         return Err(refused(ParseError::MissingQueries));
     }
+    let extras = moment.extras;
+    for sub_query in &mut sub_queries {
+        sub_query.align_first = switch(None, flags, "align_first", extras.align_first);
+        if let Some(rate) = &mut sub_query.rate {
+            rate.pre_downsample |= extras.rate_before_downsample;
+        }
+    }
     let mut query = window.into_query(moment, sub_queries).map_err(refused)?;
     query.ms_resolution = flags.has("ms");
     query.use_calendar = flags.has("use_calendar");
-    Ok(QueryRequest { query, shape: AnswerShape::of_flags(flags), delete: false })
+    let (shape, unresolved) = (AnswerShape::of_flags(flags, extras), unresolved(None, flags, extras));
+    Ok(QueryRequest { query, shape, delete: false, unresolved })
 }
 
 /// The window of a query string.
@@ -192,7 +241,7 @@ pub(crate) fn window(flags: &QueryString) -> Result<Window<'_>, ApiError> {
 }
 
 impl AnswerShape {
-    pub(crate) fn of_flags(flags: &QueryString) -> Self {
+    pub(crate) fn of_flags(flags: &QueryString, extras: QueryExtras) -> Self {
         Self {
             arrays: flags.has("arrays"),
             tsuids: flags.has("show_tsuids"),
@@ -201,6 +250,7 @@ impl AnswerShape {
             summary: flags.has("show_summary"),
             no_annotations: flags.has("no_annotations"),
             global_annotations: flags.has("global_annotations"),
+            nan_as_null: switch(None, flags, "nan_as_null", extras.nan_as_null),
         }
     }
 }
@@ -244,7 +294,7 @@ impl Window<'_> {
 }
 
 impl SubQueryBody {
-    fn into_sub_query(self) -> Result<SubQuery, ParseError> {
+    fn into_sub_query(self, extras: QueryExtras) -> Result<SubQuery, ParseError> {
         let aggregator = self.aggregator.filter(|name| !name.is_empty()).ok_or(ParseError::MissingAggregator)?;
         if self.percentiles.is_some_and(|percentiles| !percentiles.is_empty()) {
             return Err(ParseError::Unsupported("percentiles".to_owned()));
@@ -266,8 +316,9 @@ impl SubQueryBody {
         let mut sub_query = SubQuery::new(aggregator.parse()?, source);
         sub_query.downsample = self.downsample.filter(|text| !text.is_empty()).map(|text| text.parse()).transpose()?;
         if self.rate.0 {
-            sub_query.rate = Some(self.rate_options.map_or(Ok(RateOptions::default()), RateBody::into_options)?);
+            sub_query.rate = Some(self.rate_options.unwrap_or_default().into_options(extras)?);
         }
+        sub_query.align_first = self.align_first.map_or(extras.align_first, |flag| flag.0);
         if let Some(usage) = self.rollup_usage.filter(|usage| !usage.is_empty()) {
             sub_query.rollup_usage = RollupUsage::by_name(&usage)
                 .ok_or_else(|| ParseError::Unsupported(usage.chars().take(200).collect()))?;
@@ -292,12 +343,13 @@ impl FilterBody {
     pub(crate) fn into_filter(self) -> Result<Filter, ParseError> {
         let kind = self.r#type.unwrap_or_default().parse()?;
         let text = self.filter.map(|text| text.0).unwrap_or_default();
-        Filter::new(kind, &self.tagk.unwrap_or_default(), &text, self.group_by.0)
+        let group_by = self.group_by.0 || self.repeated_group_by.0;
+        Filter::new(kind, &self.tagk.unwrap_or_default(), &text, group_by)
     }
 }
 
 impl RateBody {
-    fn into_options(self) -> Result<RateOptions, ParseError> {
+    fn into_options(self, extras: QueryExtras) -> Result<RateOptions, ParseError> {
         let integer = |text: Option<Text>, default: i64, refused: fn(String) -> ParseError| match text {
             None => Ok(default),
             Some(Text(text)) if text.is_empty() => Ok(default),
@@ -312,7 +364,7 @@ impl RateBody {
             counter_max: integer(self.counter_max, i64::MAX, ParseError::CounterMax)?,
             reset_value: integer(self.reset_value, 0, ParseError::ResetValue)?,
             drop_resets: self.drop_resets.0,
-            pre_downsample: false,
+            pre_downsample: self.pre_downsample.map_or(extras.rate_before_downsample, |flag| flag.0),
         })
     }
 }
@@ -321,15 +373,60 @@ impl RateBody {
 mod tests {
     use super::*;
 
-    const MOMENT: Moment<'_> = Moment { now: 1_357_000_000_000, time_zone: "UTC" };
+    const EXTRAS: QueryExtras =
+        QueryExtras { align_first: false, rate_before_downsample: false, skip_unresolved: false, nan_as_null: false };
+    const MOMENT: Moment<'_> = Moment { now: 1_357_000_000_000, time_zone: "UTC", extras: EXTRAS };
 
     fn of_body(text: &str) -> Result<QueryRequest, ApiError> {
+        of_body_with(text, EXTRAS)
+    }
+
+    fn of_body_with(text: &str, extras: QueryExtras) -> Result<QueryRequest, ApiError> {
         let body: QueryBody = serde_json::from_str(text).unwrap();
-        body.into_request(MOMENT, &QueryString::default(), 10)
+        body.into_request(Moment { extras, ..MOMENT }, &QueryString::default(), 10)
     }
 
     fn of_string(text: &str) -> Result<QueryRequest, ApiError> {
-        from_query_string(&QueryString::parse(text).unwrap(), MOMENT, 10)
+        of_string_with(text, EXTRAS)
+    }
+
+    fn of_string_with(text: &str, extras: QueryExtras) -> Result<QueryRequest, ApiError> {
+        from_query_string(&QueryString::parse(text).unwrap(), Moment { extras, ..MOMENT }, 10)
+    }
+
+    /// Aligned first, rate before downsampling, unresolved names skipped, NaN as null.
+    fn extras_of(asked: &QueryRequest) -> [bool; 4] {
+        let sub_query = &asked.query.sub_queries[0];
+        let pre_downsample = sub_query.rate.unwrap().pre_downsample;
+        [sub_query.align_first, pre_downsample, asked.unresolved == Unresolved::Skip, asked.shape.nan_as_null]
+    }
+
+    #[test]
+    fn extras_are_off_unless_the_query_or_the_settings_want_them() {
+        let on =
+            QueryExtras { align_first: true, rate_before_downsample: true, skip_unresolved: true, nan_as_null: true };
+        let body = |fields: &str, options: &str, extras| {
+            let text = format!(
+                r#"{{"start":1,{fields}"queries":[{{"metric":"m","aggregator":"sum","rate":true,"rateOptions":{{{options}}}}}]}}"#
+            );
+            extras_of(&of_body_with(&text, extras).unwrap())
+        };
+        let all = r#""alignFirst":true,"skipUnresolved":"true","nanAsNull":true,"#;
+        assert_eq!(body("", "", EXTRAS), [false; 4]);
+        assert_eq!(body(all, r#""preDownsample":true"#, EXTRAS), [true; 4]);
+        assert_eq!(body("", "", on), [true; 4]);
+        assert_eq!(body(&all.replace("true", "false"), r#""preDownsample":false"#, on), [false; 4]);
+        let string = |flags: &str, rate: &str, extras| {
+            extras_of(&of_string_with(&format!("start=1&m=sum:{rate}:m{flags}"), extras).unwrap())
+        };
+        assert_eq!(string("", "rate", EXTRAS), [false; 4]);
+        assert_eq!(string("&align_first&skip_unresolved&nan_as_null", "rate{pre}", EXTRAS), [true; 4]);
+        assert_eq!(string("", "rate", on), [true; 4]);
+        let off = "&align_first=false&skip_unresolved=false&nan_as_null=false";
+        assert_eq!(string(off, "rate", on), [false, true, false, false]);
+        let of_part =
+            r#"{"start":1,"alignFirst":true,"queries":[{"metric":"m","aggregator":"sum","alignFirst":false}]}"#;
+        assert!(!of_body(of_part).unwrap().query.sub_queries[0].align_first);
     }
 
     #[test]
@@ -357,6 +454,8 @@ mod tests {
         assert_eq!(keys(query(r#""tags":{"host":"*"},"filters":[]"#)), "");
         assert_eq!(keys(query(r#""tags":{"host":"*"},"filters":null"#)), "host");
         assert_eq!(keys(query(r#""filters":[{"type":"wildcard","tagk":"dc","filter":"*","group_by":true}]"#)), "dc");
+        let both = r#""filters":[{"type":"wildcard","tagk":"dc","filter":"*","groupBy":true,"group_by":true}]"#;
+        assert_eq!(keys(query(both)), "dc");
     }
 
     #[test]

@@ -10,16 +10,21 @@ use std::{sync::Arc, time::Duration};
 use actix_web::{HttpResponse, body::BodyStream};
 use bytes::Bytes;
 use futures_util::stream;
-use tidemark_model::{ReadLimits, SeriesSet};
+use tidemark_model::{ReadLimits, SeriesSelector, SeriesSet};
 use tidemark_query::{EvaluationControl, EvaluationStatistics, QueryError, SubQueryPlan};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use super::query_answer::{AnswerSink, Gone, describe};
+use super::{
+    query_answer::{AnswerSink, Gone, describe},
+    unresolved::{Unresolved, Warnings, open_resolved},
+};
 use crate::{
     error::{ApiError, JSON},
     state::AppState,
 };
 
+/// What a query was answered without, one header for each warning. HTTP's own `Warning` is about caches and obsolete.
+const WARNING_HEADER: &str = "X-Tidemark-Warning";
 /// Bytes that are handed over at once.
 const PIECE_BYTES: usize = 64 << 10;
 /// Pieces that wait for the client; the evaluation waits when there are more.
@@ -30,6 +35,7 @@ pub(crate) struct Turn {
     state: Arc<AppState>,
     began: Duration,
     permit: OwnedSemaphorePermit,
+    warnings: Warnings,
 }
 
 /// What is evaluated and written once the series are open.
@@ -44,6 +50,8 @@ pub(crate) trait Answer: Send + 'static {
 /// A sub-query with the series that it is about.
 pub(crate) struct Part {
     pub(crate) plan: SubQueryPlan,
+    /// What selected the series; none when names that it needs are unknown.
+    pub(crate) selector: Option<SeriesSelector>,
     pub(crate) series: Box<dyn SeriesSet>,
     /// As `showQuery` repeats it.
     pub(crate) described: String,
@@ -59,7 +67,7 @@ impl Turn {
         let limits = state.options.limits;
         let turn = tokio::time::timeout(limits.query_wait, Arc::clone(&state.query_slots).acquire_owned()).await;
         match turn {
-            Ok(Ok(permit)) => Ok(Self { state: Arc::clone(state), began, permit }),
+            Ok(Ok(permit)) => Ok(Self { state: Arc::clone(state), began, permit, warnings: Warnings::default() }),
             _ => Err(ApiError::unavailable(format!(
                 "{} queries are under evaluation and none ended within {} s; see `limits.queries`",
                 limits.queries,
@@ -72,8 +80,15 @@ impl Turn {
     ///
     /// # Errors
     /// What the reader says; 413 when it takes too long.
-    pub(crate) async fn open(&self, plans: Vec<SubQueryPlan>) -> Result<Vec<Part>, ApiError> {
-        self.in_time(open(&self.state, plans)).await
+    pub(crate) async fn open(
+        &mut self,
+        plans: Vec<SubQueryPlan>,
+        unresolved: Unresolved,
+    ) -> Result<Vec<Part>, ApiError> {
+        let mut warnings = Warnings::default();
+        let parts = self.in_time(open(&self.state, plans, unresolved, &mut warnings)).await?;
+        self.warnings = warnings;
+        Ok(parts)
     }
 
     /// Waits for something that belongs to the query, but not longer than a query may take.
@@ -91,24 +106,37 @@ impl Turn {
     /// What goes wrong before the first piece.
     pub(crate) async fn answer(self, answer: impl Answer) -> Result<HttpResponse, ApiError> {
         let (sender, receiver) = mpsc::channel(PIECES_WAITING);
-        let Self { state, began, permit } = self;
-        let of_thread = Arc::clone(&state);
+        let Self { state, began, permit, warnings } = self;
+        let warnings = Arc::new(warnings);
+        let (of_thread, told) = (Arc::clone(&state), Arc::clone(&warnings));
         state.tasks.spawn_blocking(move || {
-            run(&of_thread, began, &sender, &answer);
+            run(&Run { state: &of_thread, began, sender: &sender, warnings: &told }, &answer);
             drop(permit);
         });
-        respond(receiver).await
+        respond(receiver, &warnings).await
     }
 }
 
-async fn open(state: &AppState, plans: Vec<SubQueryPlan>) -> Result<Vec<Part>, ApiError> {
+async fn open(
+    state: &AppState,
+    plans: Vec<SubQueryPlan>,
+    unresolved: Unresolved,
+    warnings: &mut Warnings,
+) -> Result<Vec<Part>, ApiError> {
     let mut left = state.options.limits.query_reads;
     let mut parts = Vec::with_capacity(plans.len());
     for (index, plan) in plans.into_iter().enumerate() {
-        let series = state.seams.reader.open(plan.read_request(left)).await?;
+        let request = plan.read_request(left);
+        let (series, selector) = match unresolved {
+            Unresolved::Skip => open_resolved(state.seams.reader.as_ref(), request, warnings).await?,
+            Unresolved::Refuse => {
+                let selector = request.selector.clone();
+                (state.seams.reader.open(request).await?, Some(selector))
+            }
+        };
         left = subtract(left, series.as_ref());
         let described = describe(plan.sub_query(), index);
-        parts.push(Part { plan, series, described });
+        parts.push(Part { plan, selector, series, described });
     }
     Ok(parts)
 }
@@ -131,17 +159,16 @@ struct Piece {
 type PieceSender = mpsc::Sender<Result<Piece, ApiError>>;
 
 /// What the blocking thread does.
-fn run(state: &AppState, began: Duration, sender: &PieceSender, answer: &impl Answer) {
-    let _running = state.counters.queries.enter();
-    let run = Run { state, began, sender };
-    let last = match answer.write(&run, &mut ChannelSink(sender)) {
+fn run(run: &Run<'_>, answer: &impl Answer) {
+    let _running = run.state.counters.queries.enter();
+    let last = match answer.write(run, &mut ChannelSink(run.sender)) {
         Ok(bytes) => Ok(Piece { bytes: bytes.into(), is_last: true }),
         Err(error) => {
             tracing::debug!(%error, "a query ended early");
             Err(error)
         }
     };
-    if sender.blocking_send(last).is_err() {
+    if run.sender.blocking_send(last).is_err() {
         tracing::debug!("the client of a query is gone");
     }
 }
@@ -151,9 +178,15 @@ pub(crate) struct Run<'a> {
     state: &'a AppState,
     began: Duration,
     sender: &'a PieceSender,
+    warnings: &'a Warnings,
 }
 
 impl Run<'_> {
+    /// What it is answered without.
+    pub(crate) fn warnings(&self) -> &[String] {
+        self.warnings.texts()
+    }
+
     /// What bounds the evaluation; `cancelled` is [`Self::is_cancelled`] of this query.
     pub(crate) fn control<'a>(&self, cancelled: &'a dyn Fn() -> bool) -> EvaluationControl<'a> {
         EvaluationControl { limits: self.state.options.limits.query_evaluation, cancelled }
@@ -213,10 +246,16 @@ impl AnswerSink for ChannelSink<'_> {
     }
 }
 
-async fn respond(mut pieces: mpsc::Receiver<Result<Piece, ApiError>>) -> Result<HttpResponse, ApiError> {
+async fn respond(
+    mut pieces: mpsc::Receiver<Result<Piece, ApiError>>,
+    warnings: &Warnings,
+) -> Result<HttpResponse, ApiError> {
     let first = pieces.recv().await.ok_or_else(failed)??;
     let mut response = HttpResponse::Ok();
     response.content_type(JSON);
+    for warning in warnings.header_values() {
+        response.append_header((WARNING_HEADER, warning));
+    }
     if first.is_last {
         return Ok(response.body(first.bytes));
     }

@@ -107,6 +107,61 @@ fn mistakes_are_named() {
 }
 
 #[test]
+fn extras_are_answered_when_they_are_asked_for() {
+    let (_server, mut client) = with_points();
+    put(&mut client, "counter", "a", [(0, 0), (10, 100), (20, 30), (30, 90)].map(|(at, n)| (START + at, json!(n))));
+    let query = |fields: Value, query: Value| {
+        let mut asked = json!({"queries": [query]});
+        asked.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        body(asked)
+    };
+    // Unknown names.
+    let unknown = json!({"metric": "nosuch", "aggregator": "sum"});
+    let answer = client.post("/api/query", &query(json!({"skipUnresolved": true}), unknown.clone()));
+    assert_eq!(answer.header("x-tidemark-warning"), Some("No such name for 'metrics': 'nosuch'"));
+    assert_eq!(answer.json(), json!([]));
+    client.post("/api/query", &query(json!({}), unknown)).expect_error(400, "No such name for 'metrics': 'nosuch'");
+    let some = json!({"metric": "ct.basic", "aggregator": "sum", "tags": {"host": "web01|nobody"}});
+    let answer = client.post("/api/query", &query(json!({"skipUnresolved": true, "showSummary": true}), some)).json();
+    assert_eq!(answer[0]["tags"], json!({"host": "web01"}));
+    assert_eq!(answer[1]["statsSummary"]["warnings"], json!(["No such name for 'tagv': 'nobody'"]));
+    let range = format!("start={START}&end={}", START + 3600);
+    let answer = client.get(&format!("/api/query?{range}&m=sum:nosuch&m=sum:ct.basic&skip_unresolved"));
+    assert_eq!(answer.json().as_array().unwrap().len(), 1);
+    // Rates before downsampling.
+    let rate = |pre: bool| {
+        json!({"metric": "counter", "aggregator": "sum", "downsample": "1m-sum", "rate": true,
+            "rateOptions": {"counter": true, "dropResets": true, "preDownsample": pre}})
+    };
+    let answer = client.post("/api/query", &query(json!({"showSummary": true}), rate(true))).json();
+    assert_eq!(answer[0]["dps"], json!({"1356998400": 16.0}));
+    assert!(answer[1]["statsSummary"].get("warnings").is_none());
+    let answer = client.post("/api/query", &query(json!({"showSummary": true}), rate(false))).json();
+    let warning = answer[0]["statsSummary"]["warnings"][0].as_str().unwrap();
+    assert!(warning.contains("`1m-sum`"), "{warning}");
+    // NaN.
+    let filled = json!({"metric": "counter", "aggregator": "sum", "downsample": "10s-sum-nan"});
+    let asked = |nulls: bool| query(json!({"nanAsNull": nulls, "end": START + 40}), filled.clone());
+    assert_eq!(client.post("/api/query", &asked(true)).json()[0]["dps"]["1356998440"], json!(null));
+    assert_eq!(client.post("/api/query", &asked(false)).json()[0]["dps"]["1356998440"], json!("NaN"));
+}
+
+#[test]
+fn series_that_are_aligned_first_are_not_interpolated() {
+    let server = Started::with(|options| options.opentsdb.extras.align_first = true);
+    let mut client = server.client();
+    put(&mut client, "m", "a", [0, 120].map(|at| (START + at, json!(10))));
+    put(&mut client, "m", "b", [0, 60, 120].map(|at| (START + at, json!(1))));
+    let mut dps = |fields: Value| {
+        let mut asked = json!({"queries": [{"metric": "m", "aggregator": "sum", "downsample": "1m-avg"}]});
+        asked.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        client.post("/api/query", &body(asked)).json()[0]["dps"].clone()
+    };
+    assert_eq!(dps(json!({})), json!({"1356998400": 11.0, "1356998460": 1.0, "1356998520": 11.0}));
+    assert_eq!(dps(json!({"alignFirst": false})), json!({"1356998400": 11.0, "1356998460": 11.0, "1356998520": 11.0}));
+}
+
+#[test]
 fn a_query_that_deletes_answers_with_what_is_gone_and_leaves_the_rest() {
     let server = Started::with(|options| options.opentsdb.allow_delete = true);
     let mut client = server.client();

@@ -145,6 +145,16 @@ pub(crate) struct OpentsdbSettings {
     pub(crate) cors_headers: String,
     /// Time zone of formatted dates without one.
     pub(crate) timezone: String,
+    /// Whether queries aggregate series where their buckets are, and interpolate nothing between them, unless they say
+    /// otherwise (`alignFirst`).
+    pub(crate) align_first: bool,
+    /// Whether queries take rates of points and downsample them then, unless they say otherwise (`preDownsample`).
+    pub(crate) rate_before_downsample: bool,
+    /// Whether metrics, tag keys and tag values that nobody has written match nothing, with a warning, in place of an
+    /// error 400, unless a query says otherwise (`skipUnresolved`).
+    pub(crate) skip_unresolved: bool,
+    /// Whether NaN is `null` in objects, too, as it always is in arrays, unless a query says otherwise (`nanAsNull`).
+    pub(crate) nan_as_null: bool,
 }
 
 /// What is computed ahead of queries over days that are past.
@@ -472,6 +482,10 @@ impl Default for OpentsdbSettings {
             cors_headers: "Authorization, Content-Type, Accept, Origin, User-Agent, Cache-Control, X-Requested-With"
                 .to_owned(),
             timezone: "UTC".to_owned(),
+            align_first: false,
+            rate_before_downsample: false,
+            skip_unresolved: false,
+            nan_as_null: false,
         }
     }
 }

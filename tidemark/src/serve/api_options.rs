@@ -1,6 +1,6 @@
 //! The settings as the API wants them.
 
-use tidemark_api::{ApiLimits, ApiOptions, OpenTsdbOptions, auth::Tokens};
+use tidemark_api::{ApiLimits, ApiOptions, OpenTsdbOptions, QueryExtras, auth::Tokens};
 use tidemark_egress::Url;
 use tidemark_model::ReadLimits;
 use tidemark_query::EvaluationLimits;
@@ -18,6 +18,12 @@ pub(crate) fn api_options(settings: &Settings, tokens: Tokens) -> ApiOptions {
             cors_domains: opentsdb.cors_domains,
             cors_headers: opentsdb.cors_headers,
             timezone: opentsdb.timezone,
+            extras: QueryExtras {
+                align_first: opentsdb.align_first,
+                rate_before_downsample: opentsdb.rate_before_downsample,
+                skip_unresolved: opentsdb.skip_unresolved,
+                nan_as_null: opentsdb.nan_as_null,
+            },
         },
         tokens,
         hosts: public_host(settings).into_iter().collect(),
