@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use tidemark_api::bench::read_query;
-use tidemark_model::ReadLimits;
+use tidemark_fuzz::plan;
 use tidemark_query::{Filter, Query, SubQuery, Tz, parse_time, parse_time_zone};
 
 /// 2026-09-21, 00:00 UTC.
@@ -25,17 +25,3 @@ fuzz_target!(|text: &str| {
         plan(&query);
     }
 });
-
-/// Asks what a query reads, in UTC and by the calendar.
-fn plan(query: &Query) {
-    if query.check().is_err() {
-        return;
-    }
-    for use_calendar in [false, true] {
-        let query = Query { use_calendar, ..query.clone() };
-        for plan in query.plan().unwrap_or_default() {
-            let request = plan.read_request(ReadLimits::default());
-            assert!(request.range.start <= request.range.end, "{query:?} reads {:?}", request.range);
-        }
-    }
-}
