@@ -23,7 +23,7 @@ use std::{
 };
 
 use brokers::RedisServer;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use tidemark_model::{BoxFuture, Clock, SystemClock};
 use tidemark_queue::{
     Broker, BrokerError, BrokerOptions, JobIdSource, JobKind, NewJob, QueueStats, RedisBroker, RedisOptions, WorkerId,
@@ -121,6 +121,13 @@ impl WorkerProcess {
     fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.0), signal).unwrap();
     }
+
+    /// Stops all its threads, and comes back when they are.
+    fn stop(&self) {
+        self.signal(Signal::STOP);
+        let (_, status) = waitpid(Some(Pid::from_child(&self.0)), WaitOptions::UNTRACED).unwrap().unwrap();
+        assert!(status.stopped(), "{status:?}");
+    }
 }
 
 impl Drop for WorkerProcess {
@@ -216,7 +223,7 @@ async fn a_worker_that_was_stopped_past_its_lease_completes_nothing_of_what_othe
     ledger.broker.push(jobs).await.unwrap();
     let stopped = ledger.worker("stopped");
     eventually("all are running", || async { ledger.runs().len() == 16 }).await;
-    stopped.signal(Signal::STOP);
+    stopped.stop();
     std::fs::write(ledger.folder.path().join("go"), "").unwrap();
     let _other = ledger.worker("other");
     ledger.wait_until_empty().await;
