@@ -26,17 +26,22 @@ type Replies<'a> = FuturesOrdered<Pin<Box<dyn Future<Output = Written> + 'a>>>;
 /// What was read at once is written as one batch. While several batches are being written, nothing more is read, so
 /// that TCP slows the client down. When the client closes its side, or the server stops, what was read is written and
 /// answered before the connection is closed.
+///
+/// Most clients never read: collectd and Telegraf only send, and Telegraf closes as soon as it has sent, which resets a
+/// connection with an unread reply. So replies that nobody takes end the replies, never the points.
 pub(crate) async fn serve(mut stream: TcpStream, state: &Arc<AppState>) {
     let (mut reader, mut writer) = stream.split();
     let mut replies = Replies::new();
     let mut buffer = LineBuffer::new();
-    let mut open = true;
+    let (mut open, mut replying) = (true, true);
     while open || !replies.is_empty() {
         let room = replies.len() < state.options.limits.telnet_writes_in_flight;
         tokio::select! {
             biased;
             Some(written) = replies.next() => {
-                if send(&mut writer, &written, state).await.is_err() || written.close {
+                // Once a reply was cut off, the next would begin in the middle of it.
+                replying = replying && send(&mut writer, &written, state).await.is_ok();
+                if written.close {
                     break;
                 }
             }

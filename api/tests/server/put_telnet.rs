@@ -166,3 +166,32 @@ fn a_stopping_server_writes_what_it_has_read() {
     assert!(client.is_closed());
     assert_eq!(server.store.len(), 1);
 }
+
+#[test]
+fn points_of_a_client_that_is_gone_are_stored_although_it_takes_no_replies() {
+    let server = Started::with(|options| options.limits.telnet_writes_in_flight = 1);
+    server.store.hold();
+    let mut client = server.client();
+    client.send("put cpu x 1 host=a\n");
+    let mut byte = [0];
+    assert_eq!(client.writer().peek(&mut byte).unwrap(), 1);
+    client.send("put cpu 1356998400 1 host=a\n");
+    client.send("put cpu x 1 host=a\nput cpu 1356998401 2 host=a\nversion\nput cpu 1356998402 3 host=a\n");
+    // The reply was not read, so the connection is reset.
+    drop(client);
+    server.store.release();
+    server.wait_until("the end of the connection", |server| server.state.counters.connections.get() == 0);
+    assert_eq!(server.store.points("cpu{host=a}").len(), 3);
+}
+
+#[test]
+fn a_client_that_never_reads_is_written_for_all_the_same() {
+    let server = Started::with(|options| options.limits.response_timeout = Duration::from_millis(50));
+    let mut client = server.client();
+    // Far more replies than the buffers of the connection hold.
+    let lines = format!("{}put cpu 1356998400 1 host=a\n", "put cpu x 1 host=a\n".repeat(400));
+    (0..600).for_each(|_| client.send(&lines));
+    client.half_close();
+    server.wait_until("the end of the connection", |server| server.state.counters.connections.get() == 0);
+    assert_eq!(server.state.counters.points.snapshot()[1].accepted, 600);
+}
