@@ -4,10 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use actix_web::{
     Error, HttpMessage, HttpResponse,
-    body::{BoxBody, MessageBody},
-    dev::{ServiceRequest, ServiceResponse},
+    body::{BodySize, BoxBody, MessageBody},
+    dev::{ResponseHead, ServiceRequest, ServiceResponse},
     http::{
-        Method, StatusCode, Uri,
+        ConnectionType, Method, StatusCode, Uri, Version,
         header::{self, HeaderName, HeaderValue},
     },
     middleware::Next,
@@ -215,6 +215,12 @@ impl Plan {
     }
 }
 
+/// HTTP/1.0 has no chunks: the end of the connection is the end of a body whose length is not known before.
+fn end_by_closing(head: &mut ResponseHead) {
+    head.no_chunking(true);
+    head.set_connection_type(ConnectionType::Close);
+}
+
 fn request_id(request: &ServiceRequest, state: &AppState) -> String {
     let sent = request.headers().get(&REQUEST_ID).and_then(|value| value.to_str().ok());
     let legal = |id: &&str| {
@@ -231,6 +237,9 @@ fn finish(
     described: &str,
     began: Duration,
 ) -> ServiceResponse<BoxBody> {
+    if response.request().version() < Version::HTTP_11 && response.response().body().size() == BodySize::Stream {
+        end_by_closing(response.response_mut().head_mut());
+    }
     if let Ok(value) = HeaderValue::from_str(id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
