@@ -19,12 +19,17 @@ use actix_web::{
     App, HttpRequest, HttpResponse,
     dev::AppConfig,
     middleware::from_fn,
-    web::{self, Data, PathConfig, QueryConfig, ServiceConfig},
+    web::{self, Data, PathConfig, Payload, QueryConfig, ServiceConfig},
 };
 use tokio::net::TcpStream;
 
 use crate::{
-    error::ApiError, first_byte, http::pipeline::pipeline, opentsdb, stalling_stream::StallingStream, state::AppState,
+    error::ApiError,
+    first_byte,
+    http::{body::skip_short_body, pipeline::pipeline},
+    opentsdb,
+    stalling_stream::StallingStream,
+    state::AppState,
     telnet,
 };
 
@@ -252,7 +257,8 @@ fn http_factory(
         .finish(actix_service::map_config(app, |()| AppConfig::default()))
 }
 
-async fn not_found(request: HttpRequest) -> HttpResponse {
+async fn not_found(request: HttpRequest, payload: Payload, state: Data<AppState>) -> HttpResponse {
+    skip_short_body(&request, payload, &state.options.limits).await;
     if request.path().starts_with("/api") {
         return ApiError::endpoint_not_found().to_response();
     }

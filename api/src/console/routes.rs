@@ -8,7 +8,7 @@ use actix_web::{
         Method, StatusCode,
         header::{self, HeaderValue},
     },
-    web::{self, Data, ServiceConfig},
+    web::{self, Data, Payload, ServiceConfig},
 };
 use serde::Deserialize;
 use tidemark_alert::book::BookError;
@@ -20,7 +20,13 @@ use tidemark_queue::BrokerError;
 use tokio::time::timeout;
 
 use super::{AskError, Console, live, tasks::JobsWanted};
-use crate::{auth::random_text, error::ApiError, figures, http::pipeline::RequestId};
+use crate::{
+    auth::random_text,
+    error::ApiError,
+    figures,
+    http::{body::skip_short_body, pipeline::RequestId},
+    state::AppState,
+};
 
 /// Width that graphs of pages are made for before the browser says its own.
 const EXPLORE_PX: u32 = 1_200;
@@ -334,7 +340,13 @@ async fn metrics(console: Data<Console>) -> HttpResponse {
 }
 
 /// What no route answers: an error object for programs, a page for people.
-async fn nothing_here(request: HttpRequest, console: Data<Console>) -> HttpResponse {
+async fn nothing_here(
+    request: HttpRequest,
+    payload: Payload,
+    console: Data<Console>,
+    state: Data<AppState>,
+) -> HttpResponse {
+    skip_short_body(&request, payload, &state.options.limits).await;
     if request.path().starts_with("/api/") {
         return ApiError::endpoint_not_found().to_response();
     }

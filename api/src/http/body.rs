@@ -31,6 +31,8 @@ const READY_BYTES: usize = 256 << 10;
 /// Above this many bytes before or after, a body is decompressed on a blocking thread.
 const INLINE_ENCODED_BYTES: usize = 64 << 10;
 const INLINE_DECODED_BYTES: usize = 512 << 10;
+/// Most bytes that are read of a body that nobody wants.
+const UNWANTED_BYTES_MAX: usize = 64 << 10;
 /// How long a body may take that is not held in memory.
 const LONGEST_BODY: Duration = Duration::from_secs(7 * 86_400);
 
@@ -111,6 +113,21 @@ pub(crate) async fn read_in_pieces(
         take(chunk).await?;
         // The client does not have to make up for the time that the disk took.
         pace.span_ends += before.elapsed();
+    }
+}
+
+/// Reads a body that nobody wants, so that its connection can be used again after the answer. The connection of a long
+/// one, or of one that stalls, is closed then.
+pub(crate) async fn skip_short_body(request: &HttpRequest, mut payload: Payload, limits: &ApiLimits) {
+    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    if length.is_some_and(|length: usize| length > UNWANTED_BYTES_MAX) {
+        return;
+    }
+    let (mut pace, mut skipped) = (Pace::new(limits), 0);
+    while skipped <= UNWANTED_BYTES_MAX {
+        let Ok(Some(chunk)) = next_chunk(&mut payload, &pace, skipped).await else { return };
+        skipped += chunk.len();
+        pace.advance(chunk.len());
     }
 }
 

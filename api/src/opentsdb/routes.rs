@@ -3,14 +3,14 @@
 use actix_web::{
     HttpRequest, HttpResponse, Resource,
     http::Method,
-    web::{self, ServiceConfig},
+    web::{self, Data, Payload, ServiceConfig},
 };
 
 use super::{
     aggregators, annotation, configuration, drop_caches, expression_handler, function_handler, last, lookup, metadata,
     query_handler, statistics, suggest, version,
 };
-use crate::{error::ApiError, put};
+use crate::{error::ApiError, http::body::skip_short_body, put, state::AppState};
 
 /// Adds OpenTSDB's routes. Paths are in their normal form when they get here.
 pub(crate) fn configure(config: &mut ServiceConfig) {
@@ -86,7 +86,8 @@ fn endpoint(path: &str) -> Resource {
     web::resource(path).default_service(web::to(method_not_allowed))
 }
 
-async fn method_not_allowed(request: HttpRequest) -> HttpResponse {
+async fn method_not_allowed(request: HttpRequest, payload: Payload, state: Data<AppState>) -> HttpResponse {
+    skip_short_body(&request, payload, &state.options.limits).await;
     let known = [Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS];
     if known.contains(request.method()) {
         ApiError::method_not_allowed(request.method().as_str()).to_response()

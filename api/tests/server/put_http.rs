@@ -174,3 +174,16 @@ fn a_large_body_of_many_points_is_read() {
     let answer = client.request("POST", "/api/put?summary", "Content-Encoding: gzip\r\n", gzip(body.as_bytes()));
     answer.expect(200, json!({"success": 50_000, "failed": 0}));
 }
+
+#[test]
+fn a_connection_is_used_again_after_a_refusal_that_did_not_want_the_body() {
+    let server = Started::new();
+    let mut client = server.client();
+    for (method, path, status) in [("POST", "/api/nosuch", 404), ("POST", "/nosuch", 404), ("PUT", "/api/put", 405)] {
+        let answer = client.request(method, path, "", POINT);
+        assert_eq!((answer.status, answer.header("connection")), (status, None));
+    }
+    assert_eq!(client.post("/api/put", POINT).status, 204);
+    let answer = client.request("PUT", "/api/put", "", " ".repeat(1 << 20));
+    assert_eq!((answer.status, answer.header("connection")), (405, Some("close")));
+}
