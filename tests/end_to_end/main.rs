@@ -19,13 +19,16 @@ mod expressions;
 #[path = "../../storage/kv/tests/support/fdb_processes.rs"]
 mod fdb_processes;
 mod grafana;
+mod http_writers;
 mod index;
 mod jobs_api;
 mod jobs_command;
 mod kill_nine;
 mod long_jobs;
 mod many_hosts;
+mod opentsdb_bodies;
 mod operations;
 mod queries;
 mod shutdown;
+mod telnet_writers;
 mod whole_way;

@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+mod connection;
 mod http;
 mod ledger;
 mod node;
@@ -13,6 +14,7 @@ mod redis;
 mod stopping;
 mod wait;
 
+pub use connection::Connection;
 pub use http::{Client, Response};
 pub use ledger::Ledger;
 pub use node::{Node, NodeOptions, tidemark, tidemark_at};
