@@ -12,3 +12,4 @@ pub(crate) mod pipeline;
 pub(crate) mod query_string;
 pub(crate) mod same_origin;
 pub(crate) mod trace_context;
+pub(crate) mod unread_body;

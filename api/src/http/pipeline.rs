@@ -27,6 +27,7 @@ use crate::{
         query_string::QueryString,
         same_origin,
         trace_context::{TRACE_ID, TRACEPARENT, TraceContext},
+        unread_body::UnreadBody,
     },
     metrics::printable,
     state::AppState,
@@ -61,6 +62,7 @@ pub(crate) async fn pipeline(
     let origin = cors::judge(request.headers(), &state.options.opentsdb);
     let allowed = request.headers().get(header::ORIGIN).filter(|_| origin == cors::Origin::Allowed).cloned();
     let trace = state.traces.of(request.headers());
+    let unread = UnreadBody::of(&mut request);
     let mut response = match prepare(&mut request, &state, origin) {
         Ok(plan) => {
             let caused = Origin { trace: Some(trace.trace), job: None };
@@ -70,6 +72,9 @@ pub(crate) async fn pipeline(
         }
         Err(answer) => request.into_response(answer),
     };
+    if let Some(unread) = unread {
+        response = response.map_body(|_, body| unread.held_by(body));
+    }
     cors::allow(allowed.as_ref(), response.headers_mut(), &state.options.opentsdb);
     Ok(finish(response, &state, &id, trace, &described, began))
 }

@@ -98,6 +98,27 @@ fn a_body_that_stalls_or_drips_is_given_up() {
 }
 
 #[test]
+fn a_body_in_chunks_that_is_not_read_to_its_end_ends_its_connection() {
+    let server = Started::with(|options| {
+        options.limits.body_bytes = 1000;
+        options.limits.body_timeout = Duration::from_millis(300);
+    });
+    let check = |path: &str, chunk: &str, status: u16| {
+        let mut client = server.client();
+        client.send(format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"));
+        client.send(format!("{:x}\r\n{chunk}\r\n", chunk.len()));
+        let answer = client.answer();
+        assert_eq!((answer.status, answer.header("connection")), (status, Some("close")));
+        assert!(client.is_closed());
+    };
+    check("/api/put", &" ".repeat(1001), 413);
+    check("/api/put", "[", 408);
+    check("/api/nosuch", "[", 404);
+    check("/api/version", "[", 200);
+    server.wait_until("closing", |server| server.state.counters.connections.get() == 0);
+}
+
+#[test]
 fn half_a_request_stores_nothing() {
     let server = Started::new();
     let mut client = server.client();
