@@ -5,12 +5,14 @@
 //! hash. Tokens are found by their hash, so no comparison of secrets takes place whose time could tell anything.
 
 mod admission;
+mod network;
 mod role;
 mod token;
 mod tokens;
 
 pub use admission::Visitor;
 pub(crate) use admission::{admit, needed_role};
+pub use network::{Network, NetworkError};
 pub use role::{Role, RoleError};
 pub use token::{Token, TokenError, random_text};
 pub use tokens::{KnownToken, TokenHashError, Tokens};

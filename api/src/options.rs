@@ -5,7 +5,7 @@ use std::{num::NonZeroUsize, time::Duration};
 use tidemark_model::ReadLimits;
 use tidemark_query::EvaluationLimits;
 
-use crate::auth::Tokens;
+use crate::auth::{Network, Tokens};
 
 /// How the server listens, what it allows and how much of everything it takes.
 #[derive(Clone, Debug)]
@@ -22,6 +22,8 @@ pub struct ApiOptions {
     pub slow_request: Duration,
     /// Who is let in; everybody when there is no token.
     pub tokens: Tokens,
+    /// Where telnet lines may come from although there are tokens, `auth.telnet_from`: lines cannot carry one.
+    pub telnet_from: Vec<Network>,
     /// Names, without ports, by which people reach the server beside `localhost` and loopback addresses: the host of
     /// `public_url`. As long as there is no token, requests to other names are refused.
     pub hosts: Vec<String>,
@@ -169,6 +171,7 @@ impl Default for ApiOptions {
             build: BuildInfo { version: env!("CARGO_PKG_VERSION").to_owned(), ..BuildInfo::default() },
             slow_request: Duration::from_secs(1),
             tokens: Tokens::default(),
+            telnet_from: Vec::new(),
             hosts: Vec::new(),
         }
     }

@@ -28,6 +28,7 @@ use crate::{
     first_byte,
     http::{body::skip_short_body, pipeline::pipeline},
     opentsdb,
+    options::ApiOptions,
     stalling_stream::StallingStream,
     state::AppState,
     telnet,
@@ -213,8 +214,8 @@ where
     let limits = state.options.limits;
     match first_byte::protocol(&stream, limits.first_byte_timeout, &state.shutdown).await {
         first_byte::Spoken::Nothing => {}
-        first_byte::Spoken::Telnet if !state.options.tokens.is_empty() => telnet::refuse(stream).await,
-        first_byte::Spoken::Telnet => telnet::serve(stream, state).await,
+        first_byte::Spoken::Telnet if may_send_lines(peer, state) => telnet::serve(stream, state).await,
+        first_byte::Spoken::Telnet => telnet::refuse(stream).await,
         first_byte::Spoken::Http => {
             let stream = StallingStream::new(stream, limits.response_timeout);
             if let Err(error) = http.call((stream, actix_http::Protocol::Http1, peer)).await {
@@ -222,6 +223,13 @@ where
             }
         }
     }
+}
+
+/// Lines carry no token: where tokens are asked for, only the address that they come from can let them in.
+fn may_send_lines(peer: Option<SocketAddr>, state: &AppState) -> bool {
+    let ApiOptions { tokens, telnet_from, .. } = &state.options;
+    let from = |peer: SocketAddr| telnet_from.iter().any(|network| network.contains(peer.ip()));
+    tokens.is_empty() || peer.is_some_and(from)
 }
 
 fn http_factory(

@@ -2,7 +2,7 @@
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::json;
-use tidemark_tests::{Node, NodeOptions, tidemark};
+use tidemark_tests::{Connection, Node, NodeOptions, tidemark};
 
 #[test]
 fn an_open_address_is_refused_as_long_as_there_are_no_tokens() {
@@ -93,6 +93,26 @@ fn telnet_is_closed_where_tokens_are_needed() {
     let mut reply = String::new();
     stream.read_to_string(&mut reply).unwrap();
     assert!(reply.contains("token"), "{reply}");
+}
+
+#[test]
+fn telnet_is_open_to_the_networks_that_are_named() {
+    let (read, entry) = token("wall", &["read"]);
+    let check = |networks: &str, expect: u16| {
+        let configuration = format!("[auth]\ntelnet_from = [{networks}]");
+        let (_folder, node) = node_with(&configuration, &[&entry]);
+        let mut connection = Connection::open(node.address());
+        // Whoever is refused may be so before all is sent.
+        let _sent = connection.try_send("put auth.telnet 1767225600 1 host=a\nversion\n");
+        assert_eq!(connection.line().contains("token"), expect == 400);
+        let path = "/api/query?start=1767225600&m=sum:auth.telnet";
+        let authorization = format!("Bearer {read}");
+        let answer = node.client().request("GET", path, &[("Authorization", &authorization)], b"").unwrap();
+        assert_eq!(answer.status, expect, "{}", answer.text());
+        assert_eq!(node.client().get(path).status, 401);
+    };
+    check("\"10.0.0.0/8\", \"127.0.0.0/8\"", 200);
+    check("\"10.0.0.0/8\"", 400);
 }
 
 /// A node that knows these tokens, with more configuration before them.

@@ -21,7 +21,7 @@ mod store;
 use std::{io::Write, net::SocketAddr, num::NonZeroUsize, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
-use tidemark_api::{ApiSeams, ApiServer, AppState, Console, ConsoleSeams, figures::FigureSource};
+use tidemark_api::{ApiOptions, ApiSeams, ApiServer, AppState, Console, ConsoleSeams, figures::FigureSource};
 use tidemark_collector::Agent;
 use tidemark_kv::Kv;
 use tidemark_model::{Clock, MetadataStore, SystemClock};
@@ -151,7 +151,8 @@ impl Opened {
     /// Starts everything that the roles ask for, the server last.
     async fn start(&self, ending: &CancellationToken, parts: &TaskTracker) -> anyhow::Result<Serving> {
         let Self { settings, clock, store, work, jobs, alerting, host, .. } = self;
-        let options = api_options(settings, exposure::tokens(&settings.auth)?);
+        let telnet_from = exposure::telnet_from(&settings.auth)?;
+        let options = ApiOptions { telnet_from, ..api_options(settings, exposure::tokens(&settings.auth)?) };
         let state = AppState::new(self.api_seams(), options, ending.clone());
         let server = match settings.roles.contains(&Role::Api) {
             true => {

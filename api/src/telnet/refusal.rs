@@ -6,7 +6,8 @@ use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
 
 /// What the client is told.
 const SENTENCE: &[u8] =
-    b"this server asks for tokens, which lines cannot carry: send points to /api/put with `Authorization: Bearer`\n";
+    b"this server asks for tokens, which lines cannot carry: send points to /api/put with `Authorization: Bearer`, or have \
+      your network named in `auth.telnet_from`\n";
 /// How long it may take to take it.
 const PATIENCE: Duration = Duration::from_secs(5);
 

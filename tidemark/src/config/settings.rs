@@ -294,6 +294,8 @@ pub(crate) struct DirectSettings {
 pub(crate) struct AuthSettings {
     /// Who may come in; `tidemark token create` prints an entry.
     pub(crate) tokens: Vec<TokenSettings>,
+    /// Networks, such as `10.0.0.0/8`, whose telnet lines are taken without a token; with tokens, nobody else's are.
+    pub(crate) telnet_from: Vec<String>,
 }
 
 /// One token, as its hash.

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, fmt, time::Duration};
 
+use tidemark_api::auth::Network;
 use tidemark_egress::Url;
 use tidemark_model::check_name;
 use tidemark_tsdb::RollupInterval;
@@ -46,6 +47,11 @@ impl Settings {
         if tidemark_query::parse_time_zone(&self.opentsdb.timezone).is_err() {
             let zone = &self.opentsdb.timezone;
             problems.add("opentsdb.timezone", format!("`{zone}` is no time zone, such as `Europe/Amsterdam` or `UTC`"));
+        }
+        for network in &self.auth.telnet_from {
+            if let Err(error) = network.parse::<Network>() {
+                problems.add("auth.telnet_from", error.to_string());
+            }
         }
         if self.opentsdb.cors_headers.chars().any(char::is_control) {
             problems.add("opentsdb.cors_headers", "has a control character");
@@ -321,6 +327,7 @@ mod tests {
         check("public_url = \"monitor\"", "setting public_url: `monitor` is no URL");
         check("public_url = \"ftp://monitor\"", "expected `http://HOST`");
         check("[agent]\nproxy = \"ftp://me:pw@h\"", "setting agent.proxy: `ftp://***@h`");
+        check("[auth]\ntelnet_from = [\"office\"]", "setting auth.telnet_from: `office` is no network");
         check("[opentsdb]\ntimezone = \"Mars/Phobos\"", "`Mars/Phobos` is no time zone");
         check("[log]\nlevel = \"loud\"", "`loud` is no level");
         check("[log]\nlevel = \"info,tidemark_api=loud\"", "setting log.level");

@@ -1,7 +1,7 @@
 //! Nobody listens to the world without knowing it.
 
 use anyhow::{Context, bail};
-use tidemark_api::auth::{KnownToken, Tokens};
+use tidemark_api::auth::{KnownToken, Network, Tokens};
 
 use crate::config::{AuthSettings, Settings};
 
@@ -17,6 +17,11 @@ pub(crate) fn tokens(auth: &AuthSettings) -> anyhow::Result<Tokens> {
         tokens.insert(&token.sha256, KnownToken { name: token.name.clone(), roles }).with_context(context)?;
     }
     Ok(tokens)
+}
+
+/// Whose telnet lines are let in without a token.
+pub(crate) fn telnet_from(auth: &AuthSettings) -> anyhow::Result<Vec<Network>> {
+    auth.telnet_from.iter().map(|network| network.parse().context("setting auth.telnet_from")).collect()
 }
 
 /// Refuses to listen where others can reach us as long as anybody would be let in.
