@@ -20,6 +20,7 @@ mod opentsdb;
 mod options;
 pub mod point_lines;
 mod put;
+mod queries;
 mod rest;
 mod server;
 mod stalling_stream;

@@ -63,6 +63,8 @@ pub struct ApiLimits {
     pub telnet_retry: Duration,
     /// Queries that are evaluated at once, `limits.queries`.
     pub queries: usize,
+    /// Queries that one client may have under way or waiting, `limits.queries_per_client`.
+    pub queries_per_client: usize,
     /// How long a query may wait for its turn, `limits.query_wait`.
     pub query_wait: Duration,
     /// How long a query may be evaluated, `limits.query_time`.
@@ -95,6 +97,7 @@ impl Default for ApiLimits {
             telnet_writes_in_flight: 4,
             telnet_retry: Duration::from_secs(60),
             queries: 16,
+            queries_per_client: 100,
             query_wait: Duration::from_secs(10),
             query_time: Duration::from_secs(60),
             query_parts: 100,

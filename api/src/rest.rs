@@ -20,6 +20,7 @@ mod moments;
 mod openapi;
 mod payload_json;
 mod queues;
+mod running_queries;
 mod schedules;
 mod uploads;
 mod work;
@@ -49,6 +50,8 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
             web::scope("/api/tidemark/v1")
                 .route("/openapi.json", web::get().to(openapi::document))
                 .route("/cardinality", web::get().to(cardinality::cardinality))
+                .route("/queries", web::get().to(running_queries::list))
+                .route("/queries/{id}/cancel", web::post().to(running_queries::cancel))
                 .route("/queues", web::get().to(queues::list))
                 .route("/queues/{name}", web::get().to(queues::one))
                 .route("/queues/{name}/settings", web::put().to(queues::set))

@@ -18,6 +18,7 @@ use crate::{
     http::{body_budget::BodyBudget, trace_context::TraceIds},
     metrics::ApiCounters,
     options::ApiOptions,
+    queries::QueryRegistry,
 };
 
 /// The parts of the system that the server speaks to.
@@ -59,6 +60,7 @@ pub struct AppState {
     pub(crate) abandon: CancellationToken,
     pub(crate) body_budget: Arc<BodyBudget>,
     pub(crate) query_slots: Arc<Semaphore>,
+    pub(crate) queries: Arc<QueryRegistry>,
     pub(crate) traces: TraceIds,
     request_prefix: i64,
     requests: AtomicU64,
@@ -72,6 +74,7 @@ impl AppState {
         Arc::new(Self {
             body_budget: Arc::new(BodyBudget::new(options.limits.body_bytes_in_flight)),
             query_slots: Arc::new(Semaphore::new(options.limits.queries)),
+            queries: Arc::new(QueryRegistry::new(Arc::clone(&seams.clock), options.limits.queries_per_client)),
             seams,
             options,
             counters: ApiCounters::default(),

@@ -10,8 +10,8 @@ use tidemark_queue::JobKind;
 
 pub(crate) use self::work::{
     AskOptions, BacktestOptions, DeadLetterOptions, JobsCommand, JobsLsOptions, JobsRunOptions, NamedOptions,
-    QueuesCommand, QueuesSetOptions, RulesCommand, SchedulesCommand, SchedulesSetOptions, WorkKind, WorkOptions,
-    WorkersCommand, WorkflowsCommand,
+    QueriesCommand, QueriesLsOptions, QueuesCommand, QueuesSetOptions, RulesCommand, SchedulesCommand,
+    SchedulesSetOptions, WorkKind, WorkOptions, WorkersCommand, WorkflowsCommand,
 };
 use crate::config::{LogFormat, Role, Sources};
 
@@ -80,6 +80,9 @@ pub(crate) enum Command {
     /// Jobs of a server: list, show, enqueue, fetch what they made, retry, cancel, purge.
     #[command(subcommand)]
     Jobs(JobsCommand),
+    /// Queries of a server: list those under way and the newest that ended, cancel.
+    #[command(subcommand)]
+    Queries(QueriesCommand),
     /// Queues of a server: list, pause, drain, resume, set limits.
     #[command(subcommand)]
     Queues(QueuesCommand),

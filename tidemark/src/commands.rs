@@ -15,6 +15,7 @@ pub(crate) mod jobs;
 mod offline;
 mod print;
 pub(crate) mod put;
+pub(crate) mod queries;
 pub(crate) mod query;
 pub(crate) mod queues;
 mod report;

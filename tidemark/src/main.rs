@@ -47,6 +47,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Query(options) => commands::query::run(options),
         Command::Cardinality(options) => commands::cardinality::run(options),
         Command::Jobs(command) => commands::jobs::run(command),
+        Command::Queries(command) => commands::queries::run(command),
         Command::Queues(command) => commands::queues::run(command),
         Command::Workers(command) => commands::workers::run(command),
         Command::Schedules(command) => commands::schedules::run(command),

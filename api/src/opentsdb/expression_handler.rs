@@ -6,7 +6,7 @@ use actix_web::{
     HttpRequest, HttpResponse,
     web::{Data, Payload},
 };
-use tidemark_query::QueryError;
+use tidemark_query::{EvaluationStatistics, QueryError};
 
 use super::{
     expression_answer::TableWriter,
@@ -16,7 +16,12 @@ use super::{
     query_run::{Answer, ChannelSink, Part, Run, Turn, api_error},
     wire,
 };
-use crate::{error::ApiError, http::query_string::QueryString, state::AppState};
+use crate::{
+    error::ApiError,
+    http::query_string::QueryString,
+    queries::{Asked, ClientIdentity},
+    state::AppState,
+};
 
 pub(crate) async fn post(
     request: HttpRequest,
@@ -30,7 +35,8 @@ pub(crate) async fn post(
     let plans = plans.collect::<Result<Vec<_>, _>>().map_err(|error| api_error(&error))?;
     let state = state.into_inner();
     let unresolved = unresolved(None, &flags, state.options.opentsdb.extras);
-    let mut turn = Turn::wait(&state).await?;
+    let entered = Asked::new(ClientIdentity::of(&request), "/api/query/exp", asked.echo.clone());
+    let mut turn = Turn::wait(&state, entered).await?;
     let parts = turn.open(plans, unresolved).await?;
     turn.answer(ExpressionAnswer { asked, parts }).await
 }
@@ -48,12 +54,18 @@ impl Answer for ExpressionAnswer {
         let sources: Vec<_> = self.asked.query.sources().zip(&self.parts).collect();
         let source = |index: usize| {
             let (source, part) = sources.get(index).ok_or(QueryError::Cancelled)?;
-            let (groups, _) = source.evaluate(&part.plan, part.series.as_ref(), &control)?;
+            let (groups, statistics) = source.evaluate(&part.plan, part.series.as_ref(), &control)?;
+            run.count(EvaluationStatistics { groups: 0, result_points: 0, ..statistics });
             Ok(groups)
         };
         let (mut writer, mut gone) = (TableWriter::new(), false);
         let evaluated = self.asked.query.evaluate(&control, source, |table| {
-            gone = writer.table(table, sink).is_err() || run.is_late();
+            run.count(EvaluationStatistics {
+                groups: table.columns.len(),
+                result_points: (table.columns.len() * table.timestamps.len()) as u64,
+                ..EvaluationStatistics::default()
+            });
+            gone = run.writing(|| writer.table(table, sink)).is_err() || run.is_late();
             if gone { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         evaluated.map_err(|error| run.error(&error))?;

@@ -11,9 +11,14 @@ use super::{
     query_annotations::QueryAnnotations,
     query_answer::AnswerWriter,
     query_handler::moment,
-    query_run::{Answer, ChannelSink, Part, Run, Turn, add, api_error},
+    query_run::{Answer, ChannelSink, Part, Run, Turn, api_error, shown},
 };
-use crate::{error::ApiError, http::query_string::QueryString, state::AppState};
+use crate::{
+    error::ApiError,
+    http::query_string::QueryString,
+    queries::{Asked, ClientIdentity},
+    state::AppState,
+};
 
 pub(crate) async fn get(request: HttpRequest, state: Data<AppState>) -> Result<HttpResponse, ApiError> {
     let flags = QueryString::parse(request.query_string())?;
@@ -21,7 +26,8 @@ pub(crate) async fn get(request: HttpRequest, state: Data<AppState>) -> Result<H
     let plans = asked.functions.sources().iter().map(|source| source.plan(&asked.window));
     let plans = plans.collect::<Result<Vec<_>, _>>().map_err(|error| api_error(&error))?;
     let state = state.into_inner();
-    let mut turn = Turn::wait(&state).await?;
+    let entered = Asked::new(ClientIdentity::of(&request), "/api/query/gexp", shown(&asked.window, &plans));
+    let mut turn = Turn::wait(&state, entered).await?;
     let parts = turn.open(plans, asked.unresolved).await?;
     let range = TimeRange::inclusive(asked.window.start, asked.window.end);
     let series = parts.iter().flat_map(|part| part.series.series());
@@ -42,23 +48,27 @@ impl Answer for FunctionAnswer {
         let control = run.control(&cancelled);
         let FunctionRequest { window, functions, shape, .. } = &self.asked;
         let mut writer = AnswerWriter::new(*shape, window.ms_resolution, Arc::clone(&self.annotations));
-        let (mut read, mut shown) = (EvaluationStatistics::default(), EvaluationStatistics::default());
         let mut gone = false;
         let source = |index: usize| {
             let found = functions.sources().get(index).zip(self.parts.get(index));
             let (source, part) = found.ok_or(QueryError::Cancelled)?;
             let (groups, statistics) = source.evaluate(&part.plan, part.series.as_ref(), &control)?;
-            add(&mut read, statistics);
+            run.count(EvaluationStatistics { groups: 0, result_points: 0, ..statistics });
             Ok(groups)
         };
         let evaluated = functions.evaluate(&control, source, |mut group, index| {
             if !window.ms_resolution {
                 group.truncate_to_seconds();
             }
-            shown.groups += 1;
-            shown.result_points += group.timestamps.len() as u64;
-            let described = self.parts.get(index).map_or("null", |part| &part.described);
-            gone = writer.group(&group, described, sink).is_err() || run.is_late();
+            run.count(EvaluationStatistics {
+                groups: 1,
+                result_points: group.timestamps.len() as u64,
+                ..EvaluationStatistics::default()
+            });
+            let part = self.parts.get(index);
+            writer.begin_sub_query(part.map(|part| part.series.statistics()).unwrap_or_default());
+            let described = part.map_or("null", |part| &part.described);
+            gone = run.writing(|| writer.group(&group, described, sink)).is_err() || run.is_late();
             if gone { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         evaluated.map_err(|error| run.error(&error))?;
@@ -66,8 +76,7 @@ impl Answer for FunctionAnswer {
             return Err(run.ended());
         }
         if shape.summary || shape.statistics {
-            let total = EvaluationStatistics { series: read.series, points: read.points, ..shown };
-            writer.summary(&total, run.took_ms(), run.warnings());
+            writer.summary(run.summary(), run.warnings());
         }
         Ok(writer.finish())
     }

@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use serde_json::{Map, Value, json};
-use tidemark_model::{TimestampMs, ValueColumn};
-use tidemark_query::{EvaluationStatistics, Fill, Filter, GroupResult, Source, SubQuery};
+use tidemark_model::{ReadStatistics, TimestampMs, ValueColumn};
+use tidemark_query::{Fill, Filter, GroupResult, Source, SubQuery};
 
 use super::{query_annotations::QueryAnnotations, query_request::AnswerShape};
 
@@ -32,11 +32,18 @@ pub(crate) struct AnswerWriter {
     ms_resolution: bool,
     annotations: Arc<QueryAnnotations>,
     elements: usize,
+    /// What the series of the sub-query cost whose groups are written.
+    read: ReadStatistics,
 }
 
 impl AnswerWriter {
     pub(crate) fn new(shape: AnswerShape, ms_resolution: bool, annotations: Arc<QueryAnnotations>) -> Self {
-        Self { out: vec![b'['], shape, ms_resolution, annotations, elements: 0 }
+        Self { out: vec![b'['], shape, ms_resolution, annotations, elements: 0, read: ReadStatistics::default() }
+    }
+
+    /// Says what the series of the following groups cost.
+    pub(crate) fn begin_sub_query(&mut self, read: ReadStatistics) {
+        self.read = read;
     }
 
     /// Writes one group. `query` is the sub-query as [`describe`] has it.
@@ -74,32 +81,36 @@ impl AnswerWriter {
         self.points(group, sink)?;
         self.out.push(if self.shape.arrays { b']' } else { b'}' });
         if self.shape.statistics {
-            let members = group.tsuids.len();
-            self.text(
-                &json!({ "emittedDPs": group.timestamps.len(), "aggregatedSeries": members }).to_string().replacen(
-                    '{',
-                    r#","stats":{"#,
-                    1,
-                ),
-            );
+            self.statistics(group);
         }
         self.out.push(b'}');
         sink.take(&mut self.out)
     }
 
     /// Writes one more element with the figures of the whole query, and with warnings when there are any.
-    pub(crate) fn summary(&mut self, statistics: &EvaluationStatistics, total_ms: f64, warnings: &[String]) {
+    pub(crate) fn summary(&mut self, figures: Value, warnings: &[String]) {
         self.begin_element();
-        let summary = json!({
-            "totalTime": total_ms,
-            "seriesRead": statistics.series,
-            "dpsPreFilter": statistics.points,
-            "emittedDPs": statistics.result_points,
-            "groups": statistics.groups,
-        });
         let warnings = Some(warnings.into()).filter(|_| !warnings.is_empty());
-        let summary = with(summary, "warnings", warnings);
+        let summary = with(figures, "warnings", warnings);
         self.text(&json!({ "statsSummary": summary }).to_string());
+    }
+
+    /// Writes the figures of a group, and those of its sub-query, which share what was read.
+    fn statistics(&mut self, group: &GroupResult) {
+        let read = self.read;
+        let figures = json!({
+            "emittedDPs": group.timestamps.len(),
+            "aggregatedSeries": group.tsuids.len(),
+            "subQuery": {
+                "seriesSelected": read.series,
+                "blocksFromStorage": read.blocks,
+                "bytesFromStorage": read.bytes,
+                "dpsFromStorage": read.points,
+                "rollupRowsFromStorage": read.rollup_rows,
+            },
+        });
+        self.text(r#","stats":"#);
+        self.text(&figures.to_string());
     }
 
     /// The rest of the answer.
@@ -339,7 +350,7 @@ mod tests {
         };
         assert_eq!(
             written(all, false, &group),
-            r#"[{"metric":"sys.cpu","tags":{"dc":"lga"},"aggregateTags":["host"],"query":{"index":0},"tsuids":["000001000001000001"],"dps":[[1356998400,7]],"stats":{"aggregatedSeries":1,"emittedDPs":1}}]"#
+            r#"[{"metric":"sys.cpu","tags":{"dc":"lga"},"aggregateTags":["host"],"query":{"index":0},"tsuids":["000001000001000001"],"dps":[[1356998400,7]],"stats":{"aggregatedSeries":1,"emittedDPs":1,"subQuery":{"blocksFromStorage":2,"bytesFromStorage":0,"dpsFromStorage":0,"rollupRowsFromStorage":0,"seriesSelected":0}}}]"#
         );
     }
 

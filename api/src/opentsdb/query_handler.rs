@@ -11,16 +11,22 @@ use actix_web::{
     web::{Data, Payload},
 };
 use tidemark_model::{DeleteOutcome, DeleteRefusal, DeleteRequest, TimeRange};
-use tidemark_query::{EvaluationStatistics, SubQuery};
+use tidemark_query::SubQuery;
 
 use super::{
     query_annotations::QueryAnnotations,
     query_answer::AnswerWriter,
     query_request::{AnswerShape, Moment, QueryBody, QueryRequest, from_query_string},
-    query_run::{Answer, ChannelSink, Part, Run, Turn, add, api_error},
+    query_run::{Answer, ChannelSink, Part, Run, Turn, api_error, shown},
     wire,
 };
-use crate::{auth::Visitor, error::ApiError, http::query_string::QueryString, state::AppState};
+use crate::{
+    auth::Visitor,
+    error::ApiError,
+    http::query_string::QueryString,
+    queries::{Asked, ClientIdentity},
+    state::AppState,
+};
 
 pub(crate) async fn get(request: HttpRequest, state: Data<AppState>) -> Result<HttpResponse, ApiError> {
     let flags = QueryString::parse(request.query_string())?;
@@ -56,11 +62,13 @@ async fn answer(request: &HttpRequest, state: Arc<AppState>, asked: QueryRequest
     if asked.delete {
         check_may_delete(request, &state)?;
     }
-    let mut turn = Turn::wait(&state).await?;
-    let parts = turn.open(asked.query.plan().map_err(|error| api_error(&error))?, asked.unresolved).await?;
+    let plans = asked.query.plan().map_err(|error| api_error(&error))?;
+    let entered = Asked::new(ClientIdentity::of(request), "/api/query", shown(&asked.query, &plans));
+    let mut turn = Turn::wait(&state, entered).await?;
+    let parts = turn.open(plans, asked.unresolved).await?;
     let range = TimeRange::inclusive(asked.query.start, asked.query.end);
     if asked.delete {
-        delete_points(&state, &parts, range).await?;
+        turn.whole(delete_points(&state, &parts, range).await)?;
     }
     let series = parts.iter().flat_map(|part| part.series.series());
     let annotations = Arc::new(turn.in_time(QueryAnnotations::read(&state, asked.shape, range, series)).await?);
@@ -116,14 +124,14 @@ impl Answer for QueryAnswer {
         let cancelled = || run.is_cancelled();
         let control = run.control(&cancelled);
         let mut writer = AnswerWriter::new(self.shape, self.ms_resolution, Arc::clone(&self.annotations));
-        let mut total = EvaluationStatistics::default();
         for part in &self.parts {
             let mut gone = false;
+            writer.begin_sub_query(part.series.statistics());
             let evaluated = part.plan.evaluate(part.series.as_ref(), &control, |group| {
-                gone = writer.group(&group, &part.described, sink).is_err() || run.is_late();
+                gone = run.writing(|| writer.group(&group, &part.described, sink)).is_err() || run.is_late();
                 if gone { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             });
-            add(&mut total, evaluated.map_err(|error| run.error(&error))?);
+            run.count(evaluated.map_err(|error| run.error(&error))?);
             if gone {
                 return Err(run.ended());
             }
@@ -131,7 +139,7 @@ impl Answer for QueryAnswer {
         if self.shape.summary || self.shape.statistics {
             let mut warnings = run.warnings().to_vec();
             warnings.extend(self.parts.iter().filter_map(|part| of_nonsense(part.plan.sub_query())));
-            writer.summary(&total, run.took_ms(), &warnings);
+            writer.summary(run.summary(), &warnings);
         }
         Ok(writer.finish())
     }

@@ -3,16 +3,20 @@
 //! It waits for its turn, opens the series of all its sub-queries, and is then evaluated on a blocking thread that hands
 //! the answer over in pieces. The status is decided when the first piece is there, so that what goes wrong before it is an
 //! error and not half an answer. A client that goes away takes the receiving end with it, which ends the evaluation at the
-//! next series.
+//! next block. All the way it is in the list of running queries, from which anybody who steers the server can end it.
 
-use std::{sync::Arc, time::Duration};
+use std::{cell::Cell, sync::Arc, time::Duration};
 
 use actix_web::{HttpResponse, body::BodyStream};
 use bytes::Bytes;
 use futures_util::stream;
+use serde_json::{Value, json};
 use tidemark_model::{ReadLimits, SeriesSelector, SeriesSet};
-use tidemark_query::{EvaluationControl, EvaluationStatistics, QueryError, SubQueryPlan};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tidemark_query::{EvaluationControl, EvaluationStatistics, Query, QueryError, SubQueryPlan};
+use tokio::{
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, mpsc},
+};
 
 use super::{
     query_answer::{AnswerSink, Gone, describe},
@@ -20,6 +24,7 @@ use super::{
 };
 use crate::{
     error::{ApiError, JSON},
+    queries::{Asked, Phase, QueryEntry},
     state::AppState,
 };
 
@@ -33,6 +38,8 @@ const PIECES_WAITING: usize = 4;
 /// A query that has its turn, and is under way.
 pub(crate) struct Turn {
     state: Arc<AppState>,
+    entry: QueryEntry,
+    /// When it had its turn.
     began: Duration,
     permit: OwnedSemaphorePermit,
     warnings: Warnings,
@@ -58,46 +65,56 @@ pub(crate) struct Part {
 }
 
 impl Turn {
-    /// Waits until not too many others are evaluated.
+    /// Enters the query and waits until not too many others are evaluated.
     ///
     /// # Errors
-    /// 503 when that takes too long.
-    pub(crate) async fn wait(state: &Arc<AppState>) -> Result<Self, ApiError> {
-        let began = state.seams.clock.monotonic();
-        let limits = state.options.limits;
-        let turn = tokio::time::timeout(limits.query_wait, Arc::clone(&state.query_slots).acquire_owned()).await;
-        match turn {
-            Ok(Ok(permit)) => Ok(Self { state: Arc::clone(state), began, permit, warnings: Warnings::default() }),
-            _ => Err(ApiError::unavailable(format!(
-                "{} queries are under evaluation and none ended within {} s; see `limits.queries`",
-                limits.queries,
-                limits.query_wait.as_secs_f64()
-            ))),
-        }
+    /// 503 when that takes too long or the client has too many queries under way, 409 when somebody ends it.
+    pub(crate) async fn wait(state: &Arc<AppState>, asked: Asked) -> Result<Self, ApiError> {
+        let entry = state.queries.enter(asked)?;
+        let permit = wait_for_slot(state, &entry).await?;
+        Ok(Self {
+            state: Arc::clone(state),
+            entry,
+            began: state.seams.clock.monotonic(),
+            permit,
+            warnings: Warnings::default(),
+        })
     }
 
     /// Opens the series of all sub-queries, which together may read as much as the limits say.
     ///
     /// # Errors
-    /// What the reader says; 413 when it takes too long.
+    /// What the reader says; 413 when it takes too long, 409 when somebody ends it.
     pub(crate) async fn open(
         &mut self,
         plans: Vec<SubQueryPlan>,
         unresolved: Unresolved,
     ) -> Result<Vec<Part>, ApiError> {
         let mut warnings = Warnings::default();
-        let parts = self.in_time(open(&self.state, plans, unresolved, &mut warnings)).await?;
+        let parts = self.in_time(open(&self.state, &self.entry, plans, unresolved, &mut warnings)).await?;
         self.warnings = warnings;
         Ok(parts)
     }
 
-    /// Waits for something that belongs to the query, but not longer than a query may take.
+    /// Waits for something that belongs to the query, but not longer than a query may take, and not when somebody ends it.
     ///
     /// # Errors
-    /// What the work says; 413 when it takes too long.
+    /// What the work says; 413 when it takes too long, 409 when somebody ends it.
     pub(crate) async fn in_time<T>(&self, work: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
         let limit = self.state.options.limits.query_time;
-        tokio::time::timeout(limit, work).await.map_err(|_| too_slow(limit))?
+        let done = tokio::select! {
+            done = tokio::time::timeout(limit, work) => done.unwrap_or_else(|_| Err(too_slow(limit))),
+            () = self.entry.cancelled().cancelled() => Err(self.entry.cancellation()),
+        };
+        self.whole(done)
+    }
+
+    /// Notes an error of something that belongs to the query and is not to be broken off.
+    ///
+    /// # Errors
+    /// That error.
+    pub(crate) fn whole<T>(&self, done: Result<T, ApiError>) -> Result<T, ApiError> {
+        done.map_err(|error| self.entry.failed(error))
     }
 
     /// Evaluates and answers.
@@ -106,19 +123,57 @@ impl Turn {
     /// What goes wrong before the first piece.
     pub(crate) async fn answer(self, answer: impl Answer) -> Result<HttpResponse, ApiError> {
         let (sender, receiver) = mpsc::channel(PIECES_WAITING);
-        let Self { state, began, permit, warnings } = self;
+        let Self { state, entry, began, permit, warnings } = self;
+        let opened = state.seams.clock.monotonic().saturating_sub(began);
+        entry.update(|figures| figures.opened = opened);
+        entry.enter(Phase::Evaluates);
         let warnings = Arc::new(warnings);
         let (of_thread, told) = (Arc::clone(&state), Arc::clone(&warnings));
         state.tasks.spawn_blocking(move || {
-            run(&Run { state: &of_thread, began, sender: &sender, warnings: &told }, &answer);
+            run(Run::new(&of_thread, began, entry, &sender, &told), &answer);
             drop(permit);
         });
         respond(receiver, &warnings).await
     }
 }
 
+/// Waits until not too many other queries are evaluated.
+///
+/// # Errors
+/// 503 when that takes too long, 409 when somebody ends the query.
+pub(crate) async fn wait_for_slot(state: &AppState, entry: &QueryEntry) -> Result<OwnedSemaphorePermit, ApiError> {
+    let limits = state.options.limits;
+    let slot = tokio::time::timeout(limits.query_wait, Arc::clone(&state.query_slots).acquire_owned());
+    let waited = tokio::select! {
+        slot = slot => match slot {
+            Ok(Ok(permit)) => Ok(permit),
+            _ => Err(ApiError::unavailable(format!(
+                "{} queries are under evaluation and none ended within {} s; see `limits.queries`",
+                limits.queries,
+                limits.query_wait.as_secs_f64()
+            ))),
+        },
+        () = entry.cancelled().cancelled() => Err(entry.cancellation()),
+    };
+    let permit = waited.map_err(|error| entry.failed(error))?;
+    let waited = entry.elapsed();
+    entry.update(|figures| figures.waited = waited);
+    entry.enter(Phase::Opens);
+    Ok(permit)
+}
+
+/// A query as the list of running ones shows it: the window in milliseconds, and its sub-queries.
+pub(crate) fn shown(window: &Query, plans: &[SubQueryPlan]) -> Value {
+    let of = |(index, plan): (usize, &SubQueryPlan)| -> Value {
+        serde_json::from_str(&describe(plan.sub_query(), index)).unwrap_or_default()
+    };
+    let queries: Vec<Value> = plans.iter().enumerate().map(of).collect();
+    json!({ "start": window.start, "end": window.end, "timezone": window.time_zone.name(), "queries": queries })
+}
+
 async fn open(
     state: &AppState,
+    entry: &QueryEntry,
     plans: Vec<SubQueryPlan>,
     unresolved: Unresolved,
     warnings: &mut Warnings,
@@ -135,6 +190,7 @@ async fn open(
             }
         };
         left = subtract(left, series.as_ref());
+        entry.update(|figures| figures.add_read(series.statistics()));
         let described = describe(plan.sub_query(), index);
         parts.push(Part { plan, selector, series, described });
     }
@@ -159,36 +215,66 @@ struct Piece {
 type PieceSender = mpsc::Sender<Result<Piece, ApiError>>;
 
 /// What the blocking thread does.
-fn run(run: &Run<'_>, answer: &impl Answer) {
+fn run(run: Run<'_>, answer: &impl Answer) {
     let _running = run.state.counters.queries.enter();
-    let last = match answer.write(run, &mut ChannelSink(run.sender)) {
-        Ok(bytes) => Ok(Piece { bytes: bytes.into(), is_last: true }),
-        Err(error) => {
-            tracing::debug!(%error, "a query ended early");
-            Err(error)
+    let written = answer.write(&run, &mut ChannelSink { run: &run });
+    let last = match written {
+        Ok(bytes) => {
+            run.sent_bytes(bytes.len());
+            run.entry.answered();
+            Ok(Piece { bytes: bytes.into(), is_last: true })
         }
+        Err(error) if run.sender.is_closed() => Err(error),
+        Err(error) => Err(run.entry.failed(error)),
     };
-    if run.sender.blocking_send(last).is_err() {
-        tracing::debug!("the client of a query is gone");
+    if let Err(error) = &last {
+        tracing::debug!(%error, "a query ended early");
+    }
+    let place = run.place();
+    run.note();
+    // IMPORTANT: the entry goes before the last piece: whoever has an answer finds its query among those that ended.
+    drop(run);
+    match place {
+        Ok(place) => place.send(last),
+        Err(Gone) => tracing::debug!("the client of a query is gone"),
     }
 }
 
 /// A query under evaluation.
 pub(crate) struct Run<'a> {
     state: &'a AppState,
+    /// When it had its turn.
     began: Duration,
+    /// When its evaluation began.
+    evaluation: Duration,
+    entry: QueryEntry,
     sender: &'a PieceSender,
     warnings: &'a Warnings,
+    /// Time spent in writing and in handing pieces over.
+    writing: Cell<Duration>,
+    /// What of that was spent in waiting for the client.
+    spent: Cell<Duration>,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    fn new(
+        state: &'a AppState,
+        began: Duration,
+        entry: QueryEntry,
+        sender: &'a PieceSender,
+        warnings: &'a Warnings,
+    ) -> Self {
+        let evaluation = state.seams.clock.monotonic();
+        Self { state, began, evaluation, entry, sender, warnings, writing: Cell::default(), spent: Cell::default() }
+    }
+
     /// What it is answered without.
     pub(crate) fn warnings(&self) -> &[String] {
         self.warnings.texts()
     }
 
     /// What bounds the evaluation; `cancelled` is [`Self::is_cancelled`] of this query.
-    pub(crate) fn control<'a>(&self, cancelled: &'a dyn Fn() -> bool) -> EvaluationControl<'a> {
+    pub(crate) fn control<'c>(&self, cancelled: &'c dyn Fn() -> bool) -> EvaluationControl<'c> {
         EvaluationControl { limits: self.state.options.limits.query_evaluation, cancelled }
     }
 
@@ -199,17 +285,69 @@ impl Run<'_> {
 
     /// Whether nobody waits for it, or not any longer.
     pub(crate) fn is_cancelled(&self) -> bool {
-        self.sender.is_closed() || self.is_late() || self.state.abandon.is_cancelled()
+        self.sender.is_closed()
+            || self.entry.cancelled().is_cancelled()
+            || self.is_late()
+            || self.state.abandon.is_cancelled()
     }
 
-    /// Milliseconds since it came.
-    pub(crate) fn took_ms(&self) -> f64 {
-        self.state.seams.clock.monotonic().saturating_sub(self.began).as_secs_f64() * 1000.0
+    /// Counts what was evaluated.
+    pub(crate) fn count(&self, part: EvaluationStatistics) {
+        self.entry.update(|figures| figures.add_result(part));
+    }
+
+    /// Does what counts as writing, and no more as evaluating.
+    pub(crate) fn writing<T>(&self, write: impl FnOnce() -> T) -> T {
+        let began = self.state.seams.clock.monotonic();
+        let done = write();
+        self.writing.set(self.writing.get() + self.state.seams.clock.monotonic().saturating_sub(began));
+        done
+    }
+
+    /// What it cost until now, as the last element of an answer tells it.
+    pub(crate) fn summary(&self) -> Value {
+        self.note();
+        self.entry.figures().to_json()
+    }
+
+    /// Notes where the time went.
+    fn note(&self) {
+        let evaluation = self.state.seams.clock.monotonic().saturating_sub(self.evaluation);
+        let (writing, spent) = (self.writing.get(), self.spent.get());
+        self.entry.update(|figures| {
+            figures.evaluated = evaluation.saturating_sub(writing);
+            figures.written = writing.saturating_sub(spent);
+            figures.sent = spent;
+        });
+    }
+
+    fn sent_bytes(&self, bytes: usize) {
+        self.entry.update(|figures| figures.answer_bytes += bytes as u64);
+    }
+
+    /// Waits until the client took enough to hand another piece over.
+    fn place(&self) -> Result<mpsc::Permit<'a, Result<Piece, ApiError>>, Gone> {
+        if let Ok(place) = self.sender.try_reserve() {
+            return Ok(place);
+        }
+        let began = self.state.seams.clock.monotonic();
+        let place = Handle::current().block_on(async {
+            tokio::select! {
+                place = self.sender.reserve() => place.map_err(|_| Gone),
+                () = self.entry.cancelled().cancelled() => Err(Gone),
+                () = self.state.abandon.cancelled() => Err(Gone),
+            }
+        });
+        let waited = self.state.seams.clock.monotonic().saturating_sub(began);
+        self.spent.set(self.spent.get() + waited);
+        place
     }
 
     /// Why it was ended before it was done.
     pub(crate) fn ended(&self) -> ApiError {
-        if self.is_late() {
+        if self.entry.cancelled().is_cancelled() {
+            self.entry.cancellation()
+        } else if self.is_late() {
             too_slow(self.state.options.limits.query_time)
         } else {
             ApiError::unavailable("the query was cancelled")
@@ -225,16 +363,10 @@ impl Run<'_> {
     }
 }
 
-/// Adds the figures of a sub-query to those of the whole.
-pub(crate) fn add(total: &mut EvaluationStatistics, part: EvaluationStatistics) {
-    total.series += part.series;
-    total.points += part.points;
-    total.groups += part.groups;
-    total.result_points += part.result_points;
-}
-
 /// Sends pieces that are large enough.
-pub(crate) struct ChannelSink<'a>(&'a PieceSender);
+pub(crate) struct ChannelSink<'a> {
+    run: &'a Run<'a>,
+}
 
 impl AnswerSink for ChannelSink<'_> {
     fn take(&mut self, out: &mut Vec<u8>) -> Result<(), Gone> {
@@ -242,7 +374,9 @@ impl AnswerSink for ChannelSink<'_> {
             return Ok(());
         }
         let full = std::mem::replace(out, Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 4));
-        self.0.blocking_send(Ok(Piece { bytes: full.into(), is_last: false })).map_err(|_| Gone)
+        self.run.sent_bytes(full.len());
+        self.run.place()?.send(Ok(Piece { bytes: full.into(), is_last: false }));
+        Ok(())
     }
 }
 

@@ -8,7 +8,7 @@ use actix_web::{
 
 use super::{
     aggregators, annotation, configuration, drop_caches, expression_handler, function_handler, last, lookup, metadata,
-    query_handler, statistics, suggest, version,
+    query_handler, query_statistics, statistics, suggest, version,
 };
 use crate::{error::ApiError, http::body::skip_short_body, put, state::AppState};
 
@@ -47,6 +47,11 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
         )
         .service(endpoint("/api/version").route(web::get().to(version::api)).route(web::post().to(version::api)))
         .service(endpoint("/api/stats").route(web::get().to(statistics::api)).route(web::post().to(statistics::api)))
+        .service(
+            endpoint("/api/stats/query")
+                .route(web::get().to(query_statistics::api))
+                .route(web::post().to(query_statistics::api)),
+        )
         .service(
             endpoint("/api/dropcaches").route(web::get().to(drop_caches::api)).route(web::post().to(drop_caches::api)),
         )

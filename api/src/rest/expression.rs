@@ -18,6 +18,8 @@ use crate::{
     console::Console,
     error::ApiError,
     http::{body::read_body_up_to, query_string::QueryString},
+    opentsdb::query_run::wait_for_slot,
+    queries::{Asked, ClientIdentity, Phase},
     state::AppState,
 };
 
@@ -37,7 +39,9 @@ pub(super) async fn evaluate(
     let expression = Expression::parse(expression_of(body.text()?)?, &limits)
         .map_err(|error| refused("the expression cannot be read", &error))?;
     drop(body);
-    match in_turn(&state, &console, expression, EvaluateOptions { limits, ..EvaluateOptions::at(now_ms) }).await? {
+    let asked = Asked::new(ClientIdentity::of(&request), "/api/expr", expression.text().into());
+    let options = EvaluateOptions { limits, ..EvaluateOptions::at(now_ms) };
+    match in_turn(&state, &console, expression, options, asked).await? {
         Ok(evaluation) => Ok(HttpResponse::Ok().json(answer(&evaluation))),
         Err(error) if error.is_transient() => Err(ApiError::unavailable(error.to_string())),
         Err(error) => Err(refused("the expression cannot be evaluated", &error)),
@@ -51,22 +55,35 @@ async fn in_turn(
     console: &Console,
     expression: Expression,
     options: EvaluateOptions,
+    asked: Asked,
 ) -> Result<Result<Evaluation, EvaluateError>, ApiError> {
     let limits = state.options.limits;
-    let turn = timeout(limits.query_wait, Arc::clone(&state.query_slots).acquire_owned()).await;
-    let Ok(Ok(turn)) = turn else {
-        return Err(ApiError::unavailable(format!(
-            "{} queries are under evaluation and none ended within {} s; see `limits.queries`",
-            limits.queries,
-            limits.query_wait.as_secs_f64()
-        )));
-    };
-    let (reader, abandon) = (Arc::clone(&console.seams.reader), state.abandon.clone());
+    let entry = state.queries.enter(asked)?;
+    let turn = wait_for_slot(state, &entry).await?;
+    entry.enter(Phase::Evaluates);
+    let (reader, abandon, cancelled) =
+        (Arc::clone(&console.seams.reader), state.abandon.clone(), entry.cancelled().clone());
+    let entry = Arc::new(entry);
+    let of_task = Arc::clone(&entry);
     let evaluation = state.tasks.spawn(async move {
         let _turn = turn;
-        abandon.run_until_cancelled(expression.evaluate(reader.as_ref(), options)).await
+        let evaluation = abandon.run_until_cancelled(expression.evaluate(reader.as_ref(), options)).await;
+        match &evaluation {
+            Some(Err(error)) => {
+                of_task.failed(ApiError::bad_request(error.to_string()));
+            }
+            Some(Ok(_)) | None => of_task.answered(),
+        }
+        evaluation
     });
-    match timeout(limits.query_time, evaluation).await {
+    let evaluation = async {
+        tokio::select! {
+            done = timeout(limits.query_time, evaluation) => Some(done),
+            () = cancelled.cancelled() => None,
+        }
+    };
+    let Some(evaluation) = evaluation.await else { return Err(entry.failed(entry.cancellation())) };
+    match evaluation {
         Ok(Ok(Some(evaluation))) => Ok(evaluation),
         Ok(Ok(None)) => Err(ApiError::unavailable("the server is ending")),
         Ok(Err(_)) => Err(ApiError::new(

@@ -6,8 +6,16 @@ use serde_json::{Map, Value, json};
 /// A path of the API: method, path, what it does, its parameters in path and query.
 type Operation = (&'static str, &'static str, &'static str, &'static [&'static str], &'static [&'static str]);
 
-const OPERATIONS: [Operation; 43] = [
+const OPERATIONS: [Operation; 45] = [
     ("get", "/cardinality", "Metrics, tag keys and tags with the most series, and what grew lately.", &[], &["top"]),
+    (
+        "get",
+        "/queries",
+        "Queries of this process: those under way and the newest that ended, with what each cost.",
+        &[],
+        &[],
+    ),
+    ("post", "/queries/{id}/cancel", "Ends a query; its client is told so.", &["id"], &[]),
     ("get", "/queues", "Queues with the jobs in each state, the age of the oldest and rates.", &[], &[]),
     ("get", "/queues/{name}", "One queue.", &["name"], &[]),
     ("get", "/losses", "Data that the broker lost: which jobs are gone, and which came again.", &[], &[]),

@@ -59,6 +59,20 @@ pub trait SeriesSet: Send + Sync {
     /// [`ReadError::Corrupt`] when a stored block is damaged.
     fn read(&self, index: usize, columns: &mut PointColumns) -> Result<(), ReadError>;
 
+    /// As [`SeriesSet::read`], but ends soon after `wanted` says no, with `false` and some of the points. It is asked now and
+    /// then; a set that cannot stop in the middle of a series does not ask.
+    ///
+    /// # Errors
+    /// As [`SeriesSet::read`].
+    fn read_while(
+        &self,
+        index: usize,
+        columns: &mut PointColumns,
+        _wanted: &dyn Fn() -> bool,
+    ) -> Result<bool, ReadError> {
+        self.read(index, columns).map(|()| true)
+    }
+
     /// Replaces the contents of `rows` by rows of series number `index` that answer some of the buckets of [`ReadRequest::rollup`], and says whether
     /// there are any. Of a bucket that has rows, [`SeriesSet::read`] gives some points or none, and they do not count; of
     /// all others it gives every point.

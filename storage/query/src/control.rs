@@ -22,7 +22,7 @@ impl Default for EvaluationLimits {
 pub struct EvaluationControl<'a> {
     /// How much.
     pub limits: EvaluationLimits,
-    /// Asked before every series; true ends the evaluation with [`crate::QueryError::Cancelled`].
+    /// Asked before every series and, where the store can stop there, every block of it; true ends the evaluation with [`crate::QueryError::Cancelled`].
     pub cancelled: &'a dyn Fn() -> bool,
 }
 

@@ -176,7 +176,9 @@ impl Evaluation<'_> {
         if (self.control.cancelled)() {
             return Err(QueryError::Cancelled);
         }
-        self.series.read(index, &mut self.points)?;
+        if !self.series.read_while(index, &mut self.points, &|| !(self.control.cancelled)())? {
+            return Err(QueryError::Cancelled);
+        }
         self.rows.clear();
         if self.plan.rollup.is_some() {
             self.series.read_rollups(index, &mut self.rows)?;

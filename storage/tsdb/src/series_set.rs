@@ -181,8 +181,17 @@ impl SeriesSet for StoredSeries {
     }
 
     fn read(&self, index: usize, columns: &mut PointColumns) -> Result<(), ReadError> {
+        self.read_while(index, columns, &|| true).map(|_| ())
+    }
+
+    fn read_while(
+        &self,
+        index: usize,
+        columns: &mut PointColumns,
+        wanted: &dyn Fn() -> bool,
+    ) -> Result<bool, ReadError> {
         columns.clear();
-        let Ok(position) = u32::try_from(index) else { return Ok(()) };
+        let Ok(position) = u32::try_from(index) else { return Ok(true) };
         let (chunks, heads) = (self.chunks_of(position), self.heads_of(position));
         let points: usize = chunks.iter().map(|chunk| chunk.points as usize).sum();
         columns.timestamps.reserve(points);
@@ -206,6 +215,9 @@ impl SeriesSet for StoredSeries {
         runs.sort_by_key(|run| run.min);
         let mut rest = runs.as_mut_slice();
         while !rest.is_empty() {
+            if !wanted() {
+                return Ok(false);
+            }
             let (together, later) = rest.split_at_mut(overlapping(rest));
             match together {
                 [alone] => self.decode(alone, columns)?,
@@ -213,7 +225,7 @@ impl SeriesSet for StoredSeries {
             }
             rest = later;
         }
-        Ok(())
+        Ok(true)
     }
 
     fn read_rollups(&self, index: usize, rows: &mut RollupRows) -> Result<bool, ReadError> {

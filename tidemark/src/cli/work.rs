@@ -222,6 +222,24 @@ pub(crate) struct JobsRunOptions {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum QueriesCommand {
+    /// List queries that wait or run, with what each cost so far.
+    Ls(QueriesLsOptions),
+    /// End a query; its client is told so.
+    #[command(after_help = "Example:\n  tidemark queries cancel 1274")]
+    Cancel(NamedOptions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct QueriesLsOptions {
+    /// Also the newest that ended.
+    #[arg(long)]
+    pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) ask: AskOptions,
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum QueuesCommand {
     /// List queues.
     Ls(AskOptions),

@@ -244,6 +244,8 @@ pub(crate) struct LimitSettings {
     pub(crate) merge_bytes: Bytes,
     /// Queries that are evaluated at once.
     pub(crate) queries: usize,
+    /// Queries that one client, a token or else an address, may have under way or waiting.
+    pub(crate) queries_per_client: usize,
     /// How long a query may wait for its turn.
     pub(crate) query_wait: Span,
     /// How long a query may be evaluated.
@@ -518,6 +520,7 @@ impl Default for LimitSettings {
             queued_points: 2_000_000,
             merge_bytes: Bytes(64 << 20),
             queries: 16,
+            queries_per_client: 100,
             query_wait: seconds(10),
             query_time: seconds(60),
             query_parts: 100,

@@ -100,6 +100,7 @@ impl Settings {
             ("limits.tombstones", count(limits.tombstones), TASKS_MAX),
             ("limits.queued_points", count(limits.queued_points), COUNT_MAX),
             ("limits.queries", count(limits.queries), 10_000),
+            ("limits.queries_per_client", count(limits.queries_per_client), TASKS_MAX),
             ("limits.query_parts", count(limits.query_parts), 10_000),
             ("limits.query_series", count(limits.query_series), COUNT_MAX),
             ("limits.query_points", limits.query_points, COUNT_MAX),

@@ -60,6 +60,7 @@ fn api_limits(settings: &Settings) -> ApiLimits {
         telnet_writes_in_flight: limits.telnet_writes_in_flight,
         telnet_retry: limits.telnet_retry.0,
         queries: limits.queries,
+        queries_per_client: limits.queries_per_client,
         query_wait: limits.query_wait.0,
         query_time: limits.query_time.0,
         query_parts: limits.query_parts,
