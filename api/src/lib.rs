@@ -14,6 +14,7 @@ pub mod figures;
 mod first_byte;
 mod http;
 pub mod import;
+mod log_book;
 pub mod metrics;
 mod number;
 mod opentsdb;
@@ -34,6 +35,7 @@ pub use http::{
     pipeline::RequestId,
     query_string::QueryString,
 };
+pub use log_book::LogBook;
 pub use options::{ApiLimits, ApiOptions, BuildInfo, OpenTsdbOptions, QueryExtras};
 pub use rest::{BackupPieces, BackupRefusal, BackupSource, Readiness, Troubles, without_password};
 pub use server::{ApiServer, Configure, RunningServer};

@@ -1,11 +1,14 @@
 //! Limits and switches of the server, parsed and checked by the binary.
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use tidemark_model::ReadLimits;
 use tidemark_query::EvaluationLimits;
 
-use crate::auth::{Network, Tokens};
+use crate::{
+    auth::{Network, Tokens},
+    log_book::LogBook,
+};
 
 /// How the server listens, what it allows and how much of everything it takes.
 #[derive(Clone, Debug)]
@@ -27,6 +30,8 @@ pub struct ApiOptions {
     /// Names, without ports, by which people reach the server beside `localhost` and loopback addresses: the host of
     /// `public_url`. As long as there is no token, requests to other names are refused.
     pub hosts: Vec<String>,
+    /// The newest log lines, for `/logs`.
+    pub logs: Option<Arc<dyn LogBook>>,
 }
 
 /// Limits of connections and requests. Each refusal names its limit.
@@ -176,6 +181,7 @@ impl Default for ApiOptions {
             tokens: Tokens::default(),
             telnet_from: Vec::new(),
             hosts: Vec::new(),
+            logs: None,
         }
     }
 }

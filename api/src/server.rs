@@ -26,7 +26,7 @@ use tokio::net::TcpStream;
 use crate::{
     error::ApiError,
     first_byte,
-    http::{body::skip_short_body, pipeline::pipeline},
+    http::{body::skip_short_body, old_error, pipeline::pipeline},
     opentsdb,
     options::ApiOptions,
     stalling_stream::StallingStream,
@@ -270,5 +270,5 @@ async fn not_found(request: HttpRequest, payload: Payload, state: Data<AppState>
     if request.path().starts_with("/api") {
         return ApiError::endpoint_not_found().to_response();
     }
-    HttpResponse::NotFound().content_type("text/plain; charset=UTF-8").body("Page Not Found\n")
+    old_error::not_found(&request)
 }

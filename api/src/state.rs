@@ -87,6 +87,11 @@ impl AppState {
         })
     }
 
+    /// When this process began to serve, in milliseconds since the epoch.
+    pub(crate) fn started_ms(&self) -> i64 {
+        self.request_prefix
+    }
+
     /// A new id for a request: when this process began and which request since.
     pub(crate) fn next_request_id(&self) -> String {
         format!("{:x}-{:x}", self.request_prefix, self.requests.fetch_add(1, Ordering::Relaxed))

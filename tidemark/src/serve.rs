@@ -21,7 +21,7 @@ mod store;
 use std::{io::Write, net::SocketAddr, num::NonZeroUsize, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
-use tidemark_api::{ApiOptions, ApiSeams, ApiServer, AppState, Console, ConsoleSeams, figures::FigureSource};
+use tidemark_api::{ApiOptions, ApiSeams, ApiServer, AppState, Console, ConsoleSeams, LogBook, figures::FigureSource};
 use tidemark_collector::Agent;
 use tidemark_kv::Kv;
 use tidemark_model::{Clock, MetadataStore, SystemClock};
@@ -58,7 +58,7 @@ const BROKER_CLOSE: Duration = Duration::from_secs(1);
 /// Serves until told to end.
 pub(crate) fn run(settings: Settings, demo: bool) -> anyhow::Result<ExitCode> {
     refuse(&problems(&settings))?;
-    logging::start(&settings)?;
+    let logs = logging::start(&settings)?;
     let threads = std::thread::available_parallelism().map_or(2, NonZeroUsize::get).max(2);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)
@@ -66,12 +66,12 @@ pub(crate) fn run(settings: Settings, demo: bool) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("start the threads")?;
-    runtime.block_on(serve(settings, demo))
+    runtime.block_on(serve(settings, demo, logs))
 }
 
-async fn serve(settings: Settings, demo: bool) -> anyhow::Result<ExitCode> {
+async fn serve(settings: Settings, demo: bool, logs: Arc<dyn LogBook>) -> anyhow::Result<ExitCode> {
     let mut signals = EndSignals::listen()?;
-    let opened = Opened::open(settings, demo).await?;
+    let opened = Opened::open(settings, demo, logs).await?;
     let ending = CancellationToken::new();
     let parts = TaskTracker::new();
     let serving = opened.start(&ending, &parts).await?;
@@ -115,6 +115,7 @@ async fn serve(settings: Settings, demo: bool) -> anyhow::Result<ExitCode> {
 /// What is open: from here on, everything can be started, and has to be closed.
 struct Opened {
     settings: Settings,
+    logs: Arc<dyn LogBook>,
     clock: Arc<dyn Clock>,
     store: Store,
     engine: Arc<dyn Kv>,
@@ -135,7 +136,7 @@ struct Serving {
 }
 
 impl Opened {
-    async fn open(settings: Settings, demo: bool) -> anyhow::Result<Self> {
+    async fn open(settings: Settings, demo: bool, logs: Arc<dyn LogBook>) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let folder = take_folder(&settings, demo)?;
         let (store, engine) = store::open(&settings, folder.as_ref(), &clock).await?;
@@ -145,14 +146,15 @@ impl Opened {
         let alerting = Alerting::open(&settings, &store, &jobs.broker, &clock).await?;
         let host = agent_options(&settings)?.host_tags.host().to_owned();
         let told_to_end = CancellationToken::new();
-        Ok(Self { settings, clock, store, engine, work, jobs, alerting, host, told_to_end, _folder: folder })
+        Ok(Self { settings, logs, clock, store, engine, work, jobs, alerting, host, told_to_end, _folder: folder })
     }
 
     /// Starts everything that the roles ask for, the server last.
     async fn start(&self, ending: &CancellationToken, parts: &TaskTracker) -> anyhow::Result<Serving> {
         let Self { settings, clock, store, work, jobs, alerting, host, .. } = self;
         let telnet_from = exposure::telnet_from(&settings.auth)?;
-        let options = ApiOptions { telnet_from, ..api_options(settings, exposure::tokens(&settings.auth)?) };
+        let tokens = exposure::tokens(&settings.auth)?;
+        let options = ApiOptions { telnet_from, ..api_options(settings, tokens, Some(Arc::clone(&self.logs))) };
         let state = AppState::new(self.api_seams(), options, ending.clone());
         let server = match settings.roles.contains(&Role::Api) {
             true => {

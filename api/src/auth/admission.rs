@@ -20,10 +20,20 @@ const OPEN_PATHS: [&str; 2] = ["/-/healthy", "/-/ready"];
 const WRITE_PATHS: [&str; 5] = ["/api/put", "/api/rollup", "/api/histogram", "/api/metadata/put", "/api/index"];
 /// Paths that give everything away, or could, and those that delete.
 const ADMIN_PATHS: [&str; 2] = ["/api/tidemark/v1/backup", "/api/tidemark/v1/jobs/purge"];
+/// Shows what the process does for everybody, and sets how much of it is logged.
+const LOGS: &str = "/logs";
 /// Below this path whatever is asked by DELETE needs the highest role.
 const OWN_API: &str = "/api/tidemark/v1/";
 /// Paths that only read although they are asked by POST.
-const READ_PATHS: [&str; 11] = [
+const READ_PATHS: [&str; 19] = [
+    "/api/stats",
+    "/api/search/tsmeta",
+    "/api/search/tsmeta_summary",
+    "/api/search/tsuids",
+    "/api/search/uidmeta",
+    "/api/search/annotation",
+    "/api/config/filters",
+    "/api/serializers",
     "/api/query",
     "/api/query/exp",
     "/api/query/last",
@@ -116,6 +126,9 @@ pub(crate) fn needed_role(method: &Method, path: &str) -> Role {
     if WRITE_PATHS.contains(&path) {
         return Role::Write;
     }
+    if path == LOGS {
+        return Role::Operate;
+    }
     if ADMIN_PATHS.contains(&path) || (method == Method::DELETE && path.starts_with(OWN_API)) {
         return Role::Admin;
     }
@@ -134,6 +147,11 @@ mod tests {
         check(Method::POST, "/api/tidemark/v1/backup", Role::Admin);
         check(Method::GET, "/api/tidemark/v1/export", Role::Read);
         check(Method::POST, "/api/put", Role::Write);
+        check(Method::GET, "/logs", Role::Operate);
+        check(Method::GET, "/q", Role::Read);
+        check(Method::POST, "/api/stats/query", Role::Read);
+        check(Method::POST, "/api/search/lookup", Role::Read);
+        check(Method::POST, "/api/tidemark/v1/queries/7/cancel", Role::Operate);
         check(Method::POST, "/api/query", Role::Read);
         check(Method::DELETE, "/api/query", Role::Operate);
         check(Method::POST, "/api/query/exp", Role::Read);

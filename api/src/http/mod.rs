@@ -7,6 +7,7 @@ pub(crate) mod capped_decoder;
 pub(crate) mod cors;
 pub(crate) mod gzip_body;
 pub(crate) mod normal_path;
+pub(crate) mod old_error;
 pub(crate) mod own_host;
 pub(crate) mod pipeline;
 pub(crate) mod query_string;

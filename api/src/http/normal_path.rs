@@ -25,7 +25,7 @@ const API_SEGMENTS: [&str; 18] = [
     "status",
 ];
 /// Paths from before there was an `/api`.
-const LEGACY_SEGMENTS: [&str; 6] = ["aggregators", "dropcaches", "logs", "stats", "suggest", "version"];
+const LEGACY_SEGMENTS: [&str; 7] = ["aggregators", "dropcaches", "logs", "q", "stats", "suggest", "version"];
 /// The newest version of OpenTSDB's API.
 const API_VERSION_MAX: u32 = 1;
 

@@ -23,6 +23,7 @@ use crate::{
     http::{
         callback, cors, gzip_body, normal_path,
         normal_path::NormalPath,
+        old_error::OldError,
         own_host,
         query_string::QueryString,
         same_origin,
@@ -83,6 +84,8 @@ pub(crate) async fn pipeline(
 struct Plan {
     callback: Option<String>,
     gzip: bool,
+    /// Of endpoints that have another form of errors.
+    old_error: Option<OldError>,
 }
 
 #[expect(clippy::result_large_err, reason = "the answer is made once and moved once")]
@@ -132,7 +135,9 @@ fn prepare(request: &mut ServiceRequest, state: &AppState, origin: cors::Origin)
     }
     let gzip = gzip_body::accepts_gzip(request.headers());
     let callback = if of_api { switches(request, state).map_err(refuse)? } else { None };
-    Ok(Plan { callback, gzip })
+    let is_old = normal_path::is_opentsdb_legacy(routed_path(request));
+    let old_error = is_old.then(|| OldError::of(request.query_string()));
+    Ok(Plan { callback, gzip, old_error })
 }
 
 /// The path that routes are found by: percent-decoded, and in its normal form once that was made.
@@ -207,6 +212,9 @@ fn rewrite(request: &mut ServiceRequest, path: &str) {
 
 impl Plan {
     fn wrap(self, mut response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
+        if let Some(form) = self.old_error {
+            response = form.reword(response);
+        }
         if let Some(function) = self.callback {
             let script = HeaderValue::from_static("application/javascript; charset=UTF-8");
             response.headers_mut().insert(header::CONTENT_TYPE, script);

@@ -1,5 +1,6 @@
 //! OpenTSDB's HTTP API, and the two routes of Bosun's that collectors call.
 
+mod absent;
 mod aggregators;
 mod annotation;
 mod configuration;
@@ -9,9 +10,12 @@ mod expression_handler;
 pub(crate) mod expression_request;
 mod function_handler;
 pub(crate) mod function_request;
+mod graph_page;
 mod last;
+mod logs;
 mod lookup;
 mod metadata;
+mod process;
 mod query_annotations;
 pub(crate) mod query_answer;
 mod query_handler;

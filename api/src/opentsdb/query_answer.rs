@@ -307,6 +307,7 @@ mod tests {
     fn written(shape: AnswerShape, ms_resolution: bool, group: &GroupResult) -> String {
         let mut sink = Collected::default();
         let mut writer = AnswerWriter::new(shape, ms_resolution, Arc::default());
+        writer.begin_sub_query(ReadStatistics { blocks: 2, ..ReadStatistics::default() });
         writer.group(group, r#"{"index":0}"#, &mut sink).unwrap();
         sink.0.extend(writer.finish());
         String::from_utf8(sink.0).unwrap()

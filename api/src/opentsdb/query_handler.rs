@@ -30,6 +30,7 @@ use crate::{
 
 pub(crate) async fn get(request: HttpRequest, state: Data<AppState>) -> Result<HttpResponse, ApiError> {
     let flags = QueryString::parse(request.query_string())?;
+    refuse_prometheus(&flags)?;
     let asked = from_query_string(&flags, moment(&state), state.options.limits.query_parts)?;
     answer(&request, state.into_inner(), asked).await
 }
@@ -40,6 +41,7 @@ pub(crate) async fn post(
     state: Data<AppState>,
 ) -> Result<HttpResponse, ApiError> {
     let flags = QueryString::parse(request.query_string())?;
+    refuse_prometheus(&flags)?;
     let body: QueryBody = wire::read_json(&request, payload, &state).await?;
     let asked = body.into_request(moment(&state), &flags, state.options.limits.query_parts)?;
     answer(&request, state.into_inner(), asked).await
@@ -50,6 +52,19 @@ pub(crate) async fn delete(request: HttpRequest, state: Data<AppState>) -> Resul
     let mut asked = from_query_string(&flags, moment(&state), state.options.limits.query_parts)?;
     asked.delete = true;
     answer(&request, state.into_inner(), asked).await
+}
+
+/// `/api/v1/query` is also a path of Prometheus. A request that is meant for it is told so, and not that something of ours
+/// is missing.
+fn refuse_prometheus(flags: &QueryString) -> Result<(), ApiError> {
+    let is_ours = ["start", "m", "tsuid", "tsuids"].iter().any(|name| flags.has(name));
+    if !flags.has("query") || is_ours {
+        return Ok(());
+    }
+    Err(ApiError::bad_request(
+        "this is OpenTSDB's `/api/query`: it wants `start` and `m` or `tsuids`, or a body with `queries`",
+    )
+    .details("`query` belongs to Prometheus' `/api/v1/query`, which is not answered here"))
 }
 
 /// The present, and the time zone of this server.

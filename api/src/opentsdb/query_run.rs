@@ -47,6 +47,11 @@ pub(crate) struct Turn {
 
 /// What is evaluated and written once the series are open.
 pub(crate) trait Answer: Send + 'static {
+    /// Its form.
+    fn content_type(&self) -> &'static str {
+        JSON
+    }
+
     /// Hands the answer over to the sink and gives its end, which is all of it when it is small.
     ///
     /// # Errors
@@ -123,6 +128,7 @@ impl Turn {
     /// What goes wrong before the first piece.
     pub(crate) async fn answer(self, answer: impl Answer) -> Result<HttpResponse, ApiError> {
         let (sender, receiver) = mpsc::channel(PIECES_WAITING);
+        let content_type = answer.content_type();
         let Self { state, entry, began, permit, warnings } = self;
         let opened = state.seams.clock.monotonic().saturating_sub(began);
         entry.update(|figures| figures.opened = opened);
@@ -133,7 +139,7 @@ impl Turn {
             run(Run::new(&of_thread, began, entry, &sender, &told), &answer);
             drop(permit);
         });
-        respond(receiver, &warnings).await
+        respond(receiver, content_type, &warnings).await
     }
 }
 
@@ -291,6 +297,11 @@ impl<'a> Run<'a> {
             || self.state.abandon.is_cancelled()
     }
 
+    /// Milliseconds since it came.
+    pub(crate) fn elapsed_ms(&self) -> u64 {
+        u64::try_from(self.entry.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
     /// Counts what was evaluated.
     pub(crate) fn count(&self, part: EvaluationStatistics) {
         self.entry.update(|figures| figures.add_result(part));
@@ -382,11 +393,12 @@ impl AnswerSink for ChannelSink<'_> {
 
 async fn respond(
     mut pieces: mpsc::Receiver<Result<Piece, ApiError>>,
+    content_type: &'static str,
     warnings: &Warnings,
 ) -> Result<HttpResponse, ApiError> {
     let first = pieces.recv().await.ok_or_else(failed)??;
     let mut response = HttpResponse::Ok();
-    response.content_type(JSON);
+    response.content_type(content_type);
     for warning in warnings.header_values() {
         response.append_header((WARNING_HEADER, warning));
     }

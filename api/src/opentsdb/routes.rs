@@ -7,8 +7,8 @@ use actix_web::{
 };
 
 use super::{
-    aggregators, annotation, configuration, drop_caches, expression_handler, function_handler, last, lookup, metadata,
-    query_handler, query_statistics, statistics, suggest, version,
+    absent, aggregators, annotation, configuration, drop_caches, expression_handler, function_handler, graph_page,
+    last, logs, lookup, metadata, process, query_handler, query_statistics, statistics, suggest, version,
 };
 use crate::{error::ApiError, http::body::skip_short_body, put, state::AppState};
 
@@ -47,6 +47,25 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
         )
         .service(endpoint("/api/version").route(web::get().to(version::api)).route(web::post().to(version::api)))
         .service(endpoint("/api/stats").route(web::get().to(statistics::api)).route(web::post().to(statistics::api)))
+        .service(endpoint("/api/stats/jvm").route(web::get().to(process::jvm)).route(web::post().to(process::jvm)))
+        .service(
+            endpoint("/api/stats/threads")
+                .route(web::get().to(process::threads))
+                .route(web::post().to(process::threads)),
+        )
+        .service(
+            endpoint("/api/stats/region_clients")
+                .route(web::get().to(process::region_clients))
+                .route(web::post().to(process::region_clients)),
+        )
+        .service(endpoint("/api/status").route(web::get().to(process::status)))
+        .service(
+            endpoint("/api/search/{kind}").route(web::get().to(absent::search)).route(web::post().to(absent::search)),
+        )
+        .route("/api/uid", web::to(absent::uid))
+        .route("/api/uid/{rest:.*}", web::to(absent::uid))
+        .service(web::resource("/api/tree").route(web::get().to(absent::trees)).default_service(web::to(absent::tree)))
+        .route("/api/tree/{rest:.*}", web::to(absent::tree))
         .service(
             endpoint("/api/stats/query")
                 .route(web::get().to(query_statistics::api))
@@ -80,6 +99,8 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
         .service(endpoint("/api/metadata/metrics").route(web::get().to(metadata::metrics)))
         .service(endpoint("/api/metadata/delete").route(web::delete().to(metadata::delete)))
         .service(endpoint("/aggregators").route(web::get().to(aggregators::all)))
+        .service(endpoint("/q").route(web::get().to(graph_page::get)))
+        .service(endpoint("/logs").route(web::get().to(logs::get)).route(web::post().to(logs::get)))
         .service(endpoint("/suggest").route(web::get().to(suggest::get)))
         .service(endpoint("/version").route(web::get().to(version::legacy)))
         .service(endpoint("/stats").route(web::get().to(statistics::legacy)))

@@ -11,7 +11,7 @@ use super::{ClientIdentity, QueryFigures, QueryRegistry};
 use crate::error::ApiError;
 
 /// Longest description of a query that is kept, in bytes of JSON.
-const DESCRIPTION_BYTES_MAX: usize = 16 << 10;
+const DESCRIPTION_BYTES_MAX: usize = 64 << 10;
 
 /// What somebody asks.
 #[derive(Clone, Debug)]

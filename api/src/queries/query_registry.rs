@@ -193,7 +193,7 @@ mod tests {
         }
         let shown = registry.to_json()["completed"].to_string().len();
         assert!(shown <= 1 << 20, "{shown}");
-        let long = asked("a", &"x".repeat(20_000));
-        assert_eq!(long.query, "20002 bytes, more than the 16384 that are kept");
+        let long = asked("a", &"x".repeat(70_000));
+        assert_eq!(long.query, "70002 bytes, more than the 65536 that are kept");
     }
 }

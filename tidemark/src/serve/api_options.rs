@@ -1,6 +1,8 @@
 //! The settings as the API wants them.
 
-use tidemark_api::{ApiLimits, ApiOptions, OpenTsdbOptions, QueryExtras, auth::Tokens};
+use std::sync::Arc;
+
+use tidemark_api::{ApiLimits, ApiOptions, LogBook, OpenTsdbOptions, QueryExtras, auth::Tokens};
 use tidemark_egress::Url;
 use tidemark_model::ReadLimits;
 use tidemark_query::EvaluationLimits;
@@ -8,7 +10,7 @@ use tidemark_query::EvaluationLimits;
 use crate::config::{Bytes, LimitSettings, Settings};
 
 /// Options of the server.
-pub(crate) fn api_options(settings: &Settings, tokens: Tokens) -> ApiOptions {
+pub(crate) fn api_options(settings: &Settings, tokens: Tokens, logs: Option<Arc<dyn LogBook>>) -> ApiOptions {
     let opentsdb = settings.opentsdb.clone();
     ApiOptions {
         limits: api_limits(settings),
@@ -26,6 +28,7 @@ pub(crate) fn api_options(settings: &Settings, tokens: Tokens) -> ApiOptions {
             },
         },
         tokens,
+        logs,
         hosts: public_host(settings).into_iter().collect(),
         ..ApiOptions::default()
     }
@@ -81,7 +84,7 @@ mod tests {
     fn the_host_of_the_public_address_is_let_in() {
         let hosts = |public_url: &str| {
             let settings = Settings { public_url: public_url.to_owned(), ..Settings::default() };
-            api_options(&settings, Tokens::default()).hosts
+            api_options(&settings, Tokens::default(), None).hosts
         };
         assert_eq!(hosts("https://Monitor.example.org:8443/x"), ["monitor.example.org"]);
         assert!(hosts("").is_empty());

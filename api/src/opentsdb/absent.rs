@@ -1,0 +1,34 @@
+//! Endpoints of parts of OpenTSDB that are not here, with the answers of an OpenTSDB that has them switched off.
+
+use actix_web::{HttpResponse, http::StatusCode, web};
+use serde_json::json;
+
+use super::wire;
+use crate::error::ApiError;
+
+/// `/api/search/…` but `lookup`: no search plugin.
+pub(crate) async fn search(kind: web::Path<String>) -> HttpResponse {
+    match kind.as_str() {
+        "tsmeta" | "tsmeta_summary" | "tsuids" | "uidmeta" | "annotation" => {
+            ApiError::bad_request("Searching is not enabled").to_response()
+        }
+        _ => ApiError::endpoint_not_found().to_response(),
+    }
+}
+
+/// `/api/uid` without a part that exists.
+pub(crate) async fn uid() -> HttpResponse {
+    ApiError::new(StatusCode::NOT_IMPLEMENTED, "Other UID endpoints have not been implemented yet").to_response()
+}
+
+/// `GET /api/tree`: no trees.
+pub(crate) async fn trees() -> HttpResponse {
+    wire::json(&json!([]))
+}
+
+/// Everything else about trees.
+pub(crate) async fn tree() -> HttpResponse {
+    ApiError::new(StatusCode::NOT_FOUND, "Unable to locate the tree")
+        .details("series are not sorted into trees here; look them up by `/api/search/lookup`")
+        .to_response()
+}

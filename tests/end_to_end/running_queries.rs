@@ -1,0 +1,182 @@
+//! Queries that run: listed, cancelled, left alone by their clients, too many of one client.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+use tidemark_tests::{Client, Node, NodeOptions, wait_for};
+
+const START_S: i64 = 1_767_225_600;
+const POINTS: i64 = 200_000;
+
+/// One long series.
+fn fill(client: &Client) {
+    for first in (0..POINTS).step_by(20_000) {
+        let points: Vec<Value> = (first..first + 20_000)
+            .map(|second| json!({"metric": "long", "timestamp": START_S + second, "value": second % 977, "tags": {"a": "b"}}))
+            .collect();
+        assert_eq!(client.post("/api/put", &Value::Array(points)).status, 204);
+    }
+}
+
+/// A query that takes long and answers little: the same sums again and again.
+fn long_query() -> String {
+    let sub_query = json!({"aggregator": "sum", "metric": "long", "downsample": "0all-sum"});
+    json!({"start": START_S, "end": START_S + POINTS, "queries": vec![sub_query; 100]}).to_string()
+}
+
+/// Sends a request and does not wait for the answer.
+fn send(node: &Node, body: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(node.address()).unwrap();
+    let head = format!("POST /api/query HTTP/1.1\r\nHost: {}\r\nUser-Agent: impatient/1\r\n", node.address());
+    write!(stream, "{head}Connection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+    stream
+}
+
+fn running(client: &Client) -> Vec<Value> {
+    client.get("/api/stats/query").json()["running"].as_array().unwrap().clone()
+}
+
+/// Waits until the running queries are in these phases, the oldest first.
+fn wait_until(client: &Client, phases: &[&str]) -> Vec<Value> {
+    wait_for(&format!("queries that {phases:?}"), Duration::from_secs(20), || {
+        let running = running(client);
+        let now: Vec<&str> = running.iter().map(|query| query["phase"].as_str().unwrap()).collect();
+        (now == phases).then(|| running.clone())
+    })
+}
+
+#[expect(clippy::disallowed_methods, reason = "an end-to-end test runs in real time")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+fn node_with_one_slot() -> Node {
+    let node = Node::start(&NodeOptions::without_agent().variable("TIDEMARK_LIMITS__QUERIES", "1"));
+    fill(&node.client());
+    node
+}
+
+#[test]
+fn a_client_that_goes_away_stops_its_query_within_a_second() {
+    let node = node_with_one_slot();
+    let client = node.client();
+    let query = long_query();
+    let evaluated = send(&node, &query);
+    wait_until(&client, &["evaluates"]);
+    let waiting = send(&node, &query);
+    let shown = wait_until(&client, &["evaluates", "waits"]);
+    assert_eq!(shown[0]["query"]["queries"][99]["metric"], "long");
+    assert_eq!((&shown[0]["headers"]["User-Agent"], &shown[0]["remote"]), (&json!("impatient/1"), &json!("127.0.0.1")));
+    let left = now();
+    drop(waiting);
+    wait_until(&client, &["evaluates"]);
+    assert!(left.elapsed() < Duration::from_secs(1), "while it waits: {:?}", left.elapsed());
+    let left = now();
+    drop(evaluated);
+    wait_until(&client, &[]);
+    assert!(left.elapsed() < Duration::from_secs(1), "while it is evaluated: {:?}", left.elapsed());
+    let ended = client.get("/api/stats/query").json()["completed"].clone();
+    assert_eq!(ended[0]["exception"], "the client went away", "{ended}");
+    assert_eq!(ended[0]["httpResponse"], Value::Null);
+}
+
+#[test]
+fn a_cancelled_query_says_so_to_its_client() {
+    let node = node_with_one_slot();
+    let client = node.client();
+    let mut stream = send(&node, &long_query());
+    let shown = wait_until(&client, &["evaluates"]);
+    let id = shown[0]["id"].to_string();
+    let command = |arguments: &[&str]| {
+        let url = format!("http://{}", node.address());
+        let output = tidemark_tests::tidemark().args(arguments).env("TIDEMARK_URL", url).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let listed = command(&["queries", "ls"]);
+    assert!(listed.contains("evaluates") && listed.contains("long long"), "{listed}");
+    command(&["queries", "cancel", &id]);
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 409 "), "{answer}");
+    assert!(answer.contains(&format!("query {id} was cancelled by 127.0.0.1")), "{answer}");
+    wait_until(&client, &[]);
+    let listed = command(&["queries", "ls", "--all"]);
+    assert!(listed.contains("ended 409"), "{listed}");
+    assert_eq!(client.post("/api/tidemark/v1/queries/1000/cancel", &json!({})).status, 404);
+}
+
+#[test]
+fn a_query_is_explained_by_its_figures() {
+    let node = node_with_one_slot();
+    let client = node.client();
+    let ask = |queries: Value, show: &str| {
+        let answer = client
+            .post("/api/query", &json!({"start": START_S, "end": START_S + POINTS, show: true, "queries": queries}));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()
+    };
+    let sum = json!([{"aggregator": "sum", "metric": "long", "downsample": "1d-sum"}]);
+    let answer = ask(sum.clone(), "showStats");
+    assert_eq!(answer[0]["stats"]["subQuery"]["dpsFromStorage"], POINTS, "{answer}");
+    let summary = &answer[1]["statsSummary"];
+    for (name, number) in [("seriesSelected", 1), ("seriesRead", 1), ("dpsPreFilter", POINTS), ("emittedDPs", 3)] {
+        assert_eq!(summary[name], number, "{name} of {summary}");
+    }
+    for phase in ["waitTime", "queryScanTime", "aggregationTime", "serializationTime"] {
+        assert!(summary[phase].as_f64().unwrap() <= summary["totalTime"].as_f64().unwrap(), "{phase} of {summary}");
+    }
+    assert!(summary["aggregationTime"].as_f64().unwrap() > 0.0, "{summary}");
+    assert!(ask(sum, "showSummary")[1]["statsSummary"]["bytesFromStorage"].as_u64().unwrap() > 0);
+    let ended = client.get("/api/stats/query").json()["completed"].clone();
+    assert_eq!((&ended[0]["executed"], &ended[0]["httpResponse"]["code"]), (&json!(2), &json!(200)), "{ended}");
+    assert_eq!((&ended[0]["exception"], &ended[0]["stats"]["emittedDPs"]), (&json!("null"), &json!(3)));
+}
+
+#[test]
+fn one_client_cannot_have_any_number_of_queries() {
+    let options = NodeOptions::without_agent()
+        .variable("TIDEMARK_LIMITS__QUERIES", "1")
+        .variable("TIDEMARK_LIMITS__QUERIES_PER_CLIENT", "2");
+    let node = Node::start(&options);
+    let client = node.client();
+    fill(&client);
+    let query = long_query();
+    let held = [send(&node, &query), send(&node, &query)];
+    wait_until(&client, &["evaluates", "waits"]);
+    let refused = client.post_text("/api/query", &query);
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")), "{}", refused.text());
+    let text = "127.0.0.1 has 2 queries under way, at most 2 are allowed; see `limits.queries_per_client`";
+    assert_eq!(refused.json()["error"]["message"], text);
+    drop(held);
+    wait_until(&client, &[]);
+}
+
+#[test]
+fn a_query_that_reads_or_gives_too_much_is_told_the_numbers() {
+    let check = |limit: &str, value: &str, query: Value, texts: &[&str]| {
+        let node = Node::start(&NodeOptions::without_agent().variable(&format!("TIDEMARK_LIMITS__{limit}"), value));
+        for host in ["a", "b", "c"] {
+            let point =
+                |second: i64| json!({"metric": "m", "timestamp": START_S + second, "value": 1, "tags": {"h": host}});
+            let points: Vec<Value> = (0..100).map(point).collect();
+            assert_eq!(node.client().post("/api/put", &Value::Array(points)).status, 204);
+        }
+        let answer =
+            node.client().post("/api/query", &json!({"start": START_S, "end": START_S + 99, "queries": [query]}));
+        assert_eq!(answer.status, 413, "{limit}: {}", answer.text());
+        let name = format!("limits.{}", limit.to_lowercase());
+        assert!(answer.text().contains(&name), "{limit}: {}", answer.text());
+        texts.iter().for_each(|text| assert!(answer.text().contains(text), "{limit}: {}", answer.text()));
+    };
+    let sum = json!({"aggregator": "sum", "metric": "m"});
+    check("QUERY_SERIES", "2", sum.clone(), &["selects 3 series, at most 2 "]);
+    check("QUERY_POINTS", "250", sum.clone(), &["reads 300 points, at most 250 "]);
+    check("QUERY_BYTES", "100B", sum.clone(), &["at most 100 "]);
+    check("QUERY_RESULT_POINTS", "50", sum.clone(), &["50"]);
+    check("QUERY_GROUP_POINTS", "250", sum, &["250"]);
+}
