@@ -24,7 +24,11 @@ use crate::{
     auth::random_text,
     error::ApiError,
     figures,
-    http::{body::skip_short_body, pipeline::RequestId},
+    http::{
+        body::skip_short_body,
+        old_error::{self, OldError},
+        pipeline::RequestId,
+    },
     state::AppState,
 };
 
@@ -347,8 +351,11 @@ async fn nothing_here(
     state: Data<AppState>,
 ) -> HttpResponse {
     skip_short_body(&request, payload, &state.options.limits).await;
-    if request.path().starts_with("/api/") {
+    if request.path() == "/api" || request.path().starts_with("/api/") {
         return ApiError::endpoint_not_found().to_response();
+    }
+    if OldError::of(request.query_string()) == OldError::Json {
+        return old_error::not_found(&request);
     }
     if request.method() != Method::GET {
         return ApiError::method_not_allowed(request.method().as_str()).to_response();
