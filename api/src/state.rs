@@ -9,7 +9,8 @@ use std::{
 };
 
 use tidemark_model::{
-    AnnotationStore, Clock, MetadataCatalog, MetadataStore, PointDeleter, PointSink, SeriesCatalog, SeriesReader,
+    AnnotationStore, Clock, DocumentStore, MetadataCatalog, MetadataStore, NameIds, PointDeleter, PointSink,
+    SeriesCatalog, SeriesReader,
 };
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -40,6 +41,10 @@ pub struct ApiSeams {
     pub metadata: Arc<dyn MetadataStore>,
     /// What is known of metrics and of the things that tags name.
     pub described: Arc<dyn MetadataCatalog>,
+    /// The ids of names.
+    pub names: Arc<dyn NameIds>,
+    /// Where notes about names and series are kept.
+    pub documents: Arc<dyn DocumentStore>,
     /// Notes about moments.
     pub annotations: Arc<dyn AnnotationStore>,
 }

@@ -240,6 +240,8 @@ impl Opened {
             catalog: Arc::new(self.store.clone()),
             metadata: Arc::new(self.store.clone()),
             described: Arc::new(self.store.clone()),
+            names: Arc::new(self.store.clone()),
+            documents: Arc::new(self.store.clone()),
             annotations: Arc::new(self.store.clone()),
         }
     }

@@ -17,11 +17,13 @@ const ACCESS_TOKEN: &str = "x-access-token";
 /// Paths for balancers and supervisors, which have no token.
 const OPEN_PATHS: [&str; 2] = ["/-/healthy", "/-/ready"];
 /// Paths that take points or say what metrics mean.
-const WRITE_PATHS: [&str; 5] = ["/api/put", "/api/rollup", "/api/histogram", "/api/metadata/put", "/api/index"];
+const WRITE_PATHS: [&str; 6] =
+    ["/api/uid/assign", "/api/put", "/api/rollup", "/api/histogram", "/api/metadata/put", "/api/index"];
 /// Paths that give everything away, or could, and those that delete.
 const ADMIN_PATHS: [&str; 2] = ["/api/tidemark/v1/backup", "/api/tidemark/v1/jobs/purge"];
-/// Shows what the process does for everybody, and sets how much of it is logged.
-const LOGS: &str = "/logs";
+/// What shows what the process does for everybody and sets how much of it is logged, and what would change names; also
+/// by GET.
+const OPERATE_PATHS: [&str; 2] = ["/logs", "/api/uid/rename"];
 /// Below this path whatever is asked by DELETE needs the highest role.
 const OWN_API: &str = "/api/tidemark/v1/";
 /// Paths that only read although they are asked by POST.
@@ -126,7 +128,7 @@ pub(crate) fn needed_role(method: &Method, path: &str) -> Role {
     if WRITE_PATHS.contains(&path) {
         return Role::Write;
     }
-    if path == LOGS {
+    if OPERATE_PATHS.contains(&path) {
         return Role::Operate;
     }
     if ADMIN_PATHS.contains(&path) || (method == Method::DELETE && path.starts_with(OWN_API)) {
@@ -148,6 +150,10 @@ mod tests {
         check(Method::GET, "/api/tidemark/v1/export", Role::Read);
         check(Method::POST, "/api/put", Role::Write);
         check(Method::GET, "/logs", Role::Operate);
+        check(Method::GET, "/api/uid/rename", Role::Operate);
+        check(Method::GET, "/api/uid/assign", Role::Write);
+        check(Method::GET, "/api/uid/tsmeta", Role::Read);
+        check(Method::POST, "/api/uid/tsmeta", Role::Operate);
         check(Method::GET, "/q", Role::Read);
         check(Method::POST, "/api/stats/query", Role::Read);
         check(Method::POST, "/api/search/lookup", Role::Read);

@@ -115,6 +115,15 @@ fn parse_metric(text: &str) -> Result<(String, Vec<LookupTag>), ApiError> {
     Ok((metric.to_owned(), tags.collect::<Result<_, ApiError>>()?))
 }
 
+/// The selector that `metric{key=value,key2=*}` means.
+///
+/// # Errors
+/// 400 for what is written in no such way, or is no condition on one key.
+pub(super) fn selector_of_text(text: &str) -> Result<SeriesSelector, ApiError> {
+    let (metric, tags) = parse_metric(text)?;
+    selector(&metric, tags.into_iter().map(|tag| (tag.key, tag.value)))
+}
+
 /// The selector that the tags mean.
 ///
 /// # Errors

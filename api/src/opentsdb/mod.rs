@@ -25,6 +25,7 @@ mod query_statistics;
 mod routes;
 pub(crate) mod statistics;
 mod suggest;
+mod uid;
 mod unresolved;
 pub(crate) mod version;
 pub(crate) mod wire;

@@ -8,7 +8,7 @@ use actix_web::{
 
 use super::{
     absent, aggregators, annotation, configuration, drop_caches, expression_handler, function_handler, graph_page,
-    last, logs, lookup, metadata, process, query_handler, query_statistics, statistics, suggest, version,
+    last, logs, lookup, metadata, process, query_handler, query_statistics, statistics, suggest, uid, version,
 };
 use crate::{error::ApiError, http::body::skip_short_body, put, state::AppState};
 
@@ -61,6 +61,26 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
         .service(endpoint("/api/status").route(web::get().to(process::status)))
         .service(
             endpoint("/api/search/{kind}").route(web::get().to(absent::search)).route(web::post().to(absent::search)),
+        )
+        .service(
+            endpoint("/api/uid/assign").route(web::get().to(uid::assign_get)).route(web::post().to(uid::assign_post)),
+        )
+        .service(
+            endpoint("/api/uid/rename").route(web::get().to(uid::rename_get)).route(web::post().to(uid::rename_post)),
+        )
+        .service(
+            endpoint("/api/uid/uidmeta")
+                .route(web::get().to(uid::name_get))
+                .route(web::post().to(uid::name_post))
+                .route(web::put().to(uid::name_put))
+                .route(web::delete().to(uid::name_delete)),
+        )
+        .service(
+            endpoint("/api/uid/tsmeta")
+                .route(web::get().to(uid::series_get))
+                .route(web::post().to(uid::series_post))
+                .route(web::put().to(uid::series_put))
+                .route(web::delete().to(uid::series_delete)),
         )
         .route("/api/uid", web::to(absent::uid))
         .route("/api/uid/{rest:.*}", web::to(absent::uid))

@@ -14,3 +14,4 @@ mod put_http;
 mod put_telnet;
 mod query;
 mod started;
+mod uid;

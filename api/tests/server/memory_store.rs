@@ -7,11 +7,11 @@ use std::{
 
 use tidemark_model::{
     Annotation, AnnotationChange, AnnotationStore, AnnotationWrite, AnnotationsOf, BoxFuture, Cardinality,
-    CatalogError, DeleteOutcome, DeleteReceipt, DeleteRequest, DescribedMetric, DocumentError, LastPoint,
-    MetadataCatalog, MetadataStore, MetricCardinality, MetricMetadata, NameKind, Point, PointBatch, PointColumns,
-    PointDeleter, PointSink, ReadError, ReadRequest, ReadStatistics, SeriesCatalog, SeriesId, SeriesInfo, SeriesKey,
-    SeriesPage, SeriesReader, SeriesSelector, SeriesSet, TagMatch, TagMetadata, TimeRange, TimestampMs, Tsuid, Value,
-    WriteOutcome, WriteReceipt,
+    CatalogError, DeleteOutcome, DeleteReceipt, DeleteRequest, DescribedMetric, Document, DocumentError, DocumentStore,
+    ExpectedVersion, LastPoint, MetadataCatalog, MetadataStore, MetricCardinality, MetricMetadata, NameIds, NameKind,
+    Point, PointBatch, PointColumns, PointDeleter, PointSink, ReadError, ReadRequest, ReadStatistics, SeriesCatalog,
+    SeriesId, SeriesInfo, SeriesKey, SeriesPage, SeriesReader, SeriesSelector, SeriesSet, TagMatch, TagMetadata,
+    TimeRange, TimestampMs, Tsuid, Value, WriteOutcome, WriteReceipt, WriteRefusal,
 };
 use tidemark_queue::{Origin, TraceId};
 use tokio::sync::Semaphore;
@@ -33,6 +33,7 @@ struct State {
     outcomes: VecDeque<WriteOutcome>,
     batches: usize,
     traces: Vec<Option<TraceId>>,
+    documents: BTreeMap<(String, String), Document>,
 }
 
 impl MemoryStore {
@@ -353,6 +354,86 @@ fn is_of(of: AnnotationsOf<'_>, range: TimeRange, (tsuid, start): &(Option<Tsuid
             (AnnotationsOf::Metrics(wanted), Some(tsuid)) => wanted.contains(&tsuid.metric()),
             (_, None) => false,
         }
+}
+
+/// As the ids of names are counted here.
+fn number_of(kind: NameKind) -> u8 {
+    match kind {
+        NameKind::Metric => 0,
+        NameKind::TagKey => 1,
+        NameKind::TagValue => 2,
+    }
+}
+
+impl NameIds for MemoryStore {
+    fn id<'a>(&'a self, kind: NameKind, name: &'a str) -> BoxFuture<'a, Result<Option<u32>, CatalogError>> {
+        let id = self.state.lock().unwrap().names.get(&(number_of(kind), name.to_owned())).copied();
+        Box::pin(async move { Ok(id) })
+    }
+
+    fn name(&self, kind: NameKind, id: u32) -> BoxFuture<'_, Result<Option<String>, CatalogError>> {
+        let state = self.state.lock().unwrap();
+        let found = state.names.iter().find(|((of, _), known)| *of == number_of(kind) && **known == id);
+        let name = found.map(|((_, name), _)| name.clone());
+        Box::pin(async move { Ok(name) })
+    }
+
+    fn assign<'a>(&'a self, kind: NameKind, name: &'a str) -> BoxFuture<'a, Result<u32, WriteRefusal>> {
+        let id = self.state.lock().unwrap().name_id(number_of(kind), name);
+        Box::pin(async move { Ok(id) })
+    }
+}
+
+impl DocumentStore for MemoryStore {
+    fn get<'a>(&'a self, collection: &'a str, id: &'a str) -> BoxFuture<'a, Result<Option<Document>, DocumentError>> {
+        let found = self.state.lock().unwrap().documents.get(&(collection.to_owned(), id.to_owned())).cloned();
+        Box::pin(async move { Ok(found) })
+    }
+
+    fn put<'a>(
+        &'a self,
+        collection: &'a str,
+        id: &'a str,
+        expected: ExpectedVersion,
+        bytes: Vec<u8>,
+    ) -> BoxFuture<'a, Result<u64, DocumentError>> {
+        let key = (collection.to_owned(), id.to_owned());
+        let mut state = self.state.lock().unwrap();
+        let before = state.documents.get(&key).map(|document| document.version);
+        let fits = match expected {
+            ExpectedVersion::Any => true,
+            ExpectedVersion::Absent => before.is_none(),
+            ExpectedVersion::Exactly(version) => before == Some(version),
+        };
+        let outcome = if fits {
+            let version = before.unwrap_or(0) + 1;
+            state.documents.insert(key, Document { id: id.to_owned(), version, bytes });
+            Ok(version)
+        } else {
+            Err(DocumentError::Conflict { collection: key.0, id: key.1 })
+        };
+        Box::pin(async move { outcome })
+    }
+
+    fn delete<'a>(&'a self, collection: &'a str, id: &'a str) -> BoxFuture<'a, Result<(), DocumentError>> {
+        self.state.lock().unwrap().documents.remove(&(collection.to_owned(), id.to_owned()));
+        Box::pin(async { Ok(()) })
+    }
+
+    fn list<'a>(
+        &'a self,
+        collection: &'a str,
+        after: Option<&'a str>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<Document>, DocumentError>> {
+        let state = self.state.lock().unwrap();
+        let of = state
+            .documents
+            .iter()
+            .filter(|((of, id), _)| of == collection && after.is_none_or(|after| id.as_str() > after));
+        let found = of.take(limit).map(|(_, document)| document.clone()).collect();
+        Box::pin(async move { Ok(found) })
+    }
 }
 
 impl PointDeleter for MemoryStore {

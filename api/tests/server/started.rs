@@ -36,6 +36,8 @@ impl Started {
             catalog: store.clone(),
             metadata: store.clone(),
             described: store.clone(),
+            names: store.clone(),
+            documents: store.clone(),
             annotations: store.clone(),
         };
         let state = AppState::new(seams, options, CancellationToken::new());

@@ -51,6 +51,17 @@ struct Plan {
     looked_at: usize,
 }
 
+impl Plan {
+    /// A plan that expects the index as it is, and how many names of each kind and series that has.
+    fn begin(index: &Index) -> (Self, [usize; 4]) {
+        let mut plan = Self::default();
+        let before = index_rows::counts(index);
+        let expected = before.iter().any(|&count| count > 0).then(|| index_rows::encode_counters(before));
+        plan.commit.expect(keys::COUNTERS, expected);
+        (plan, before)
+    }
+}
+
 impl SeriesCreator {
     pub(crate) fn new(
         kv: Arc<dyn Kv>,
@@ -104,6 +115,28 @@ impl SeriesCreator {
         Ok(refusals(&self.index.read(), batch, refused))
     }
 
+    /// Gives a name an id before a series does; the one that it has when it has one.
+    ///
+    /// # Errors
+    /// When all ids are given away, or the store cannot create names now.
+    pub(crate) async fn assign(&self, kind: NameKind, name: &str) -> Result<u32, WriteRefusal> {
+        let _turn = self.turn.lock().await;
+        for _ in 0..ATTEMPTS_MAX {
+            let (plan, id) = self.plan_name(&self.index.read(), kind, name)?;
+            if plan.names.is_empty() {
+                return Ok(id);
+            }
+            match self.commit(&plan).await {
+                Ok(true) => return Ok(id),
+                Ok(false) => {}
+                Err(WriteOutcome::Refused(refusal)) => return Err(refusal),
+                Err(WriteOutcome::Unknown(_) | WriteOutcome::Done(_)) => break,
+            }
+        }
+        let message = "other processes create series all the time; try again";
+        Err(WriteRefusal::new(RefusalReason::Busy, message))
+    }
+
     /// Whether the plan was carried out; when not, the index now has what the store has.
     async fn commit(&self, plan: &Plan) -> Result<bool, WriteOutcome> {
         match self.kv.commit(plan.commit.clone()).await {
@@ -132,14 +165,18 @@ impl SeriesCreator {
         if self.sharing.is_shared() { COMMIT_BYTES / 2 } else { COMMIT_BYTES }
     }
 
+    fn plan_name(&self, index: &Index, kind: NameKind, name: &str) -> Result<(Plan, u32), WriteRefusal> {
+        let (mut plan, before) = Plan::begin(index);
+        let id = NewNames { index, added: HashMap::new() }.id_or_new(kind, name, &mut plan)?;
+        self.finish(&mut plan, before);
+        Ok((plan, id))
+    }
+
     fn plan(&self, index: &Index, batch: &PointBatch, missing: &[usize], rate: &mut CreationRate) -> Plan {
         let now = self.clock.monotonic();
         index.growth().lock().advance(now);
         let available = rate.available(now);
-        let mut plan = Plan::default();
-        let before = index_rows::counts(index);
-        let expected = before.iter().any(|&count| count > 0).then(|| index_rows::encode_counters(before));
-        plan.commit.expect(keys::COUNTERS, expected);
+        let (mut plan, before) = Plan::begin(index);
         let mut names = NewNames { index, added: HashMap::new() };
         let mut texts = HashSet::new();
         let mut numbers = HashMap::new();
@@ -164,6 +201,12 @@ impl SeriesCreator {
                 Err(refusal) => plan.refused.push((entry, Refused::Otherwise(refusal))),
             }
         }
+        self.finish(&mut plan, before);
+        plan
+    }
+
+    /// Adds what every creator writes.
+    fn finish(&self, plan: &mut Plan, before: [usize; 4]) {
         let mut after = before;
         for (count, kind) in after.iter_mut().zip(NAME_KINDS) {
             *count += plan.names.iter().filter(|(of, _, _)| *of == kind).count();
@@ -175,7 +218,6 @@ impl SeriesCreator {
             let created = Created { names: &plan.names, series: &plan.series };
             index_log::note(&mut plan.commit, index_rows::total(before), &created);
         }
-        plan
     }
 
     /// The limit that keeps one more series of this metric out.

@@ -48,6 +48,7 @@ mod keys;
 mod merge;
 mod merger;
 mod metadata;
+mod name_ids;
 mod new_generation;
 mod options;
 mod packed;
