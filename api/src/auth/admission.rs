@@ -27,8 +27,12 @@ const OPERATE_PATHS: [&str; 2] = ["/logs", "/api/uid/rename"];
 /// Below this path whatever is asked by DELETE needs the highest role.
 const OWN_API: &str = "/api/tidemark/v1/";
 /// Paths that only read although they are asked by POST.
-const READ_PATHS: [&str; 19] = [
+const READ_PATHS: [&str; 23] = [
     "/api/stats",
+    "/api/stats/jvm",
+    "/api/stats/query",
+    "/api/stats/region_clients",
+    "/api/stats/threads",
     "/api/search/tsmeta",
     "/api/search/tsmeta_summary",
     "/api/search/tsuids",

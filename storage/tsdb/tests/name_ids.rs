@@ -1,5 +1,4 @@
 //! Names that get ids before their first point.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 
