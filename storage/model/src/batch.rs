@@ -188,6 +188,22 @@ impl PointBatch {
         (kept, positions)
     }
 
+    /// Where in the batch each thing begins that somebody sent: every point is one, but for the parts of a histogram, of
+    /// which only the first is.
+    pub fn datapoint_starts(&self) -> impl Iterator<Item = usize> + '_ {
+        let is_start: Vec<bool> = (0..self.series_count())
+            .map(|series| match crate::is_reserved(self.series_text(series)) {
+                false => true,
+                true => self
+                    .series_key(series)
+                    .tag(crate::HISTOGRAM_PART_KEY)
+                    .is_none_or(|part| crate::HistogramPart::from_tag_value(part) == Some(crate::HistogramPart::Shape)),
+            })
+            .collect();
+        let starts = move |series: u32| is_start.get(series as usize).copied().unwrap_or(true);
+        self.series.iter().enumerate().filter(move |(_, series)| starts(**series)).map(|(position, _)| position)
+    }
+
     /// Bytes of memory that the batch holds, roughly: what queues count against their limits.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
@@ -223,7 +239,7 @@ impl PointBatch {
                 return Err(BatchError::BrokenDictionary { series });
             }
             for name in text.split('\0') {
-                crate::check_name(name).map_err(|reason| BatchError::IllegalName { series, reason })?;
+                crate::check_stored_name(name).map_err(|reason| BatchError::IllegalName { series, reason })?;
             }
             if !Tags::of_canonical_is_sorted(text) {
                 return Err(BatchError::BrokenDictionary { series });

@@ -2,7 +2,10 @@
 
 use thiserror::Error;
 
-use crate::{NameError, NameKind, PointBatch, TIMESTAMP_MAX, TimestampMs, Value, check_name};
+use crate::{
+    HISTOGRAM_PART_KEY, Histogram, MetricSpace, NameError, NameKind, PointBatch, TIMESTAMP_MAX, TimestampMs, Value,
+    check_name, check_stored_name,
+};
 
 /// Builds a [`PointBatch`] from points whose names nobody has checked yet.
 #[derive(Debug)]
@@ -81,22 +84,53 @@ impl PointBatchBuilder {
         timestamp: TimestampMs,
         value: Value,
     ) -> Result<(), PointError> {
-        check_point(timestamp, value)?;
-        check(NameKind::Metric, metric, metric)?;
-        if tags.len() < self.tags_min {
-            return Err(PointError::NoTags);
-        }
-        for (key, value) in tags.iter() {
-            check(NameKind::TagKey, key, key)?;
-            check(NameKind::TagValue, key, value)?;
-        }
-        tags.sort_unstable();
-        let distinct = self.count_distinct(tags)?;
-        if distinct > self.tags_max {
-            return Err(PointError::TooManyTags { tags: distinct, limit: self.tags_max });
-        }
+        self.check(metric, tags, timestamp, value)?;
         let series = self.series_index(metric, tags)?;
         self.push_columns(series, timestamp, value);
+        Ok(())
+    }
+
+    /// Adds a value of a metric that is none of its points: see [`MetricSpace`]. Tags as of [`Self::push`].
+    ///
+    /// # Errors
+    /// As [`Self::push`]; the name must be so much shorter as the space needs.
+    pub fn push_in(
+        &mut self,
+        space: &MetricSpace,
+        metric: &str,
+        tags: &mut [(&str, &str)],
+        timestamp: TimestampMs,
+        value: Value,
+    ) -> Result<(), PointError> {
+        self.check(metric, tags, timestamp, value)?;
+        let stored = stored_name(space, metric)?;
+        let series = self.series_index(&stored, tags)?;
+        self.push_columns(series, timestamp, value);
+        Ok(())
+    }
+
+    /// Adds a histogram: a point for each of its parts. Tags as of [`Self::push`].
+    ///
+    /// # Errors
+    /// As [`Self::push_in`].
+    pub fn push_histogram(
+        &mut self,
+        metric: &str,
+        tags: &mut [(&str, &str)],
+        timestamp: TimestampMs,
+        histogram: &Histogram,
+    ) -> Result<(), PointError> {
+        self.check(metric, tags, timestamp, Value::Int(0))?;
+        let stored = stored_name(&MetricSpace::Histogram, metric)?;
+        for (part, count) in histogram.parts() {
+            let part = part.tag_value();
+            // A reserved name comes before all others.
+            let mut tags_of_part = Vec::with_capacity(tags.len() + 1);
+            tags_of_part.push((HISTOGRAM_PART_KEY, part.as_str()));
+            tags_of_part.extend_from_slice(tags);
+            let series = self.series_index(&stored, &tags_of_part)?;
+            self.push_columns(series, timestamp, Value::Int(count));
+        }
         Ok(())
     }
 
@@ -137,6 +171,31 @@ impl PointBatchBuilder {
     #[must_use]
     pub fn finish(self) -> PointBatch {
         self.batch
+    }
+
+    /// Checks a point and sorts its tags.
+    fn check(
+        &self,
+        metric: &str,
+        tags: &mut [(&str, &str)],
+        timestamp: TimestampMs,
+        value: Value,
+    ) -> Result<(), PointError> {
+        check_point(timestamp, value)?;
+        check(NameKind::Metric, metric, metric)?;
+        if tags.len() < self.tags_min {
+            return Err(PointError::NoTags);
+        }
+        for (key, value) in tags.iter() {
+            check(NameKind::TagKey, key, key)?;
+            check(NameKind::TagValue, key, value)?;
+        }
+        tags.sort_unstable();
+        let distinct = self.count_distinct(tags)?;
+        if distinct > self.tags_max {
+            return Err(PointError::TooManyTags { tags: distinct, limit: self.tags_max });
+        }
+        Ok(())
     }
 
     fn try_push_with_last_tags(
@@ -245,6 +304,16 @@ fn check_point(timestamp: TimestampMs, value: Value) -> Result<(), PointError> {
     }
 }
 
+/// # Errors
+/// When the name is too long for the space.
+fn stored_name(space: &MetricSpace, metric: &str) -> Result<String, PointError> {
+    let stored = space.stored_name(metric);
+    match check_stored_name(&stored) {
+        Ok(()) => Ok(stored),
+        Err(reason) => Err(PointError::Name { kind: NameKind::Metric, name: metric.to_owned(), reason }),
+    }
+}
+
 fn check(kind: NameKind, shown: &str, name: &str) -> Result<(), PointError> {
     check_name(name).map_err(|reason| PointError::Name { kind, name: shown.to_owned(), reason })
 }
@@ -292,6 +361,33 @@ mod tests {
         assert!(repeated.push_with_last_tags("m", 0, Value::Int(2)).unwrap().is_err());
         assert_eq!(repeated.batch, spelled.batch);
         assert_eq!(repeated.batch.series_count(), 5);
+    }
+
+    #[test]
+    fn a_histogram_is_a_point_for_each_of_its_parts() {
+        let mut histogram = Histogram::new(1, 2).unwrap();
+        histogram.set(0.0, 1.75, 12).unwrap();
+        let mut builder = PointBatchBuilder::new(2);
+        builder.push_histogram("lat", &mut [("host", "a"), ("dc", "x")], 1_000, &histogram).unwrap();
+        let batch = builder.finish();
+        let counts: Vec<_> = batch.points().map(|point| point.value).collect();
+        assert_eq!(counts.get(1..).unwrap(), [1, 2, 12].map(Value::Int));
+        assert_eq!(batch.series_key(1).to_string(), "\u{1}h/lat{\u{1}part=\u{1}underflow,dc=x,host=a}");
+        let (keys, ends, series, timestamps, bits, floats) = batch.parts();
+        let (ends, series, bits) = (ends.to_vec(), series.to_vec(), bits.to_vec());
+        let again =
+            PointBatch::from_parts(keys.to_owned(), ends, series, timestamps.to_vec(), bits, floats.to_vec()).unwrap();
+        assert_eq!(again, batch);
+        assert_eq!(batch.datapoint_starts().collect::<Vec<_>>(), [0]);
+        let mut builder = PointBatchBuilder::new(2);
+        assert!(builder.push_histogram("lat", &mut [], 1_000, &histogram).is_err());
+        assert!(builder.push_histogram("lat", &mut [("\u{1}part", "a")], 1_000, &histogram).is_err());
+        assert!(builder.push_histogram(&"x".repeat(1_024), &mut [("a", "b")], 1_000, &histogram).is_err());
+        assert!(builder.is_empty());
+        builder.push("cpu", &mut [("a", "b")], 1_000, Value::Int(1)).unwrap();
+        builder.push_histogram("lat", &mut [("a", "b")], 1_000, &histogram).unwrap();
+        builder.push("cpu", &mut [("a", "b")], 1_000, Value::Int(1)).unwrap();
+        assert_eq!(builder.finish().datapoint_starts().collect::<Vec<_>>(), [0, 1, 5]);
     }
 
     #[test]

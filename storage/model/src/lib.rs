@@ -14,8 +14,10 @@ mod clock;
 mod columns;
 mod deleter;
 mod document;
+mod histogram;
 mod metadata;
 mod name_ids;
+mod metric_space;
 mod names;
 mod reader;
 mod rollup;
@@ -37,8 +39,12 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use columns::{PointColumns, ValueColumn};
 pub use deleter::{DeleteOutcome, DeleteReceipt, DeleteRefusal, DeleteRequest, PointDeleter};
 pub use document::{Document, DocumentError, DocumentStore, ExpectedVersion};
+pub use histogram::{
+    BucketBounds, HISTOGRAM_BUCKETS_MAX, HISTOGRAM_PART_KEY, Histogram, HistogramBucket, HistogramError, HistogramPart,
+};
 pub use metadata::{DescribedMetric, MetadataCatalog, MetadataStore, MetricMetadata, RateKind, TagMetadata};
 pub use name_ids::NameIds;
+pub use metric_space::{MetricSpace, RESERVED, WrittenRollup, check_stored_name, is_reserved, written_metric};
 pub use names::{NAME_BYTES_MAX, NameError, NameKind, check_name};
 pub use reader::{ReadError, ReadLimits, ReadRequest, ReadStatistics, SeriesReader, SeriesSet};
 pub use rollup::{RollupBuckets, RollupFunction, RollupRequest, RollupRows};

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use tidemark_model::SeriesInfo;
+use tidemark_model::{SeriesInfo, is_reserved};
 
 /// Tags of a group.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -19,7 +19,8 @@ pub(crate) struct CommonTags {
 impl CommonTags {
     pub(crate) fn of<'a>(members: impl Iterator<Item = &'a SeriesInfo>) -> Self {
         let mut values: BTreeMap<&str, Option<&str>> = BTreeMap::new();
-        for (key, value) in members.flat_map(|member| member.key.tags()) {
+        let written = members.flat_map(|member| member.key.tags()).filter(|(key, _)| !is_reserved(key));
+        for (key, value) in written {
             let common = values.entry(key).or_insert(Some(value));
             if *common != Some(value) {
                 *common = None;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ops::ControlFlow};
 
-use tidemark_model::{PointColumns, RollupRows, SeriesInfo, SeriesSet, ValueColumn};
+use tidemark_model::{PointColumns, RollupRows, SeriesInfo, SeriesSet, ValueColumn, written_metric};
 
 use crate::{
     Aggregator, EvaluationControl, EvaluationStatistics, Fill, GroupResult, Interpolation, QueryError, RateOptions,
@@ -33,6 +33,9 @@ impl SubQueryPlan {
         mut emit: impl FnMut(GroupResult) -> ControlFlow<()>,
     ) -> Result<EvaluationStatistics, QueryError> {
         self.check_buckets(control)?;
+        if let Some(histogram) = &self.sub_query.histogram {
+            return self.evaluate_histograms(histogram, series, control, emit);
+        }
         let groups = self.groups(series.series());
         self.check_filled(groups.len(), control)?;
         let statistics = EvaluationStatistics::default();
@@ -203,7 +206,7 @@ impl Evaluation<'_> {
         let mut tsuids: Vec<_> = members.iter().map(|info| info.tsuid.clone()).collect();
         tsuids.sort_unstable();
         let mut result = GroupResult {
-            metric: first.key.metric().to_owned(),
+            metric: written_metric(first.key.metric()).to_owned(),
             tags,
             aggregate_tags,
             tsuids,

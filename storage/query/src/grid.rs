@@ -49,7 +49,7 @@ impl Grid {
     }
 
     /// The bucket in which a moment of [`Self::range`] lies, and the end of that bucket.
-    fn locate(&self, moment: TimestampMs) -> (usize, TimestampMs) {
+    pub(crate) fn locate(&self, moment: TimestampMs) -> (usize, TimestampMs) {
         match self {
             Self::Regular { first, interval_ms, .. } => {
                 let bucket = (moment - first) / interval_ms;

@@ -4,7 +4,10 @@ use std::str::FromStr;
 
 use tidemark_model::Tsuid;
 
-use crate::{ParseError, RollupUsage, Source, SubQuery, parse_error::excerpt, tag_list::parse_metric};
+use crate::{
+    ParseError, RollupUsage, Source, SubQuery, histogram_query::parse_percentiles, parse_error::excerpt,
+    tag_list::parse_metric,
+};
 
 /// Longest text of one sub-query in bytes.
 pub const QUERY_TEXT_BYTES_MAX: usize = 64 * 1024;
@@ -16,8 +19,7 @@ impl SubQuery {
     /// Reads the value of an `m=` parameter.
     ///
     /// # Errors
-    /// Says in OpenTSDB's words what is wrong. Parts that OpenTSDB ignores because it does not know them are refused,
-    /// as are the histogram and pre-aggregate parts, which we do not offer.
+    /// Says in OpenTSDB's words what is wrong. Parts that OpenTSDB ignores because it does not know them are refused.
     pub fn parse(text: &str) -> Result<Self, ParseError> {
         let (parts, metric) = split(text)?;
         let (name, filters) = parse_metric(metric)?;
@@ -64,8 +66,12 @@ fn apply_part(sub_query: &mut SubQuery, text: &str, part: &str) -> Result<(), Pa
         }
     } else if let Some(usage) = RollupUsage::by_name(part) {
         sub_query.rollup_usage = usage;
-    } else if lower == "pre-agg" || lower == "show-histogram-buckets" || lower.starts_with("percentiles[") {
-        return Err(ParseError::Unsupported(excerpt(part)));
+    } else if lower == "pre-agg" {
+        sub_query.pre_aggregate = true;
+    } else if lower == "show-histogram-buckets" {
+        sub_query.histogram.get_or_insert_default().show_buckets = true;
+    } else if lower.starts_with("percentiles") {
+        sub_query.histogram.get_or_insert_default().percentiles = parse_percentiles(part)?;
     } else {
         return Err(ParseError::UnknownPart { text: excerpt(text), part: excerpt(part) });
     }
@@ -149,11 +155,23 @@ mod tests {
         check(":cpu", "Missing the aggregation function");
         check("sum:", "Missing the metric or tsuids, provide at least one");
         check("sum:wat:cpu", "Invalid parameter m=sum:wat:cpu: unknown part `wat`");
-        check("sum:percentiles[50,99]:cpu", "`percentiles[50,99]` is not supported");
-        check("sum:pre-agg:cpu", "`pre-agg` is not supported");
+        check("sum:percentiles[50:cpu", "Malformed percentile query parameter: percentiles[50");
+        check("sum:percentiles[a]:cpu", "Malformed percentile query parameter: percentiles[a]");
+        check("sum:percentiles[150]:cpu", "Invalid percentile parameters: 150.0");
+        check("max:percentiles[5]:m", "Only NONE or SUM aggregation function supported for histogram query");
+        check("max:show-histogram-buckets:m", "Only NONE or SUM aggregation function supported for histogram query");
+        check("sum:1m-avg:percentiles[5]:m", "Only SUM downsampling aggregation supported for histogram query");
         check("sum:rate{counter,abc}:cpu", "Max value of counter was not a number, received 'abc'");
         let too_long = format!("sum:{}", "x".repeat(QUERY_TEXT_BYTES_MAX));
         check(&too_long, "query text of 65540 bytes, at most 65536 are allowed");
+    }
+
+    #[test]
+    fn histograms_and_aggregates_are_asked_for_in_their_own_parts() {
+        let sub_query = SubQuery::parse("sum:1m-sum:percentiles[99.9, 50]:show-histogram-buckets:lat{host=*}").unwrap();
+        let histogram = sub_query.histogram.unwrap();
+        assert_eq!((histogram.percentiles.as_slice(), histogram.show_buckets), ([50.0, 99.9].as_slice(), true));
+        assert!(SubQuery::parse("sum:pre-agg:lat").unwrap().pre_aggregate);
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub enum ParseError {
         /// The part.
         part: String,
     },
-    /// A part that OpenTSDB knows and we do not offer.
+    /// The usage of rollups is none of [`crate::RollupUsage::ALL`].
     #[error("`{0}` is not supported")]
     Unsupported(String),
     /// No aggregator is given.
@@ -169,6 +169,24 @@ pub enum ParseError {
         /// End in milliseconds.
         end: i64,
     },
+    /// Percentiles that are no list of numbers.
+    #[error("Malformed percentile query parameter: {0}")]
+    Percentiles(String),
+    /// A percentile below 0 or above 100.
+    #[error("Invalid percentile parameters: {0}")]
+    PercentileRange(String),
+    /// More percentiles than [`crate::PERCENTILES_MAX`].
+    #[error("{found} percentiles, at most {} are allowed", crate::PERCENTILES_MAX)]
+    TooManyPercentiles {
+        /// Percentiles given.
+        found: usize,
+    },
+    /// Histograms under an aggregator that cannot add them up.
+    #[error("Only NONE or SUM aggregation function supported for histogram query")]
+    HistogramAggregator,
+    /// Histograms under a downsampling function that cannot add them up.
+    #[error("Only SUM downsampling aggregation supported for histogram query")]
+    HistogramDownsample,
     /// A text is no series id.
     #[error(transparent)]
     Tsuid(#[from] tidemark_model::TsuidError),

@@ -69,12 +69,15 @@ impl SubQueryPlan {
             true => downsample.on_calendar(),
             false => downsample,
         });
-        let fill = downsample.map_or(Fill::None, |downsample| downsample.fill);
+        // Histograms are added up where they are, and are neither filled nor interpolated.
+        let is_plain = sub_query.histogram.is_none();
+        let rate = sub_query.rate.filter(|_| is_plain);
+        let fill = downsample.filter(|_| is_plain).map_or(Fill::None, |downsample| downsample.fill);
         let is_aligned = downsample.is_some() && fill == Fill::None && sub_query.align_first;
-        let interpolates = !is_aligned && (sub_query.rate.is_some() || sub_query.aggregator.needs_neighbours());
+        let interpolates = is_plain && !is_aligned && (rate.is_some() || sub_query.aggregator.needs_neighbours());
         let has_neighbours = sub_query.aggregator != Aggregator::None && fill == Fill::None && interpolates;
-        let rates_points = sub_query.rate.is_some_and(|rate| downsample.is_none() || rate.pre_downsample);
-        let has_rate = sub_query.rate.is_some() && (downsample.is_none() || !rates_points);
+        let rates_points = rate.is_some_and(|rate| downsample.is_none() || rate.pre_downsample);
+        let has_rate = rate.is_some() && (downsample.is_none() || !rates_points);
         let margins = Margins { has_rate, has_neighbours, is_filled: fill != Fill::None };
         let grid = match downsample.map(|downsample| downsample.buckets) {
             None => None,
@@ -95,7 +98,7 @@ impl SubQueryPlan {
         };
         let rollup = match (downsample, &grid, sub_query.rollup_usage) {
             (_, _, RollupUsage::Raw) => None,
-            _ if rates_points => None,
+            _ if rates_points || !is_plain => None,
             (Some(downsample), Some(grid), _) => rollup_request(downsample, grid),
             (_, _, _) => None,
         };

@@ -1,12 +1,15 @@
 //! A query: a window of time and what to show in it.
 
 use chrono_tz::Tz;
-use tidemark_model::{SeriesSelector, TimestampMs, Tsuid};
+use tidemark_model::{HISTOGRAM_PART_KEY, MetricSpace, SeriesSelector, TagMatch, TagPredicate, TimestampMs, Tsuid};
 
-use crate::{Aggregator, Downsample, Filter, ParseError, RateOptions};
+use crate::{Aggregator, Downsample, Filter, HistogramQuery, ParseError, RateOptions};
 
 /// Most filters of one sub-query.
 pub const FILTERS_MAX: usize = 64;
+
+/// Key of the tag that says what values are that were aggregated over series before they were written.
+pub const AGGREGATE_KEY: &str = "_aggregate";
 
 /// A window of time and the sub-queries to evaluate in it.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,6 +45,10 @@ pub struct SubQuery {
     pub align_first: bool,
     /// Which rollups may answer.
     pub rollup_usage: RollupUsage,
+    /// What to show of histograms; `None` when the metric's points are asked for.
+    pub histogram: Option<HistogramQuery>,
+    /// Whether values are asked for that were aggregated over series before they were written.
+    pub pre_aggregate: bool,
 }
 
 /// Which series a sub-query is about.
@@ -133,6 +140,8 @@ impl SubQuery {
             rate: None,
             align_first: false,
             rollup_usage: RollupUsage::default(),
+            histogram: None,
+            pre_aggregate: false,
         }
     }
 
@@ -158,16 +167,40 @@ impl SubQuery {
     #[must_use]
     pub fn selector(&self) -> SeriesSelector {
         match &self.source {
-            Source::Metric { name, filters, explicit_tags } => SeriesSelector::Tags {
-                metric: Some(name.clone()),
-                predicates: filters.iter().map(Filter::predicate).collect(),
-                exact_keys: *explicit_tags,
-            },
+            Source::Metric { name, filters, explicit_tags } => {
+                let mut predicates: Vec<_> = filters.iter().map(Filter::predicate).collect();
+                let own_key = self.own_key().filter(|_| *explicit_tags && !predicates.is_empty());
+                // What is no tag that somebody filters by does not count.
+                predicates.extend(own_key.map(|key| TagPredicate { key: key.to_owned(), matches: TagMatch::Any }));
+                SeriesSelector::Tags { metric: Some(self.stored_name(name)), predicates, exact_keys: *explicit_tags }
+            }
             Source::Tsuids(tsuids) => SeriesSelector::Tsuids(tsuids.clone()),
         }
     }
 
+    fn stored_name(&self, metric: &str) -> String {
+        match self {
+            Self { histogram: Some(_), .. } => MetricSpace::Histogram.stored_name(metric),
+            Self { pre_aggregate: true, .. } => MetricSpace::Aggregate.stored_name(metric),
+            _ => metric.to_owned(),
+        }
+    }
+
+    /// The key of a tag that all series have because of the space that they are in.
+    fn own_key(&self) -> Option<&'static str> {
+        match self {
+            Self { histogram: Some(_), .. } => Some(HISTOGRAM_PART_KEY),
+            Self { pre_aggregate: true, .. } => {
+                self.filters().iter().all(|filter| filter.key() != AGGREGATE_KEY).then_some(AGGREGATE_KEY)
+            }
+            _ => None,
+        }
+    }
+
     pub(crate) fn check(&self) -> Result<(), ParseError> {
+        if let Some(histogram) = &self.histogram {
+            histogram.check(self)?;
+        }
         match &self.source {
             Source::Metric { name, .. } if name.is_empty() => Err(ParseError::MissingSource),
             Source::Metric { filters, .. } if filters.len() > FILTERS_MAX => {

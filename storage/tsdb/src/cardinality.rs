@@ -4,7 +4,7 @@ use std::{cmp::Reverse, collections::BinaryHeap};
 
 use hashbrown::HashMap;
 use parking_lot::RwLock;
-use tidemark_model::{Cardinality, MetricCardinality, NameKind, TagCardinality, TagKeyCardinality};
+use tidemark_model::{Cardinality, MetricCardinality, NameKind, TagCardinality, TagKeyCardinality, is_reserved};
 
 use crate::{Index, growth::MINUTES};
 
@@ -70,7 +70,11 @@ fn metrics(
     new_values: &HashMap<(u32, u32), u64>,
 ) -> Vec<MetricCardinality> {
     let mut most = Top::new(top);
-    each_name(index, NameKind::Metric, |index, id| most.offer(u64::from(index.shown(NameKind::Metric, id)), id));
+    each_name(index, NameKind::Metric, |index, id| {
+        if is_listed(index, NameKind::Metric, id) {
+            most.offer(u64::from(index.shown(NameKind::Metric, id)), id);
+        }
+    });
     let mut fastest = HashMap::<u32, (u64, Reverse<u32>)>::new();
     for (&(metric, key), &count) in new_values {
         let known = fastest.entry(metric).or_default();
@@ -97,7 +101,7 @@ fn tags(
     let (mut keys, mut pairs) = (Top::new(top), Top::new(top));
     let mut known = Vec::new();
     each_name(index, NameKind::TagKey, |index, id| {
-        if index.shown(NameKind::TagKey, id) > 0 {
+        if index.shown(NameKind::TagKey, id) > 0 && is_listed(index, NameKind::TagKey, id) {
             known.push(id);
         }
     });
@@ -138,6 +142,11 @@ fn count_values(index: &RwLock<Index>, key: u32, pairs: &mut Top<(u32, u32)>) ->
         }
     }
     count
+}
+
+/// Whether somebody wrote the name. What only this program writes counts among the series and is listed nowhere.
+fn is_listed(index: &Index, kind: NameKind, id: u32) -> bool {
+    index.names(kind).name(id).is_some_and(|name| !is_reserved(name))
 }
 
 fn each_name(index: &RwLock<Index>, kind: NameKind, mut look: impl FnMut(&Index, u32)) {

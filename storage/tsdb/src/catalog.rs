@@ -6,7 +6,7 @@ use bytes::Bytes;
 use hashbrown::HashMap;
 use tidemark_model::{
     BoxFuture, Cardinality, CatalogError, LastPoint, NameKind, Point, PointColumns, ReadError, SeriesCatalog,
-    SeriesPage, SeriesSelector, TimeRange, TimestampMs, Value,
+    SeriesPage, SeriesSelector, TimeRange, TimestampMs, Value, is_reserved,
 };
 
 use crate::{
@@ -80,13 +80,16 @@ impl SeriesCatalog for Store {
 impl Store {
     fn names_with_points(&self, kind: NameKind, prefix: &str, max: usize) -> Vec<String> {
         let mut found = Vec::new();
+        // Reserved names are for whoever knows that there are some.
+        let asks_reserved = is_reserved(prefix);
         let mut after: Option<Arc<str>> = None;
         while found.len() < max {
             let index = self.inner.index.read();
             let some = index.names(kind).with_prefix(prefix, after.as_deref(), NAMES_PER_LOCK);
             let Some((last, _)) = some.last() else { break };
             after = Some(Arc::clone(last));
-            let shown = some.iter().filter(|(_, id)| index.shown(kind, *id) > 0).take(max - found.len());
+            let is_shown = |name: &str, id| (asks_reserved || !is_reserved(name)) && index.shown(kind, id) > 0;
+            let shown = some.iter().filter(|(name, id)| is_shown(name, *id)).take(max - found.len());
             found.extend(shown.map(|(name, _)| name.to_string()));
         }
         found

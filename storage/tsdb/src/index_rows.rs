@@ -135,7 +135,7 @@ pub(crate) fn read_name(key: &[u8], value: &[u8]) -> Result<(NameKind, u32), Sto
     let kind = NAME_KINDS.into_iter().find(|kind| key.starts_with(&keys::names(*kind).start));
     let kind = kind.ok_or_else(|| stored_value::damaged(key, "it is the name of nothing known"))?;
     let name = keys::name_of(key).ok_or_else(|| stored_value::damaged(key, "its name is not UTF-8"))?;
-    tidemark_model::check_name(name).map_err(|error| stored_value::damaged(key, error.to_string()))?;
+    tidemark_model::check_stored_name(name).map_err(|error| stored_value::damaged(key, error.to_string()))?;
     let id = stored_value::read(NAME_FORMAT, key, value, |reader| reader.varint_u32())?;
     if id == 0 || id > NAME_ID_MAX {
         return Err(stored_value::damaged(key, format!("{id} is no id of a name")));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidemark_model::TimestampMs;
+use tidemark_model::{TimestampMs, written_metric};
 
 /// How long the points of each metric are kept. The default keeps everything for ever.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,6 +51,7 @@ impl Retention {
 
     /// What is no longer kept of a metric; `None` when all is.
     pub(crate) fn horizons(&self, metric: &str, now: TimestampMs) -> Option<Horizons> {
+        let metric = written_metric(metric);
         let rule = self.rules.iter().find(|rule| matches(&rule.metric, metric));
         let (keep, keep_rollups) =
             rule.map_or((self.default, self.default_rollups), |rule| (rule.keep, rule.keep_rollups));
@@ -117,6 +118,7 @@ mod tests {
         let (default, default_rollups) = (Some(Duration::from_millis(100)), Some(Duration::from_millis(200)));
         let retention = Retention { rules, default, default_rollups };
         assert_eq!(retention.horizons("audit.x", 1000), None);
+        assert_eq!(retention.horizons("\u{1}h/debug.a", 1000), Some(Horizons { points: 990, rollups: 700 }));
         assert_eq!(retention.horizons("debug.a", 1000), Some(Horizons { points: 990, rollups: 700 }));
         assert_eq!(retention.horizons("short.a", 1000), Some(Horizons { points: 990, rollups: 990 }));
         assert_eq!(retention.horizons("cpu", 1000), Some(Horizons { points: 900, rollups: 800 }));

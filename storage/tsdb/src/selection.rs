@@ -13,7 +13,9 @@ use std::{
 
 use parking_lot::RwLock;
 use roaring::RoaringBitmap;
-use tidemark_model::{NameKind, ReadError, SeriesInfo, SeriesKey, SeriesSelector, TagMatch, TagPredicate, Tsuid};
+use tidemark_model::{
+    NameKind, RESERVED, ReadError, SeriesInfo, SeriesKey, SeriesSelector, TagMatch, TagPredicate, Tsuid,
+};
 
 use crate::{Index, SeriesEntry, TagPostings, reader::Selected, tag_conditions::TagConditions};
 
@@ -160,9 +162,16 @@ fn count_keys(predicates: &[TagPredicate]) -> usize {
 }
 
 impl Index {
+    /// All series of metrics that somebody wrote, and not those of other spaces.
     fn all_slots(&self) -> RoaringBitmap {
         let mut slots = RoaringBitmap::new();
         slots.insert_range(..u32::try_from(self.len()).unwrap_or(u32::MAX));
+        let mut buffer = [0; 4];
+        for (_, id) in self.names(NameKind::Metric).with_prefix(RESERVED.encode_utf8(&mut buffer), None, usize::MAX) {
+            if let Some(entry) = self.metric(id) {
+                slots -= &entry.slots;
+            }
+        }
         slots
     }
 
@@ -352,6 +361,15 @@ mod tests {
         assert_eq!(select("cpu", "rack", "web1"), unknown(NameKind::TagKey, "rack"));
         assert_eq!(select("cpu", "host", "web9"), unknown(NameKind::TagValue, "web9"));
         assert!(select("mem", "dc", "ams").unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_selection_without_a_metric_has_no_series_of_reserved_ones() {
+        let index = RwLock::new(index_of(&[("\u{1}h/cpu", &[("host", "a")]), ("cpu", &[("host", "a")])]));
+        let all = SeriesSelector::Tags { metric: None, predicates: Vec::new(), exact_keys: false };
+        assert_eq!(select_now(&index, &all).unwrap().iter().collect::<Vec<_>>(), [1]);
+        let one = SeriesSelector::metric("\u{1}h/cpu");
+        assert_eq!(select_now(&index, &one).unwrap().iter().collect::<Vec<_>>(), [0]);
     }
 
     #[test]
