@@ -3,7 +3,7 @@
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use tidemark_model::ReadLimits;
-use tidemark_query::EvaluationLimits;
+use tidemark_query::{EvaluationLimits, RollupIntervals};
 
 use crate::{
     auth::{Network, Tokens},
@@ -128,6 +128,8 @@ pub struct OpenTsdbOptions {
     pub timezone: String,
     /// What queries do differently from OpenTSDB unless they say otherwise.
     pub extras: QueryExtras,
+    /// For which intervals values may be written that stand for all points of an interval, `opentsdb.rollups`.
+    pub rollups: RollupIntervals,
 }
 
 /// What a query may ask for that OpenTSDB does not have. These are the defaults of queries that do not ask.
@@ -155,6 +157,7 @@ impl Default for OpenTsdbOptions {
                 .to_owned(),
             timezone: "UTC".to_owned(),
             extras: QueryExtras::default(),
+            rollups: RollupIntervals::default(),
         }
     }
 }

@@ -19,6 +19,7 @@ mod expressions;
 #[path = "../../storage/kv/tests/support/fdb_processes.rs"]
 mod fdb_processes;
 mod grafana;
+mod histograms;
 mod http_writers;
 mod index;
 mod jobs_api;

@@ -11,6 +11,7 @@ mod handlers;
 mod jobs;
 mod problems;
 mod queues;
+mod readers;
 mod readiness;
 mod redis_options;
 mod scheduling;
@@ -44,6 +45,7 @@ use self::{
     api_options::{api_options, read_limits},
     handlers::Alerting,
     jobs::{Jobs, STOP_EXTRA},
+    readers::space_reader,
     self_metrics::SelfMetrics,
 };
 use crate::{
@@ -235,7 +237,7 @@ impl Opened {
             clock: Arc::clone(&self.clock),
             sink: self.jobs.sink(),
             sink_sync: self.jobs.sink_sync(),
-            reader: Arc::new(self.store.clone()),
+            reader: space_reader(&self.store),
             deleter: Arc::new(self.store.clone()),
             catalog: Arc::new(self.store.clone()),
             metadata: Arc::new(self.store.clone()),
@@ -249,7 +251,7 @@ impl Opened {
     fn console_seams(&self, figures: &[Arc<dyn FigureSource>], scheduler: Option<&Scheduler>) -> ConsoleSeams {
         ConsoleSeams {
             clock: Arc::clone(&self.clock),
-            reader: Arc::new(self.store.clone()),
+            reader: space_reader(&self.store),
             catalog: Arc::new(self.store.clone()),
             metadata: Arc::new(self.store.clone()),
             broker: Arc::clone(&self.jobs.broker),

@@ -261,6 +261,9 @@ pub(crate) fn describe(sub_query: &SubQuery, index: usize) -> String {
         "explicitTags": explicit_tags,
         "rollupUsage": sub_query.rollup_usage.name(),
         "rollupTable": "raw",
+        "percentiles": sub_query.histogram.as_ref().map(|histogram| &histogram.percentiles),
+        "showHistogramBuckets": sub_query.histogram.as_ref().is_some_and(|histogram| histogram.show_buckets),
+        "preAggregate": sub_query.pre_aggregate,
         "index": index,
         "filterTagKs": filtered_keys,
     });

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use tidemark_model::TimestampMs;
 use tidemark_query::{
-    Filter, ParseError, Query, RateOptions, RollupUsage, Source, SubQuery, parse_time, parse_time_zone,
+    Filter, HistogramQuery, ParseError, Query, RateOptions, RollupUsage, Source, SubQuery, parse_time, parse_time_zone,
 };
 
 use super::{
@@ -114,7 +114,7 @@ struct SubQueryBody {
     #[serde(default)]
     explicit_tags: Flag,
     rollup_usage: Option<String>,
-    percentiles: Option<Vec<serde::de::IgnoredAny>>,
+    percentiles: Option<Vec<Text>>,
     #[serde(default)]
     show_histogram_buckets: Flag,
     #[serde(default)]
@@ -296,15 +296,6 @@ impl Window<'_> {
 impl SubQueryBody {
     fn into_sub_query(self, extras: QueryExtras) -> Result<SubQuery, ParseError> {
         let aggregator = self.aggregator.filter(|name| !name.is_empty()).ok_or(ParseError::MissingAggregator)?;
-        if self.percentiles.is_some_and(|percentiles| !percentiles.is_empty()) {
-            return Err(ParseError::Unsupported("percentiles".to_owned()));
-        }
-        if self.show_histogram_buckets.0 {
-            return Err(ParseError::Unsupported("showHistogramBuckets".to_owned()));
-        }
-        if self.pre_aggregate.0 {
-            return Err(ParseError::Unsupported("preAggregate".to_owned()));
-        }
         let source = match self.tsuids.filter(|tsuids| !tsuids.is_empty()) {
             Some(tsuids) => Source::Tsuids(tsuids.iter().map(|text| text.parse()).collect::<Result<_, _>>()?),
             None => Source::Metric {
@@ -314,6 +305,12 @@ impl SubQueryBody {
             },
         };
         let mut sub_query = SubQuery::new(aggregator.parse()?, source);
+        let percentiles = self.percentiles.unwrap_or_default();
+        if !percentiles.is_empty() || self.show_histogram_buckets.0 {
+            let texts = percentiles.iter().map(|text| text.0.as_str());
+            sub_query.histogram = Some(HistogramQuery::new(texts, self.show_histogram_buckets.0)?);
+        }
+        sub_query.pre_aggregate = self.pre_aggregate.0;
         sub_query.downsample = self.downsample.filter(|text| !text.is_empty()).map(|text| text.parse()).transpose()?;
         if self.rate.0 {
             sub_query.rate = Some(self.rate_options.unwrap_or_default().into_options(extras)?);
@@ -440,6 +437,20 @@ mod tests {
         let string = of_string("start=1356998400&ms&show_tsuids&m=sum:5m-avg:rate{counter,,10}:cpu{host=*}").unwrap();
         assert_eq!(body, string);
         assert_eq!(body.query.end, MOMENT.now);
+    }
+
+    #[test]
+    fn histograms_are_asked_for_in_both_forms() {
+        let body = of_body(
+            r#"{"start":1,"end":2,"ms":true,"queries":[{"aggregator":"sum","metric":"lat","percentiles":[99.9,"50"],
+                "showHistogramBuckets":true,"preAggregate":"true","downsample":"1m-sum"}]}"#,
+        );
+        let string = of_string("start=1&end=2&ms&m=sum:1m-sum:percentiles[50,99.9]:show-histogram-buckets:lat");
+        let (mut body, string) = (body.unwrap().query, string.unwrap().query);
+        assert!(std::mem::take(&mut body.sub_queries[0].pre_aggregate));
+        assert_eq!(body, string);
+        let refused = of_body(r#"{"start":1,"queries":[{"aggregator":"sum","metric":"m","percentiles":[150]}]}"#);
+        assert_eq!(refused.unwrap_err().message(), "Invalid percentile parameters: 150.0");
     }
 
     #[test]

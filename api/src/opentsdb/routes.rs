@@ -16,6 +16,8 @@ use crate::{error::ApiError, http::body::skip_short_body, put, state::AppState};
 pub(crate) fn configure(config: &mut ServiceConfig) {
     config
         .service(endpoint("/api/put").route(web::post().to(put::put)))
+        .service(endpoint("/api/histogram").route(web::post().to(put::histogram)))
+        .service(endpoint("/api/rollup").route(web::post().to(put::rollup)))
         .service(
             endpoint("/api/query")
                 .route(web::get().to(query_handler::get))

@@ -1,16 +1,18 @@
-//! `POST /api/put`.
+//! `POST /api/put`, `/api/histogram` and `/api/rollup`.
+
+use std::collections::BTreeSet;
 
 use actix_web::{
     HttpRequest, HttpResponse,
     http::StatusCode,
     web::{Data, Payload},
 };
-use tidemark_model::{PointBatch, WriteOutcome, WriteReceipt, WriteRefusal};
+use tidemark_model::{PointBatch, WriteOutcome, WriteReceipt, WriteRefusal, is_reserved, written_metric};
 
 use super::{
     answer::PutOutcome,
     flags::PutFlags,
-    parse::{ParsedBody, parse},
+    parse::{BodyKind, ParsedBody, parse_kind},
     rejected::{Datapoint, Rejection, Rejections},
 };
 use crate::{
@@ -20,6 +22,7 @@ use crate::{
         query_string::QueryString,
     },
     metrics::{PointCounters, Protocol, RejectReason},
+    options::OpenTsdbOptions,
     state::AppState,
 };
 
@@ -27,26 +30,41 @@ use crate::{
 const INLINE_PARSE_BYTES: usize = 256 << 10;
 
 /// Stores points.
-pub(crate) async fn put(
-    request: HttpRequest,
-    payload: Payload,
-    state: Data<AppState>,
-) -> Result<HttpResponse, ApiError> {
+pub(crate) async fn put(request: HttpRequest, payload: Payload, state: Data<AppState>) -> Answered {
+    store(BodyKind::Points, request, payload, state).await
+}
+
+/// Stores histograms.
+pub(crate) async fn histogram(request: HttpRequest, payload: Payload, state: Data<AppState>) -> Answered {
+    store(BodyKind::Histograms, request, payload, state).await
+}
+
+/// Stores values that were aggregated before they were sent.
+pub(crate) async fn rollup(request: HttpRequest, payload: Payload, state: Data<AppState>) -> Answered {
+    store(BodyKind::Rollups, request, payload, state).await
+}
+
+type Answered = Result<HttpResponse, ApiError>;
+
+async fn store(kind: BodyKind, request: HttpRequest, payload: Payload, state: Data<AppState>) -> Answered {
     let flags = PutFlags::from_query(&QueryString::parse(request.query_string())?)?;
     let body = read_body(&request, payload, &state).await?;
-    let tags_max = state.options.opentsdb.max_tags;
-    let (body, ParsedBody { batch, mut rejections }) = parse_body(body, tags_max).await?;
+    let (body, ParsedBody { batch, mut rejections }) = parse_body(body, kind, &state).await?;
     record_rejections(&state, &rejections);
-    let points = batch.len();
+    // A histogram is one thing that somebody sent and several points of the batch.
+    let sent = if kind == BodyKind::Histograms { batch.datapoint_starts().count() } else { batch.len() };
     let Some(outcome) = write(&state, flags, batch).await else {
-        state.counters.points.reject(Protocol::Http, RejectReason::Unknown, points);
-        return Ok(PutOutcome { stored: 0, rejections, timed_out: points }.answer(flags));
+        state.counters.points.reject(Protocol::Http, RejectReason::Unknown, sent);
+        return Ok(PutOutcome { stored: 0, rejections, timed_out: sent }.answer(flags));
     };
-    let receipt = acknowledged(outcome, points, &state.counters.points)?;
+    let receipt = acknowledged(outcome, sent, &state.counters.points)?;
+    let mut refused = 0;
     if !receipt.refused.is_empty() {
-        describe(&body, tags_max, &receipt.refused, &mut rejections)?;
+        refused = describe(&body, kind, &state.options.opentsdb, &receipt.refused, &mut rejections)?;
     }
-    Ok(PutOutcome { stored: receipt.stored, rejections, timed_out: 0 }.answer(flags))
+    let stored = sent.saturating_sub(refused);
+    state.counters.points.accept(Protocol::Http, stored);
+    Ok(PutOutcome { stored, rejections, timed_out: 0 }.answer(flags))
 }
 
 /// `None` when the time that the client gives is over.
@@ -61,14 +79,13 @@ async fn write(state: &AppState, flags: PutFlags, batch: PointBatch) -> Option<W
     }
 }
 
-/// What was acknowledged, counted.
+/// What was acknowledged; what was not is counted.
 ///
 /// # Errors
 /// When nothing was stored, or nobody knows whether.
 fn acknowledged(outcome: WriteOutcome, points: usize, counters: &PointCounters) -> Result<WriteReceipt, ApiError> {
     match outcome {
         WriteOutcome::Done(receipt) => {
-            counters.accept(Protocol::Http, receipt.stored);
             for (_, refusal) in &receipt.refused {
                 counters.reject(Protocol::Http, refusal.reason.into(), 1);
             }
@@ -87,17 +104,17 @@ fn acknowledged(outcome: WriteOutcome, points: usize, counters: &PointCounters) 
 }
 
 /// Parses a body and gives it back: when the store refuses some of its points, they are described from it.
-async fn parse_body(body: Body, tags_max: usize) -> Result<(Body, ParsedBody), ApiError> {
+async fn parse_body(body: Body, kind: BodyKind, state: &Data<AppState>) -> Result<(Body, ParsedBody), ApiError> {
     if body.bytes.len() > INLINE_PARSE_BYTES {
-        return parse_elsewhere(body, tags_max).await;
+        return parse_elsewhere(body, kind, Data::clone(state)).await;
     }
-    let parsed = parse(body.text()?, tags_max)?;
+    let parsed = parse_kind(body.text()?, kind, &state.options.opentsdb)?;
     Ok((body, parsed))
 }
 
-async fn parse_elsewhere(body: Body, tags_max: usize) -> Result<(Body, ParsedBody), ApiError> {
+async fn parse_elsewhere(body: Body, kind: BodyKind, state: Data<AppState>) -> Result<(Body, ParsedBody), ApiError> {
     tokio::task::spawn_blocking(move || {
-        let parsed = parse(body.text()?, tags_max)?;
+        let parsed = parse_kind(body.text()?, kind, &state.options.opentsdb)?;
         Ok((body, parsed))
     })
     .await
@@ -120,29 +137,37 @@ fn record_rejections(state: &AppState, rejections: &Rejections) {
     }
 }
 
-/// Adds points that the store refused. The batch is gone, but the body is still there and gives the same batch again.
+/// Adds what the store refused, and says how much that is. The batch is gone, but the body is still there and gives the
+/// same batch again.
 fn describe(
     body: &Body,
-    tags_max: usize,
+    kind: BodyKind,
+    options: &OpenTsdbOptions,
     refused: &[(usize, WriteRefusal)],
     rejections: &mut Rejections,
-) -> Result<(), ApiError> {
-    let batch = parse(body.text()?, tags_max)?.batch;
+) -> Result<usize, ApiError> {
+    let batch = parse_kind(body.text()?, kind, options)?.batch;
     let points: Vec<_> = batch.points().collect();
+    let starts: Vec<usize> = batch.datapoint_starts().collect();
+    let mut described = BTreeSet::new();
     for (position, refusal) in refused {
+        // Which of the things that were sent it is a part of.
+        if !described.insert(starts.partition_point(|start| start <= position)) {
+            continue;
+        }
         rejections.add(|| Rejection {
             datapoint: points.get(*position).map(|point| {
                 let key = batch.series_key(point.series);
                 let owned = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
                 Datapoint {
-                    metric: Some(key.metric().to_owned()),
+                    metric: Some(written_metric(key.metric()).to_owned()),
                     timestamp: if point.timestamp % 1000 == 0 { point.timestamp / 1000 } else { point.timestamp },
-                    value: Some(point.value.to_string()),
-                    tags: Some(key.tags().map(owned).collect()),
+                    value: (kind != BodyKind::Histograms).then(|| point.value.to_string()),
+                    tags: Some(key.tags().filter(|(key, _)| !is_reserved(key)).map(owned).collect()),
                 }
             }),
             error: refusal.message.clone(),
         });
     }
-    Ok(())
+    Ok(described.len())
 }

@@ -1,4 +1,4 @@
-//! Points over HTTP: `POST /api/put`.
+//! Points over HTTP: `POST /api/put`; and histograms and values that were aggregated before they were sent.
 //!
 //! A body is read by a hand-written [`cursor`] that knows only the shape which agents send. Whatever it does not know
 //! (an escape, an unknown key, a point that breaks a rule) makes it give up, and the whole body is read again by
@@ -12,10 +12,13 @@ mod answer;
 pub(crate) mod cursor;
 mod flags;
 mod handler;
+mod other_values;
 mod parse;
 pub(crate) mod refusal_text;
 mod rejected;
+pub(crate) mod rollup_point;
+pub(crate) mod simple_histogram;
 pub(crate) mod slow;
 
-pub(crate) use handler::put;
+pub(crate) use handler::{histogram, put, rollup};
 pub(crate) use parse::parse;

@@ -2,8 +2,13 @@
 
 use tidemark_model::{PointBatch, PointBatchBuilder};
 
-use super::{cursor, rejected::Rejections, slow};
-use crate::error::ApiError;
+use super::{
+    cursor,
+    other_values::{parse_histograms, parse_rollups},
+    rejected::Rejections,
+    slow,
+};
+use crate::{error::ApiError, options::OpenTsdbOptions};
 
 /// What a body holds.
 #[derive(Debug, Default)]
@@ -12,6 +17,29 @@ pub(crate) struct ParsedBody {
     pub(crate) batch: PointBatch,
     /// The bad ones.
     pub(crate) rejections: Rejections,
+}
+
+/// What a body is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BodyKind {
+    /// `/api/put`.
+    Points,
+    /// `/api/histogram`.
+    Histograms,
+    /// `/api/rollup`.
+    Rollups,
+}
+
+/// Reads a body of this kind.
+///
+/// # Errors
+/// As [`parse`].
+pub(super) fn parse_kind(text: &str, kind: BodyKind, options: &OpenTsdbOptions) -> Result<ParsedBody, ApiError> {
+    match kind {
+        BodyKind::Points => parse(text, options.max_tags),
+        BodyKind::Histograms => parse_histograms(text, options.max_tags),
+        BodyKind::Rollups => parse_rollups(text, options.max_tags, &options.rollups),
+    }
 }
 
 /// Reads a body of one point or an array of points.

@@ -20,30 +20,36 @@ use crate::{error::ApiError, number};
 /// # Errors
 /// 400 when the body is no JSON, or has no point. Bad points are no error of the body.
 pub(crate) fn parse(text: &str, tags_max: usize) -> Result<ParsedBody, ApiError> {
-    let mut points = Points { builder: PointBatchBuilder::new(tags_max), rejections: Rejections::default() };
+    let mut builder = PointBatchBuilder::new(tags_max);
+    let mut rejections = Rejections::default();
+    each_element(text, |raw| take(raw, &mut builder, &mut rejections))?;
+    if builder.is_empty() && rejections.count() == 0 {
+        return Err(ApiError::bad_request("No datapoints found in content"));
+    }
+    Ok(ParsedBody { batch: builder.finish(), rejections })
+}
+
+/// Calls `each` with the element that a body is, or with each one of an array.
+///
+/// # Errors
+/// 400 when the body is no JSON, or neither an object nor an array.
+pub(super) fn each_element(text: &str, mut each: impl FnMut(&RawValue)) -> Result<(), ApiError> {
     let first = text.bytes().find(|byte| !byte.is_ascii_whitespace());
     let read = match first {
         None => return Err(ApiError::bad_request("Missing request content")),
-        Some(b'{') => serde_json::from_str::<&RawValue>(text).map(|raw| points.take(raw)),
+        Some(b'{') => serde_json::from_str::<&RawValue>(text).map(each),
         Some(b'[') => {
             let mut deserializer = serde_json::Deserializer::from_str(text);
-            (&mut points).deserialize(&mut deserializer).and_then(|()| deserializer.end())
+            Elements(&mut each).deserialize(&mut deserializer).and_then(|()| deserializer.end())
         }
         Some(_) => return Err(ApiError::bad_request("The JSON must start as an object or an array")),
     };
-    read.map_err(|error| ApiError::bad_request("Unable to parse the given JSON").details(error.to_string()))?;
-    if points.builder.is_empty() && points.rejections.count() == 0 {
-        return Err(ApiError::bad_request("No datapoints found in content"));
-    }
-    Ok(ParsedBody { batch: points.builder.finish(), rejections: points.rejections })
+    read.map_err(|error| ApiError::bad_request("Unable to parse the given JSON").details(error.to_string()))
 }
 
-struct Points {
-    builder: PointBatchBuilder,
-    rejections: Rejections,
-}
+struct Elements<'a, F>(&'a mut F);
 
-impl<'de> DeserializeSeed<'de> for &mut Points {
+impl<'de, F: FnMut(&RawValue)> DeserializeSeed<'de> for Elements<'_, F> {
     type Value = ();
 
     fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -51,7 +57,7 @@ impl<'de> DeserializeSeed<'de> for &mut Points {
     }
 }
 
-impl<'de> Visitor<'de> for &mut Points {
+impl<'de, F: FnMut(&RawValue)> Visitor<'de> for Elements<'_, F> {
     type Value = ();
 
     fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -60,36 +66,34 @@ impl<'de> Visitor<'de> for &mut Points {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
         while let Some(raw) = elements.next_element::<&RawValue>()? {
-            self.take(raw);
+            (self.0)(raw);
         }
         Ok(())
     }
 }
 
-impl Points {
-    fn take(&mut self, raw: &RawValue) {
-        if raw.get() == "null" {
-            let error = "Unexpected null datapoint encountered in set.".to_owned();
-            return self.rejections.add(|| Rejection { datapoint: None, error });
-        }
-        let mut point = SentPoint::default();
-        let shaped = serde_json::Deserializer::from_str(raw.get()).deserialize_map(&mut point);
-        let pushed = match shaped {
-            Ok(()) => point.push(&mut self.builder),
-            Err(error) => Err(format!("Unable to parse the datapoint: {error}")),
-        };
-        if let Err(error) = pushed {
-            self.rejections.add(|| Rejection { datapoint: Some(point.into_datapoint()), error });
-        }
+fn take(raw: &RawValue, builder: &mut PointBatchBuilder, rejections: &mut Rejections) {
+    if raw.get() == "null" {
+        let error = "Unexpected null datapoint encountered in set.".to_owned();
+        return rejections.add(|| Rejection { datapoint: None, error });
+    }
+    let mut point = SentPoint::default();
+    let shaped = serde_json::Deserializer::from_str(raw.get()).deserialize_map(&mut point);
+    let pushed = match shaped {
+        Ok(()) => point.push(builder),
+        Err(error) => Err(format!("Unable to parse the datapoint: {error}")),
+    };
+    if let Err(error) = pushed {
+        rejections.add(|| Rejection { datapoint: Some(point.into_datapoint()), error });
     }
 }
 
 /// A point as it was sent; of a key that comes twice the last value counts.
 #[derive(Default)]
-struct SentPoint {
+pub(super) struct SentPoint {
     metric: Option<String>,
-    timestamp: i64,
-    value: Option<String>,
+    pub(super) timestamp: i64,
+    pub(super) value: Option<String>,
     tags: Option<Vec<(String, Option<String>)>>,
     /// What is wrong with the shape of a field, noticed only when nothing that OpenTSDB checks first is.
     misshapen: Option<String>,
@@ -105,21 +109,34 @@ impl<'de> Visitor<'de> for &mut SentPoint {
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<(), A::Error> {
         while let Some(key) = fields.next_key::<String>()? {
             let raw: &RawValue = fields.next_value()?;
-            match key.as_str() {
-                "metric" => self.metric = self.scalar("metric", raw),
-                "timestamp" => self.timestamp = timestamp(raw),
-                "value" => self.value = self.scalar("value", raw),
-                "tags" => self.tags = self.tags(raw),
-                _ => {}
-            }
+            self.take(&key, raw);
         }
         Ok(())
     }
 }
 
+/// A metric and its tags.
+pub(super) type Head<'a> = (&'a str, Vec<(&'a str, &'a str)>);
+
 impl SentPoint {
+    /// Takes a field; one that no point has is ignored.
+    pub(super) fn take(&mut self, key: &str, raw: &RawValue) {
+        match key {
+            "metric" => self.metric = self.scalar("metric", raw),
+            "timestamp" => self.timestamp = timestamp(raw),
+            "value" => self.value = self.scalar("value", raw),
+            "tags" => self.tags = self.tags(raw),
+            _ => {}
+        }
+    }
+
+    /// Remembers that a field has not the shape that it must have.
+    pub(super) fn misshape(&mut self, problem: String) {
+        self.misshapen.get_or_insert(problem);
+    }
+
     /// The text of a string, number or boolean; `None` for null.
-    fn scalar(&mut self, field: &str, raw: &RawValue) -> Option<String> {
+    pub(super) fn scalar(&mut self, field: &str, raw: &RawValue) -> Option<String> {
         match scalar(raw) {
             Ok(text) => text,
             Err(shape) => {
@@ -140,8 +157,8 @@ impl SentPoint {
         Some(tags.0)
     }
 
-    /// Checks in OpenTSDB's order.
-    fn push(&self, builder: &mut PointBatchBuilder) -> Result<(), String> {
+    /// Metric and tags, after the checks that OpenTSDB makes of everything, in its order.
+    pub(super) fn head(&self, needs_value: bool) -> Result<Head<'_>, String> {
         if let Some(misshapen) = &self.misshapen {
             return Err(misshapen.clone());
         }
@@ -149,14 +166,28 @@ impl SentPoint {
         if self.timestamp <= 0 {
             return Err("Invalid timestamp".to_owned());
         }
-        let text = self.value.as_deref().filter(|text| !text.is_empty()).ok_or("Empty value")?;
+        if needs_value && self.value.as_deref().is_none_or(str::is_empty) {
+            return Err("Empty value".to_owned());
+        }
         let tags = self.tags.as_ref().filter(|tags| !tags.is_empty()).ok_or("Missing tags")?;
-        let value: Value = number::value(text).map_err(|_| "Unable to parse value to a number")?;
         let mut named = Vec::with_capacity(tags.len());
         for (key, value) in tags {
             let value = value.as_deref().ok_or_else(|| format!("Invalid tag value with key [{key}]: null"))?;
             named.push((key.as_str(), value));
         }
+        Ok((metric, named))
+    }
+
+    /// Checks in OpenTSDB's order.
+    fn push(&self, builder: &mut PointBatchBuilder) -> Result<(), String> {
+        // A value that is no number is said before a tag that is null, as OpenTSDB does.
+        let text = self.value.as_deref().unwrap_or_default();
+        let value = number::value(text).map_err(|_| "Unable to parse value to a number".to_owned());
+        let (metric, named) = match (self.head(true), &value) {
+            (Err(error), Err(no_number)) if error.ends_with("]: null") => return Err(no_number.clone()),
+            (head, _) => head?,
+        };
+        let value: Value = value?;
         // The builder sorts its tags; the texts show them as they were sent.
         builder.push(metric, &mut named.clone(), timestamp_ms(self.timestamp), value).map_err(|error| {
             let text = text.trim_start_matches('+');
@@ -164,7 +195,7 @@ impl SentPoint {
         })
     }
 
-    fn into_datapoint(self) -> Datapoint {
+    pub(super) fn into_datapoint(self) -> Datapoint {
         let tags =
             self.tags.map(|tags| tags.into_iter().map(|(key, value)| (key, value.unwrap_or_default())).collect());
         Datapoint { metric: self.metric, timestamp: self.timestamp, value: self.value, tags }
@@ -200,7 +231,7 @@ impl<'de> Visitor<'de> for &mut TagList {
 }
 
 /// The text of a scalar; `None` for null.
-fn scalar(raw: &RawValue) -> Result<Option<String>, &'static str> {
+pub(super) fn scalar(raw: &RawValue) -> Result<Option<String>, &'static str> {
     let text = raw.get();
     match text.as_bytes().first() {
         Some(b'"') => serde_json::from_str(text).map(Some).map_err(|_| "a string with a broken escape"),

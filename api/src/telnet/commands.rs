@@ -1,4 +1,4 @@
-//! Commands other than `put`.
+//! Commands other than those that bring values.
 
 use crate::{
     opentsdb::{statistics, version},
@@ -14,17 +14,15 @@ pub(crate) enum Answer {
     Close,
 }
 
-/// Carries out a line that is no `put`.
+/// Carries out a line that brings no value.
 pub(crate) fn carry_out(line: &str, state: &AppState) -> Answer {
     let command = line.split(' ').next().unwrap_or_default();
     Answer::Text(match command {
         "exit" => return Answer::Close,
         "version" => version::lines(&state.options.build),
         "stats" => statistics::lines(state),
-        "help" => "available commands: put stats dropcaches version exit help \n".to_owned(),
+        "help" => "available commands: put rollup histogram stats dropcaches version exit help \n".to_owned(),
         "dropcaches" => "Caches dropped.\n".to_owned(),
-        "rollup" => "rollup: illegal argument: rollups are computed here and cannot be written\n".to_owned(),
-        "histogram" => "histogram: illegal argument: histograms are not supported\n".to_owned(),
         other => {
             let shown: String = other.chars().take(256).collect();
             format!("unknown command: {shown}.  Try `help'.\n")

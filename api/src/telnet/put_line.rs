@@ -154,7 +154,7 @@ fn pair(tag: &str) -> Option<(&str, &str)> {
     (!key.is_empty() && !value.is_empty() && !value.contains('=')).then_some((key, value))
 }
 
-fn distinct_tags<'a>(words: &[&'a str]) -> Result<Vec<(&'a str, &'a str)>, String> {
+pub(super) fn distinct_tags<'a>(words: &[&'a str]) -> Result<Vec<(&'a str, &'a str)>, String> {
     let mut tags: Vec<(&str, &str)> = Vec::new();
     for tag in words.iter().filter(|word| !word.is_empty()) {
         let (key, value) = pair(tag).ok_or_else(|| illegal(&format!("invalid tag: {}", shown(tag))))?;
@@ -171,16 +171,16 @@ fn shown_timestamp(text: &str, millis: i64) -> i64 {
     number::long(text).unwrap_or(millis)
 }
 
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     text.chars().take(256).collect()
 }
 
-fn illegal(text: &str) -> String {
+pub(super) fn illegal(text: &str) -> String {
     format!("illegal argument: {text}")
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "fits `map_err`")]
-fn invalid(error: NumberError) -> String {
+pub(super) fn invalid(error: NumberError) -> String {
     format!("invalid value: {error}")
 }
 

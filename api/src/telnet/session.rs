@@ -5,6 +5,7 @@ use tidemark_model::PointBatch;
 use super::{
     commands::{Answer, carry_out},
     put_line::PutLines,
+    value_line::{LineRefusal, ValueLines},
 };
 use crate::{
     metrics::{Protocol, RejectReason, printable},
@@ -28,6 +29,7 @@ pub(crate) fn read_lines(lines: &[u8], state: &AppState) -> Vec<Step> {
         state,
         steps: Vec::new(),
         points: PutLines::new(state.options.opentsdb.max_tags),
+        values: ValueLines::new(&state.options.opentsdb),
         reply: String::new(),
     };
     session.points.reserve(lines.len());
@@ -48,6 +50,8 @@ struct Session<'a> {
     state: &'a AppState,
     steps: Vec<Step>,
     points: PutLines<'a>,
+    /// Histograms and rollups.
+    values: ValueLines<'a>,
     reply: String,
 }
 
@@ -67,6 +71,12 @@ impl<'a> Session<'a> {
                 }
             } else if line == "put" {
                 self.reject(line, "put", "illegal argument: not enough arguments (need least 4, got 0)");
+            } else if let Some(words) = after(line, "histogram") {
+                let added = self.values.add_histogram(words);
+                self.judge(line, "histogram", added);
+            } else if let Some(words) = after(line, "rollup") {
+                let added = self.values.add_rollup(words);
+                self.judge(line, "rollup", added);
             } else {
                 self.flush();
                 match carry_out(line, self.state) {
@@ -80,11 +90,23 @@ impl<'a> Session<'a> {
         }
     }
 
+    fn judge(&mut self, line: &str, command: &str, added: Result<(), LineRefusal>) {
+        match added {
+            Ok(()) => {}
+            Err(LineRefusal::Reply(error)) => self.reject(line, command, &error),
+            Err(LineRefusal::Silence(error)) => self.count_rejected(line, &error),
+        }
+    }
+
     fn reject(&mut self, line: &str, command: &str, error: &str) {
         self.reply.push_str(command);
         self.reply.push_str(": ");
         self.reply.push_str(error);
         self.reply.push('\n');
+        self.count_rejected(line, error);
+    }
+
+    fn count_rejected(&self, line: &str, error: &str) {
         let counters = &self.state.counters;
         counters.points.reject(Protocol::Telnet, RejectReason::Invalid, 1);
         counters.rejected_lines.add(self.state.seams.clock.now_ms(), Protocol::Telnet, line, error);
@@ -99,5 +121,12 @@ impl<'a> Session<'a> {
             let batch = self.points.take();
             self.steps.push(Step::Write(batch));
         }
+        self.steps.extend(self.values.take().map(Step::Write));
     }
+}
+
+/// The words behind a command; none for the command alone.
+fn after<'a>(line: &'a str, command: &str) -> Option<&'a str> {
+    let rest = line.strip_prefix(command)?;
+    if rest.is_empty() { Some("") } else { rest.strip_prefix(' ') }
 }

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use tidemark_model::{PointBatch, RefusalReason, WriteOutcome};
+use tidemark_model::{PointBatch, RefusalReason, WriteOutcome, is_reserved};
 use tidemark_queue::Origin;
 use tracing::Instrument;
 
@@ -62,7 +62,12 @@ async fn attempt(batch: &PointBatch, state: &AppState) -> Result<Written, (Rejec
     let counters = &state.counters.points;
     match state.seams.sink.write(batch.clone()).await {
         WriteOutcome::Done(receipt) => {
-            counters.accept(Protocol::Telnet, receipt.stored);
+            // Histograms come in batches without points, and each is several values of its batch.
+            let stored = match is_reserved(batch.series_text(0)) {
+                true => batch.datapoint_starts().count().saturating_sub(receipt.refused.len()),
+                false => receipt.stored,
+            };
+            counters.accept(Protocol::Telnet, stored);
             let mut written = Written::default();
             for (_, refusal) in &receipt.refused {
                 counters.reject(Protocol::Telnet, refusal.reason.into(), 1);

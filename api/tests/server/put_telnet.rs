@@ -42,16 +42,30 @@ fn replies_come_in_the_order_of_the_lines() {
         "unknown command: foo.  Try `help'.",
         "put: illegal argument: not enough arguments (need least 4, got 3)",
         "unknown command: .  Try `help'.",
-        "available commands: put stats dropcaches version exit help ",
+        "available commands: put rollup histogram stats dropcaches version exit help ",
         "Caches dropped.",
-        "histogram: illegal argument: histograms are not supported",
-        "rollup: illegal argument: rollups are computed here and cannot be written",
+        "histogram: illegal argument: not enough arguments (need least 5, got 1)",
+        "rollup: illegal argument: not enough arguments (need least 7, got 1)",
         "put: illegal argument: not enough arguments (need least 4, got 0)",
         "",
     ];
     assert_eq!(client.read_to_end(), replies.join("\n"));
     assert_eq!(server.store.points("cpu{host=a}"), [(1_356_998_400_000, Value::Int(1))]);
-    assert_eq!(server.state.counters.rejected_lines.snapshot().len(), 3);
+    assert_eq!(server.state.counters.rejected_lines.snapshot().len(), 5);
+}
+
+#[test]
+fn histograms_and_rollups_are_counted_as_what_was_sent() {
+    let server = Started::new();
+    let mut client = server.client();
+    client.send("histogram lat 1356998400 0,1.75=12:1.75,3.5=16 host=a\nhistogram lat 1356998400 wat host=a\n");
+    client.send("rollup 1h-SUM cpu 1356998400 5 host=a\nrollup 9h-SUM cpu 1356998400 5 host=a\nexit\n");
+    let reply = "rollup: No such rollup: No rollups configured for the interval: 9h\n";
+    assert_eq!(client.read_to_end(), reply);
+    let [_, telnet] = server.state.counters.points.snapshot().try_into().unwrap();
+    assert_eq!(telnet.accepted, 2);
+    assert_eq!(server.state.counters.rejected_lines.snapshot().len(), 2);
+    assert_eq!(server.store.points("\u{1}r/1h/SUM/cpu{host=a}"), [(1_356_998_400_000, Value::Int(5))]);
 }
 
 #[test]

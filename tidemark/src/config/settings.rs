@@ -155,6 +155,8 @@ pub(crate) struct OpentsdbSettings {
     pub(crate) skip_unresolved: bool,
     /// Whether NaN is `null` in objects, too, as it always is in arrays, unless a query says otherwise (`nanAsNull`).
     pub(crate) nan_as_null: bool,
+    /// Intervals for which values that stand for all points of an interval may be written to `/api/rollup`, at most 8.
+    pub(crate) rollups: Vec<String>,
 }
 
 /// What is computed ahead of queries over days that are past.
@@ -490,6 +492,7 @@ impl Default for OpentsdbSettings {
             rate_before_downsample: false,
             skip_unresolved: false,
             nan_as_null: false,
+            rollups: ["1m", "10m", "1h", "1d"].map(str::to_owned).to_vec(),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, fmt, time::Duration};
 use tidemark_api::auth::Network;
 use tidemark_egress::Url;
 use tidemark_model::check_name;
+use tidemark_query::RollupIntervals;
 use tidemark_tsdb::RollupInterval;
 use tracing_subscriber::EnvFilter;
 
@@ -52,6 +53,14 @@ impl Settings {
             if let Err(error) = network.parse::<Network>() {
                 problems.add("auth.telnet_from", error.to_string());
             }
+        }
+        let rollups = &self.opentsdb.rollups;
+        if let Err(error) = RollupIntervals::parse(rollups.iter().map(String::as_str)) {
+            problems.add("opentsdb.rollups", format!("names an interval that is none: {error}"));
+        } else if rollups.len() > ROLLUP_INTERVALS_MAX {
+            let found = rollups.len();
+            problems
+                .add("opentsdb.rollups", format!("has {found} intervals, at most {ROLLUP_INTERVALS_MAX} are allowed"));
         }
         if self.opentsdb.cors_headers.chars().any(char::is_control) {
             problems.add("opentsdb.cors_headers", "has a control character");

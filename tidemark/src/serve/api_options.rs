@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tidemark_api::{ApiLimits, ApiOptions, LogBook, OpenTsdbOptions, QueryExtras, auth::Tokens};
 use tidemark_egress::Url;
 use tidemark_model::ReadLimits;
-use tidemark_query::EvaluationLimits;
+use tidemark_query::{EvaluationLimits, RollupIntervals};
 
 use crate::config::{Bytes, LimitSettings, Settings};
 
@@ -26,12 +26,18 @@ pub(crate) fn api_options(settings: &Settings, tokens: Tokens, logs: Option<Arc<
                 skip_unresolved: opentsdb.skip_unresolved,
                 nan_as_null: opentsdb.nan_as_null,
             },
+            rollups: rollup_intervals(settings),
         },
         tokens,
         logs,
         hosts: public_host(settings).into_iter().collect(),
         ..ApiOptions::default()
     }
+}
+
+/// For which intervals rollups may be written; the settings are checked already.
+pub(crate) fn rollup_intervals(settings: &Settings) -> RollupIntervals {
+    RollupIntervals::parse(settings.opentsdb.rollups.iter().map(String::as_str)).unwrap_or_default()
 }
 
 /// The name by which people reach this server, if somebody said so.

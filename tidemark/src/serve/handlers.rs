@@ -17,7 +17,7 @@ use tidemark_workers::{
     WorkFigures, WriteHandler,
 };
 
-use super::{api_options::read_limits, jobs::Jobs};
+use super::{api_options::read_limits, jobs::Jobs, readers::space_reader};
 use crate::config::{Role, Settings, masked};
 
 /// Rules, incidents and how people are told.
@@ -91,12 +91,12 @@ pub(crate) fn of(
     let evaluate = EvaluateHandler::new(
         rules.clone(),
         book.clone(),
-        Arc::new(store.clone()),
+        space_reader(store),
         Arc::clone(clock),
         alerting.notifications.clone(),
     );
     let notify = NotifyHandler::new(rules, book, alerting.notifier.clone(), Arc::clone(clock));
-    let backtest = BacktestHandler::new(alerting.rules.clone(), Arc::new(store.clone()));
+    let backtest = BacktestHandler::new(alerting.rules.clone(), space_reader(store));
     // The worker that has the job writes into the store itself, so that each batch is not a job again.
     let import = ImportHandler::new(Arc::clone(&jobs.files), Arc::new(jobs.direct()), settings.opentsdb.max_tags);
     let export = ExportHandler::new(Arc::clone(&jobs.files), Arc::new(store.clone()), Arc::new(store.clone()));
