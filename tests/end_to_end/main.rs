@@ -31,6 +31,7 @@ mod opentsdb_bodies;
 mod opentsdb_surface;
 mod operations;
 mod queries;
+mod rollups_written;
 mod running_queries;
 mod shutdown;
 mod telnet_writers;

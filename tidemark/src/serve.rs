@@ -45,7 +45,7 @@ use self::{
     api_options::{api_options, read_limits},
     handlers::Alerting,
     jobs::{Jobs, STOP_EXTRA},
-    readers::space_reader,
+    readers::{space_deleter, space_reader},
     self_metrics::SelfMetrics,
 };
 use crate::{
@@ -237,8 +237,8 @@ impl Opened {
             clock: Arc::clone(&self.clock),
             sink: self.jobs.sink(),
             sink_sync: self.jobs.sink_sync(),
-            reader: space_reader(&self.store),
-            deleter: Arc::new(self.store.clone()),
+            reader: space_reader(&self.settings, &self.store),
+            deleter: space_deleter(&self.settings, &self.store),
             catalog: Arc::new(self.store.clone()),
             metadata: Arc::new(self.store.clone()),
             described: Arc::new(self.store.clone()),
@@ -251,7 +251,7 @@ impl Opened {
     fn console_seams(&self, figures: &[Arc<dyn FigureSource>], scheduler: Option<&Scheduler>) -> ConsoleSeams {
         ConsoleSeams {
             clock: Arc::clone(&self.clock),
-            reader: space_reader(&self.store),
+            reader: space_reader(&self.settings, &self.store),
             catalog: Arc::new(self.store.clone()),
             metadata: Arc::new(self.store.clone()),
             broker: Arc::clone(&self.jobs.broker),

@@ -3,27 +3,104 @@
 use std::sync::Arc;
 
 use tidemark_model::{
-    BoxFuture, MetricSpace, NameKind, PointColumns, ReadError, ReadLimits, ReadRequest, ReadStatistics, SeriesInfo,
-    SeriesReader, SeriesSelector, SeriesSet, TimeRange, written_metric,
+    BoxFuture, MetricSpace, NameKind, PointColumns, ReadError, ReadLimits, ReadRequest, ReadStatistics, RollupFunction,
+    RollupRequest, SeriesInfo, SeriesReader, SeriesSelector, SeriesSet, TimeRange, WrittenRollup, written_metric,
 };
 
-/// A reader that knows a metric when it has values of any kind: what it has none of is empty, and not unknown.
+use crate::{
+    RollupIntervals,
+    written_rollups::{WithRollups, WrittenValues},
+};
+
+/// A reader that knows a metric when it has values of any kind (what it has none of is empty, and not unknown), and that
+/// answers buckets without points by rollups that somebody wrote.
 pub struct SpaceReader {
     points: Arc<dyn SeriesReader>,
+    intervals: RollupIntervals,
 }
 
 impl SpaceReader {
-    /// Reads from a store.
+    /// Reads from a store to which rollups of these intervals may be written.
     #[must_use]
-    pub fn new(points: Arc<dyn SeriesReader>) -> Self {
-        Self { points }
+    pub fn new(points: Arc<dyn SeriesReader>, intervals: RollupIntervals) -> Self {
+        Self { points, intervals }
     }
 
-    /// Whether the store knows the metric in another space than that of the stored name.
-    async fn has_other_values(&self, stored: &str, metric: &str) -> bool {
+    async fn read(&self, request: ReadRequest) -> Result<Box<dyn SeriesSet>, ReadError> {
+        let (points, unknown) = match self.points.open(request.clone()).await {
+            Ok(points) => (Some(points), None),
+            Err(ReadError::UnknownName { kind: NameKind::Metric, name }) => (None, Some(name)),
+            Err(error) => return Err(error),
+        };
+        let written = self.written(&request, points.as_deref()).await?;
+        match (points, unknown) {
+            (Some(points), _) if written.is_empty() => Ok(points),
+            (None, Some(name)) if written.is_empty() => self.unknown(&name).await,
+            (points, _) => {
+                let buckets = request.rollup.map(|rollup| rollup.buckets);
+                let metric = metric_of(&request.selector).unwrap_or_default();
+                Ok(Box::new(WithRollups::new(metric, points, written, buckets)))
+            }
+        }
+    }
+
+    /// The rollups that may answer, longest intervals first.
+    async fn written(
+        &self,
+        request: &ReadRequest,
+        points: Option<&dyn SeriesSet>,
+    ) -> Result<Vec<WrittenValues>, ReadError> {
+        let (Some(RollupRequest { function, buckets }), Some(metric)) = (&request.rollup, metric_of(&request.selector))
+        else {
+            return Ok(Vec::new());
+        };
+        let aggregators: &[&str] = match function {
+            RollupFunction::Sum => &["SUM"],
+            RollupFunction::Average => &["SUM", "COUNT"],
+            RollupFunction::Smallest => &["MIN"],
+            RollupFunction::Largest => &["MAX"],
+            RollupFunction::Count => &["COUNT"],
+            RollupFunction::First | RollupFunction::Last => return Ok(Vec::new()),
+        };
+        let mut limits = request.limits;
+        points.into_iter().for_each(|points| subtract(&mut limits, points));
+        let mut written = Vec::new();
+        for (interval, _) in self.intervals.iter().filter(|(_, millis)| buckets.are_made_of(*millis)) {
+            let mut sets = Vec::new();
+            for aggregator in aggregators {
+                let Some(name) = rollup_name(&metric, interval, aggregator) else { return Ok(written) };
+                let request = ReadRequest {
+                    selector: with_metric(&request.selector, name),
+                    range: request.range,
+                    limits,
+                    rollup: None,
+                };
+                match self.points.open(request).await {
+                    Ok(set) => {
+                        subtract(&mut limits, set.as_ref());
+                        sets.push(set);
+                    }
+                    Err(ReadError::UnknownName { .. }) => break,
+                    Err(error) => return Err(error),
+                }
+            }
+            let mut sets = sets.into_iter();
+            match (sets.next(), sets.next()) {
+                (Some(values), None) if aggregators.len() == 1 => written.push(WrittenValues::new(values, None)),
+                (Some(values), counts @ Some(_)) => written.push(WrittenValues::new(values, counts)),
+                _ => {}
+            }
+        }
+        Ok(written)
+    }
+
+    /// Nothing, when the metric has values of another kind than those that were asked for.
+    async fn unknown(&self, stored: &str) -> Result<Box<dyn SeriesSet>, ReadError> {
+        let metric = written_metric(stored);
         let spaces = [MetricSpace::Histogram, MetricSpace::Aggregate].map(|space| space.stored_name(metric));
-        let names = [metric.to_owned()].into_iter().chain(spaces);
-        for name in names.filter(|name| name != stored) {
+        let mut names: Vec<String> = [metric.to_owned()].into_iter().chain(spaces).collect();
+        names.extend(rollup_names(metric, &self.intervals));
+        for name in names.into_iter().filter(|name| name != stored) {
             let request = ReadRequest {
                 selector: SeriesSelector::metric(name),
                 range: TimeRange::new(0, 0),
@@ -31,28 +108,59 @@ impl SpaceReader {
                 rollup: None,
             };
             if !matches!(self.points.open(request).await, Err(ReadError::UnknownName { .. })) {
-                return true;
+                return Ok(Box::new(NoSeries));
             }
         }
-        false
+        Err(ReadError::UnknownName { kind: NameKind::Metric, name: metric.to_owned() })
     }
 }
 
 impl SeriesReader for SpaceReader {
     fn open(&self, request: ReadRequest) -> BoxFuture<'_, Result<Box<dyn SeriesSet>, ReadError>> {
-        Box::pin(async move {
-            match self.points.open(request).await {
-                Err(ReadError::UnknownName { kind: NameKind::Metric, name }) => {
-                    let metric = written_metric(&name).to_owned();
-                    match self.has_other_values(&name, &metric).await {
-                        true => Ok(Box::new(NoSeries) as Box<dyn SeriesSet>),
-                        false => Err(ReadError::UnknownName { kind: NameKind::Metric, name: metric }),
-                    }
-                }
-                found => found,
-            }
-        })
+        Box::pin(self.read(request))
     }
+}
+
+/// The stored names of all rollups of a metric.
+pub(crate) fn rollup_names<'a>(metric: &'a str, intervals: &'a RollupIntervals) -> impl Iterator<Item = String> + 'a {
+    intervals.iter().flat_map(move |(interval, _)| {
+        crate::ROLLUP_AGGREGATORS.iter().filter_map(move |aggregator| rollup_name(metric, interval, aggregator))
+    })
+}
+
+/// The stored name of the rollups of a metric, or of its pre-aggregates; `None` when there are none.
+fn rollup_name(stored: &str, interval: &str, aggregator: &str) -> Option<String> {
+    let rollup = WrittenRollup { interval: interval.to_owned(), aggregator: aggregator.to_owned() };
+    let metric = written_metric(stored);
+    if stored == metric {
+        return Some(MetricSpace::Rollup(rollup).stored_name(metric));
+    }
+    (stored == MetricSpace::Aggregate.stored_name(metric))
+        .then(|| MetricSpace::AggregateRollup(rollup).stored_name(metric))
+}
+
+pub(crate) fn metric_of(selector: &SeriesSelector) -> Option<String> {
+    match selector {
+        SeriesSelector::Tags { metric, .. } => metric.clone(),
+        SeriesSelector::Tsuids(_) => None,
+    }
+}
+
+/// The same of another metric.
+pub(crate) fn with_metric(selector: &SeriesSelector, name: String) -> SeriesSelector {
+    match selector.clone() {
+        SeriesSelector::Tags { predicates, exact_keys, .. } => {
+            SeriesSelector::Tags { metric: Some(name), predicates, exact_keys }
+        }
+        tsuids @ SeriesSelector::Tsuids(_) => tsuids,
+    }
+}
+
+fn subtract(limits: &mut ReadLimits, set: &dyn SeriesSet) {
+    let used = set.statistics();
+    limits.series_max = limits.series_max.saturating_sub(used.series);
+    limits.points_max = limits.points_max.saturating_sub(used.points);
+    limits.bytes_max = limits.bytes_max.saturating_sub(used.bytes);
 }
 
 /// A set without a series.

@@ -91,12 +91,12 @@ pub(crate) fn of(
     let evaluate = EvaluateHandler::new(
         rules.clone(),
         book.clone(),
-        space_reader(store),
+        space_reader(settings, store),
         Arc::clone(clock),
         alerting.notifications.clone(),
     );
     let notify = NotifyHandler::new(rules, book, alerting.notifier.clone(), Arc::clone(clock));
-    let backtest = BacktestHandler::new(alerting.rules.clone(), space_reader(store));
+    let backtest = BacktestHandler::new(alerting.rules.clone(), space_reader(settings, store));
     // The worker that has the job writes into the store itself, so that each batch is not a job again.
     let import = ImportHandler::new(Arc::clone(&jobs.files), Arc::new(jobs.direct()), settings.opentsdb.max_tags);
     let export = ExportHandler::new(Arc::clone(&jobs.files), Arc::new(store.clone()), Arc::new(store.clone()));

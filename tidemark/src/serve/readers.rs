@@ -1,12 +1,20 @@
-//! How this process reads its store.
+//! How this process reads and deletes what metrics have beside points, too.
 
 use std::sync::Arc;
 
-use tidemark_model::SeriesReader;
-use tidemark_query::SpaceReader;
+use tidemark_model::{PointDeleter, SeriesReader};
+use tidemark_query::{SpaceDeleter, SpaceReader};
 use tidemark_tsdb::Store;
 
+use super::api_options::rollup_intervals;
+use crate::config::Settings;
+
 /// Reads points, and the other values that metrics have.
-pub(crate) fn space_reader(store: &Store) -> Arc<dyn SeriesReader> {
-    Arc::new(SpaceReader::new(Arc::new(store.clone())))
+pub(crate) fn space_reader(settings: &Settings, store: &Store) -> Arc<dyn SeriesReader> {
+    Arc::new(SpaceReader::new(Arc::new(store.clone()), rollup_intervals(settings)))
+}
+
+/// Deletes points, and the rollups that would answer in their place.
+pub(crate) fn space_deleter(settings: &Settings, store: &Store) -> Arc<dyn PointDeleter> {
+    Arc::new(SpaceDeleter::new(Arc::new(store.clone()), rollup_intervals(settings)))
 }
