@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use serde_json::Value;
 use tidemark_model::{PointBatch, TimestampMs};
-use tidemark_query::{EvaluationControl, GroupResult, Query, expression::ExpressionQuery};
+use tidemark_query::{EvaluationControl, GroupResult, Query, RollupIntervals, expression::ExpressionQuery};
 
 use crate::{
     http::query_string::QueryString,
@@ -14,9 +14,9 @@ use crate::{
         query_answer::{AnswerSink, AnswerWriter, Gone},
         query_request::{AnswerShape, Moment, QueryBody, from_query_string},
     },
-    options::QueryExtras,
+    options::{OpenTsdbOptions, QueryExtras},
     put,
-    telnet::put_line::PutLines,
+    telnet::{put_line::PutLines, value_line::ValueLines},
 };
 
 /// Sub-queries that a request may have.
@@ -26,6 +26,31 @@ const PARTS_MAX: usize = 20;
 #[must_use]
 pub fn read_body_of_points(text: &str) -> PointBatch {
     put::parse(text, 8).unwrap_or_default().batch
+}
+
+/// What a body is of `/api/histogram` and of `/api/rollup`; empty where it is wrong.
+#[must_use]
+pub fn read_bodies_of_values(text: &str) -> [PointBatch; 2] {
+    let histograms = put::parse_histograms(text, 8).unwrap_or_default().batch;
+    [histograms, put::parse_rollups(text, 8, &RollupIntervals::default()).unwrap_or_default().batch]
+}
+
+/// The values of `histogram` and `rollup` lines; wrong lines are left out.
+#[must_use]
+pub fn read_lines_of_values(lines: &str) -> PointBatch {
+    let options = OpenTsdbOptions::default();
+    let mut values = ValueLines::new(&options);
+    for line in lines.split_terminator('\n') {
+        let added = match (line.strip_prefix("histogram "), line.strip_prefix("rollup ")) {
+            (Some(words), _) => values.add_histogram(words),
+            (_, Some(words)) => values.add_rollup(words),
+            (None, None) => continue,
+        };
+        if let Err(error) = added {
+            tracing::trace!(?error, "a line was left out");
+        }
+    }
+    values.take().unwrap_or_default()
 }
 
 /// The points of `put` lines; wrong lines are left out.

@@ -71,6 +71,12 @@ fn check(client: &Client) {
     assert_eq!(percentiles(client, "sum:e2e.lat"), json!([]));
     let unknown = client.get(&format!("/api/query?start={START_S}&m=sum:percentiles[5]:e2e.none"));
     assert_eq!(unknown.json()["error"]["message"], "No such name for 'metrics': 'e2e.none'");
+    // They are found under the names that they were written with.
+    assert_eq!(client.get("/api/suggest?type=metrics&q=e2e").json(), json!(["e2e.lat"]));
+    let found = client.get("/api/search/lookup?m=e2e.lat%7Bhost=*%7D").json();
+    let tags: Vec<&Value> = found["results"].as_array().unwrap().iter().map(|result| &result["tags"]).collect();
+    assert_eq!(tags, [&json!({"host": "web01"}), &json!({"host": "web02"})], "{found}");
+    assert_eq!((&found["totalResults"], &found["results"][0]["metric"]), (&json!(2), &json!("e2e.lat")));
     // Nobody sees what they are kept in.
     for path in ["/api/suggest?type=metrics", "/api/suggest?type=tagk", "/api/suggest?type=tagv&max=1000"] {
         let names = client.get(path).json();

@@ -45,7 +45,7 @@ use self::{
     api_options::{api_options, read_limits},
     handlers::Alerting,
     jobs::{Jobs, STOP_EXTRA},
-    readers::{space_deleter, space_reader},
+    readers::{space_catalog, space_deleter, space_reader},
     self_metrics::SelfMetrics,
 };
 use crate::{
@@ -239,7 +239,7 @@ impl Opened {
             sink_sync: self.jobs.sink_sync(),
             reader: space_reader(&self.settings, &self.store),
             deleter: space_deleter(&self.settings, &self.store),
-            catalog: Arc::new(self.store.clone()),
+            catalog: space_catalog(&self.store),
             metadata: Arc::new(self.store.clone()),
             described: Arc::new(self.store.clone()),
             names: Arc::new(self.store.clone()),
@@ -252,7 +252,7 @@ impl Opened {
         ConsoleSeams {
             clock: Arc::clone(&self.clock),
             reader: space_reader(&self.settings, &self.store),
-            catalog: Arc::new(self.store.clone()),
+            catalog: space_catalog(&self.store),
             metadata: Arc::new(self.store.clone()),
             broker: Arc::clone(&self.jobs.broker),
             files: Arc::clone(&self.jobs.files),

@@ -21,4 +21,5 @@ pub(crate) mod simple_histogram;
 pub(crate) mod slow;
 
 pub(crate) use handler::{histogram, put, rollup};
+pub(crate) use other_values::{parse_histograms, parse_rollups};
 pub(crate) use parse::parse;

@@ -6,7 +6,7 @@ mod line_buffer;
 pub(crate) mod put_line;
 mod refusal;
 mod session;
-mod value_line;
+pub(crate) mod value_line;
 mod write;
 
 pub(crate) use connection::serve;

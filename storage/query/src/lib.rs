@@ -59,6 +59,7 @@ mod rate;
 mod rollup_buckets;
 mod rollup_intervals;
 mod row;
+mod space_catalog;
 mod space_deleter;
 mod space_reader;
 mod tag_list;
@@ -84,6 +85,7 @@ pub use query::{AGGREGATE_KEY, FILTERS_MAX, Query, RollupUsage, Source, SubQuery
 pub use query_error::QueryError;
 pub use rate::RateOptions;
 pub use rollup_intervals::{ROLLUP_AGGREGATORS, RollupIntervals};
+pub use space_catalog::SpaceCatalog;
 pub use space_deleter::SpaceDeleter;
 pub use space_reader::SpaceReader;
 pub use time_expression::{parse_time, parse_time_zone};

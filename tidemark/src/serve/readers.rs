@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use tidemark_model::{PointDeleter, SeriesReader};
-use tidemark_query::{SpaceDeleter, SpaceReader};
+use tidemark_model::{PointDeleter, SeriesCatalog, SeriesReader};
+use tidemark_query::{SpaceCatalog, SpaceDeleter, SpaceReader};
 use tidemark_tsdb::Store;
 
 use super::api_options::rollup_intervals;
@@ -17,4 +17,9 @@ pub(crate) fn space_reader(settings: &Settings, store: &Store) -> Arc<dyn Series
 /// Deletes points, and the rollups that would answer in their place.
 pub(crate) fn space_deleter(settings: &Settings, store: &Store) -> Arc<dyn PointDeleter> {
     Arc::new(SpaceDeleter::new(Arc::new(store.clone()), rollup_intervals(settings)))
+}
+
+/// Lists series of points, and those of histograms.
+pub(crate) fn space_catalog(store: &Store) -> Arc<dyn SeriesCatalog> {
+    Arc::new(SpaceCatalog::new(Arc::new(store.clone())))
 }

@@ -1,0 +1,25 @@
+//! Bodies of `/api/histogram` and `/api/rollup`, base64 of histograms, and their telnet lines.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tidemark_api::bench::{read_bodies_of_values, read_lines_of_values};
+use tidemark_model::PointBatch;
+
+fuzz_target!(|text: &str| {
+    let encoded = text.replace(['"', '\\'], "");
+    let body = format!(r#"{{"metric":"m","timestamp":1,"tags":{{"a":"b"}},"id":0,"value":"{encoded}"}}"#);
+    let bodies = read_bodies_of_values(text).into_iter().chain(read_bodies_of_values(&body));
+    for batch in bodies.chain([read_lines_of_values(text)]) {
+        assert!(batch.datapoint_starts().count() <= batch.len());
+        let (keys, ends, series, timestamps, bits, floats) = batch.parts();
+        let again = PointBatch::from_parts(
+            keys.to_owned(),
+            ends.to_vec(),
+            series.to_vec(),
+            timestamps.to_vec(),
+            bits.to_vec(),
+            floats.to_vec(),
+        );
+        assert_eq!(again.as_ref(), Ok(&batch));
+    }
+});
