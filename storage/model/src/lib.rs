@@ -16,8 +16,8 @@ mod deleter;
 mod document;
 mod histogram;
 mod metadata;
-mod name_ids;
 mod metric_space;
+mod name_ids;
 mod names;
 mod reader;
 mod rollup;
@@ -43,8 +43,8 @@ pub use histogram::{
     BucketBounds, HISTOGRAM_BUCKETS_MAX, HISTOGRAM_PART_KEY, Histogram, HistogramBucket, HistogramError, HistogramPart,
 };
 pub use metadata::{DescribedMetric, MetadataCatalog, MetadataStore, MetricMetadata, RateKind, TagMetadata};
-pub use name_ids::NameIds;
 pub use metric_space::{MetricSpace, RESERVED, WrittenRollup, check_stored_name, is_reserved, written_metric};
+pub use name_ids::NameIds;
 pub use names::{NAME_BYTES_MAX, NameError, NameKind, check_name};
 pub use reader::{ReadError, ReadLimits, ReadRequest, ReadStatistics, SeriesReader, SeriesSet};
 pub use rollup::{RollupBuckets, RollupFunction, RollupRequest, RollupRows};
