@@ -25,7 +25,7 @@ const DAY_MS: i64 = 24 * HOUR_MS;
 
 /// Where buckets begin, ascending, from the bucket of `from` to the first boundary after `until`.
 ///
-/// `None` when there are more than `buckets_max`.
+/// `None` when there are more than `buckets_max`, which is told without listing them when there are many more.
 pub(crate) fn boundaries(
     interval: Interval,
     zone: Tz,
@@ -34,6 +34,11 @@ pub(crate) fn boundaries(
     buckets_max: usize,
 ) -> Option<Vec<TimestampMs>> {
     let (from, until) = (from.clamp(FIRST_MS, LAST_MS), until.clamp(FIRST_MS, LAST_MS));
+    // A day on which clocks change and a leap year are longer than the interval says, by less than a tenth.
+    let longest_ms = interval.millis().saturating_add(interval.millis() / 10);
+    if (until - from) / longest_ms > i64::try_from(buckets_max).unwrap_or(i64::MAX) {
+        return None;
+    }
     let calendar = Calendar { interval, zone };
     match calendar.period() {
         Period::Length(period) => calendar.elapsed_boundaries(period, from, until, buckets_max),
@@ -110,12 +115,18 @@ impl Calendar {
         let step = self.interval.millis();
         let into_period = |moment: TimestampMs| self.local_ms(moment).rem_euclid(period);
         let mut boundaries = vec![from - into_period(from) % step];
-        while let Some(&last) = boundaries.last().filter(|&&last| last <= until) {
-            // The start of a bucket lies between two multiples when a clock change moved it there.
-            let into = into_period(last);
-            boundaries.push(last + (step - into % step).min(period - into));
-            if boundaries.len() > buckets_max + 1 {
-                return None;
+        while let Some(&start) = boundaries.last().filter(|&&last| last <= until) {
+            // What the clock shows is looked up once in a period. A bucket may start between two multiples, where a
+            // change of the clock moved it.
+            let mut into = into_period(start);
+            let mut last = start;
+            while into < period && last <= until {
+                let length = (step - into % step).min(period - into);
+                (into, last) = (into + length, last + length);
+                boundaries.push(last);
+                if boundaries.len() > buckets_max + 1 {
+                    return None;
+                }
             }
         }
         Some(boundaries)
@@ -326,6 +337,10 @@ mod tests {
 
     #[test]
     fn a_window_with_too_many_buckets_is_refused() {
+        // Found by the fuzz target `m_parameter`: all hours that there are were listed up to the limit.
+        for interval in ["1ms", "1s", "1h", "1d", "25m"] {
+            assert_eq!(boundaries(interval.parse().unwrap(), Tz::Europe__Paris, i64::MIN, i64::MAX, 1_000_000), None);
+        }
         assert_eq!(boundaries("1s".parse().unwrap(), Tz::UTC, 0, 10_000_000, 1000), None);
         assert_eq!(boundaries("1d".parse().unwrap(), Tz::UTC, 0, i64::MAX, 1000), None);
     }

@@ -15,7 +15,7 @@ use crate::{
 /// How far from the window a neighbour may be, in milliseconds; with buckets, at least one bucket.
 pub(crate) const NEIGHBOUR_MS: i64 = 3_600_000;
 
-/// Most calendar buckets of one window. Buckets of fixed length are not listed and need no such limit.
+/// Most calendar buckets of all sub-queries of a query. Buckets of fixed length are not listed and need no such limit.
 const CALENDAR_BUCKETS_MAX: usize = 1_000_000;
 
 /// Bounds that keep sums of times within 64 bits; no point is beyond them.
@@ -54,15 +54,24 @@ impl Query {
     /// Plans every sub-query, in order.
     ///
     /// # Errors
-    /// What [`Query::check`] refuses; [`QueryError::TooManyBuckets`] for calendar buckets beyond a million.
+    /// What [`Query::check`] refuses; [`QueryError::TooManyBuckets`] for calendar buckets beyond a million in all.
     pub fn plan(&self) -> Result<Vec<SubQueryPlan>, QueryError> {
         self.check()?;
-        self.sub_queries.iter().map(|sub_query| SubQueryPlan::new(self, sub_query)).collect()
+        let mut buckets_left = CALENDAR_BUCKETS_MAX;
+        let mut plans = Vec::with_capacity(self.sub_queries.len());
+        for sub_query in &self.sub_queries {
+            let plan = SubQueryPlan::new(self, sub_query, buckets_left)?;
+            if let Some(Grid::Listed(boundaries)) = &plan.grid {
+                buckets_left = buckets_left.saturating_sub(boundaries.len());
+            }
+            plans.push(plan);
+        }
+        Ok(plans)
     }
 }
 
 impl SubQueryPlan {
-    fn new(query: &Query, sub_query: &SubQuery) -> Result<Self, QueryError> {
+    fn new(query: &Query, sub_query: &SubQuery, calendar_buckets_max: usize) -> Result<Self, QueryError> {
         let window =
             Window { start: query.start.clamp(-TIME_MAX, TIME_MAX), end: query.end.clamp(-TIME_MAX, TIME_MAX) };
         let downsample = sub_query.downsample.map(|downsample| match query.use_calendar {
@@ -84,7 +93,9 @@ impl SubQueryPlan {
             Some(Buckets::All) if window.start < window.end => Some(Grid::Listed(vec![window.start, window.end])),
             Some(Buckets::All) => Some(Grid::Listed(Vec::new())),
             Some(Buckets::Every(interval)) => Some(regular_grid(window, interval, margins)),
-            Some(Buckets::Calendar(interval)) => Some(calendar_grid(window, interval, query.time_zone, margins)?),
+            Some(Buckets::Calendar(interval)) => {
+                Some(calendar_grid(window, interval, query.time_zone, margins, calendar_buckets_max)?)
+            }
         };
         let read = match &grid {
             Some(grid) if rates_points && grid.count() > 0 => {
@@ -189,13 +200,19 @@ fn regular_grid(window: Window, interval: Interval, margins: Margins) -> Grid {
     Grid::Regular { first, interval_ms, count: ((end - first) / interval_ms).unsigned_abs() }
 }
 
-fn calendar_grid(window: Window, interval: Interval, zone: Tz, margins: Margins) -> Result<Grid, QueryError> {
+fn calendar_grid(
+    window: Window,
+    interval: Interval,
+    zone: Tz,
+    margins: Margins,
+    buckets_max: usize,
+) -> Result<Grid, QueryError> {
     // A month has up to 31 days and a year 366, and a day on which clocks change has 25 hours.
     let margin = NEIGHBOUR_MS + length(interval) + length(interval) / 10;
     let from = window.start - if margins.looks_back() { margin } else { 0 };
     let until = window.end + if margins.has_neighbours { margin } else { 0 };
     let limit = CALENDAR_BUCKETS_MAX as u64;
-    let mut boundaries = calendar::boundaries(interval, zone, from, until, CALENDAR_BUCKETS_MAX)
+    let mut boundaries = calendar::boundaries(interval, zone, from, until, buckets_max)
         .ok_or(QueryError::TooManyBuckets { found: limit + 1, limit })?;
     let first = boundaries.partition_point(|&boundary| boundary < window.start);
     let after_last = boundaries.partition_point(|&boundary| boundary <= window.end);
@@ -299,6 +316,10 @@ mod tests {
             let query = Query::new(i64::MIN, i64::MAX, vec![SubQuery::parse(text).unwrap()]);
             assert!(query.plan().is_ok(), "{text}");
         }
+        let minutes = SubQuery::parse("sum:1mc-sum:m").unwrap();
+        let query = |count| Query::new(0, 600_000 * MINUTE, vec![minutes.clone(); count]);
+        assert!(query(1).plan().is_ok());
+        assert!(matches!(query(2).plan(), Err(QueryError::TooManyBuckets { limit: 1_000_000, .. })));
         let query = Query::new(0, i64::MAX, vec![SubQuery::parse("sum:1sc-sum:m").unwrap()]);
         assert!(matches!(query.plan(), Err(QueryError::TooManyBuckets { .. })));
     }
