@@ -16,6 +16,7 @@ mod generator;
 mod instants;
 mod random;
 mod rate;
+#[path = "../../../tsdb/tests/support/seeds.rs"]
 mod seeds;
 mod smallest;
 #[path = "../support/store.rs"]

@@ -11,7 +11,7 @@
 #[cfg(feature = "fdb")]
 #[path = "../../../kv/tests/support/fdb_store.rs"]
 pub mod foundationdb;
-pub mod seeds;
+pub(crate) mod seeds;
 
 use std::{
     collections::BTreeMap,

@@ -8,13 +8,13 @@ const COUNT: &str = "TIDEMARK_MODEL_SEEDS";
 const FIRST: &str = "TIDEMARK_MODEL_FIRST_SEED";
 
 /// The seeds of a test one after the other. When the test fails, the one at which it did is printed.
-pub struct Seeds {
+pub(crate) struct Seeds {
     left: Range<u64>,
     now: Option<u64>,
 }
 
 /// `count` seeds from `first` on, unless the environment says otherwise.
-pub fn seeds(first: u64, count: u64) -> Seeds {
+pub(crate) fn seeds(first: u64, count: u64) -> Seeds {
     let first = variable(FIRST).unwrap_or(first);
     let count = variable(COUNT).unwrap_or(count);
     Seeds { left: first..first.saturating_add(count), now: None }
@@ -22,7 +22,7 @@ pub fn seeds(first: u64, count: u64) -> Seeds {
 
 impl Seeds {
     /// How many seeds are left.
-    pub fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         self.left.end - self.left.start
     }
 }
