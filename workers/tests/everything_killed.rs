@@ -12,19 +12,20 @@
 
 #[path = "../queue/tests/support/mod.rs"]
 mod brokers;
+#[path = "support/test_process.rs"]
+mod test_process;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{File, OpenOptions},
-    io::{Read, Write},
+    io::Write,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
     sync::Arc,
     time::Duration,
 };
 
 use brokers::RedisServer;
-use rustix::process::{Pid, Signal, kill_process};
+use test_process::{TestProcess, eventually, with_the_test};
 use tidemark_model::{BoxFuture, Clock, SystemClock};
 use tidemark_queue::{
     Broker, BrokerError, BrokerOptions, CatchUp, JobFilter, JobIdSource, JobKind, JobState, JobTemplate, NewJob,
@@ -126,12 +127,7 @@ fn job(kind: JobKind, text: &str) -> NewJob {
 fn process() {
     let given = std::env::var(PROCESS).unwrap();
     let [role, url, name, folder] = given.split(' ').collect::<Vec<_>>()[..] else { panic!("{given}") };
-    let stop = CancellationToken::new();
-    let stopping = stop.clone();
-    let _parent = std::thread::spawn(move || {
-        drop(std::io::stdin().read_to_end(&mut Vec::new()));
-        stopping.cancel();
-    });
+    let stop = with_the_test();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     match role {
         "worker" | "fragile" => runtime.block_on(work(url, role, name, Path::new(folder), stop)),
@@ -141,29 +137,10 @@ fn process() {
     }
 }
 
-/// A process that ends with the test.
+/// A process, and what it is.
 struct Process {
     role: &'static str,
-    child: Child,
-}
-
-impl Process {
-    fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended already; one that is stopped ends, too.
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
+    child: TestProcess,
 }
 
 struct World {
@@ -186,14 +163,8 @@ impl World {
 
     fn spawn(&mut self, role: &'static str) -> Process {
         self.started += 1;
-        let child = Command::new(std::env::current_exe().unwrap())
-            .args(["process", "--exact", "--ignored", "--nocapture"])
-            .env(PROCESS, format!("{role} {} {role}{} {}", self.server.url(), self.started, self.path("").display()))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn();
-        Process { role, child: child.unwrap() }
+        let told = format!("{role} {} {role}{} {}", self.server.url(), self.started, self.path("").display());
+        Process { role, child: TestProcess::start("process", PROCESS, &told) }
     }
 
     fn path(&self, file: &str) -> PathBuf {
@@ -219,15 +190,6 @@ impl World {
         })
         .await;
     }
-}
-
-async fn eventually<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> F) {
-    let waited = tokio::time::timeout(Duration::from_secs(60), async {
-        while !is_so().await {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    });
-    assert!(waited.await.is_ok(), "waited in vain for: {what}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -268,7 +230,7 @@ async fn nothing_is_lost_or_done_twice_when_producers_schedulers_workers_and_red
         if victim < processes.len() {
             let role = processes[victim].role;
             *kills.entry(role).or_default() += 1;
-            processes[victim].kill();
+            processes[victim].child.kill();
             processes[victim] = world.spawn(role);
         } else if victim == processes.len() {
             *kills.entry("redis").or_default() += 1;
@@ -277,9 +239,9 @@ async fn nothing_is_lost_or_done_twice_when_producers_schedulers_workers_and_red
             world.server.restart().await;
         } else {
             let worker = processes.last().unwrap();
-            worker.signal(Signal::STOP);
+            worker.child.stop();
             tokio::time::sleep(LEASE * 3 / 2).await;
-            worker.signal(Signal::CONT);
+            worker.child.go_on();
         }
     }
     // The workers go on, and somebody leads until every slot up to now is dealt with.
@@ -381,7 +343,7 @@ async fn a_job_that_kills_its_worker_is_poison_after_three_and_the_others_are_do
     let gives_up = clock.monotonic() + Duration::from_secs(60);
     while world.broker.job(poison).await.unwrap().is_none_or(|view| view.state != JobState::Discarded) {
         assert!(clock.monotonic() < gives_up, "it is still not poison after {deaths} deaths");
-        if worker.child.try_wait().unwrap().is_some() {
+        if worker.child.has_ended() {
             deaths += 1;
             worker = world.spawn("fragile");
             let jobs = (others..others + 50).map(|number| job(JobKind::Notify, &format!("j{number}")));
@@ -401,5 +363,5 @@ async fn a_job_that_kills_its_worker_is_poison_after_three_and_the_others_are_do
     let runs = world.lines("runs");
     let jobs: BTreeSet<&str> = runs.iter().map(|line| line.rsplit(' ').next().unwrap()).collect();
     assert_eq!(jobs.len(), others, "the others and the largest");
-    assert!(worker.child.try_wait().unwrap().is_none(), "the worker still runs");
+    assert!(!worker.child.has_ended(), "the worker still runs");
 }

@@ -11,19 +11,20 @@
 
 #[path = "../queue/tests/support/mod.rs"]
 mod brokers;
+#[path = "support/test_process.rs"]
+mod test_process;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{File, OpenOptions},
-    io::{Read, Write},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    io::Write,
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
 
 use brokers::RedisServer;
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use test_process::{TestProcess, eventually, with_the_test};
 use tidemark_model::{BoxFuture, Clock, SystemClock};
 use tidemark_queue::{
     Broker, BrokerError, BrokerOptions, JobIdSource, JobKind, NewJob, QueueStats, RedisBroker, RedisOptions, WorkerId,
@@ -32,7 +33,6 @@ use tidemark_queue::{
 use tidemark_workers::{
     Attempted, Handler, Handlers, JobContext, JobOutput, PoolOptions, QueueOptions, WorkFigures, WorkerPool,
 };
-use tokio_util::sync::CancellationToken;
 
 /// Address of the broker, its lease in ms, name of the worker, folder of the files.
 const WORKER: &str = "TIDEMARK_LEDGER_WORKER";
@@ -83,59 +83,8 @@ fn worker_process() {
     };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let pool = WorkerPool::new(options, Arc::new(broker(url, lease)), clock, handlers, Arc::new(WorkFigures::new()));
-    let stop = CancellationToken::new();
-    let (stopping, _parent) = (
-        stop.clone(),
-        std::thread::spawn({
-            let stop = stop.clone();
-            move || {
-                drop(std::io::stdin().read_to_end(&mut Vec::new()));
-                stop.cancel();
-            }
-        }),
-    );
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(pool.run(stopping));
-}
-
-/// A process that ends with the test.
-struct WorkerProcess(Child);
-
-impl WorkerProcess {
-    fn start(url: &str, lease: Duration, name: &str, folder: &Path) -> Self {
-        let child = Command::new(std::env::current_exe().unwrap())
-            .args(["worker_process", "--exact", "--ignored", "--nocapture"])
-            .env(WORKER, format!("{url} {} {name} {}", lease.as_millis(), folder.display()))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn();
-        Self(child.unwrap())
-    }
-
-    fn kill(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.0), signal).unwrap();
-    }
-
-    /// Stops all its threads, and comes back when they are.
-    fn stop(&self) {
-        self.signal(Signal::STOP);
-        let (_, status) = waitpid(Some(Pid::from_child(&self.0)), WaitOptions::UNTRACED).unwrap().unwrap();
-        assert!(status.stopped(), "{status:?}");
-    }
-}
-
-impl Drop for WorkerProcess {
-    fn drop(&mut self) {
-        // It may have ended already; one that is stopped ends, too.
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
+    runtime.block_on(pool.run(with_the_test()));
 }
 
 struct Ledger {
@@ -154,8 +103,9 @@ impl Ledger {
         Some(Self { folder, server, broker, lease })
     }
 
-    fn worker(&self, name: &str) -> WorkerProcess {
-        WorkerProcess::start(&self.server.url(), self.lease, name, self.folder.path())
+    fn worker(&self, name: &str) -> TestProcess {
+        let told = format!("{} {} {name} {}", self.server.url(), self.lease.as_millis(), self.folder.path().display());
+        TestProcess::start("worker_process", WORKER, &told)
     }
 
     /// Attempts by job.
@@ -182,15 +132,6 @@ impl Ledger {
         })
         .await;
     }
-}
-
-async fn eventually<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> F) {
-    let waited = tokio::time::timeout(Duration::from_secs(60), async {
-        while !is_so().await {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    });
-    assert!(waited.await.is_ok(), "waited in vain for: {what}");
 }
 
 fn job(kind: JobKind, text: &str) -> NewJob {
@@ -228,7 +169,7 @@ async fn a_worker_that_was_stopped_past_its_lease_completes_nothing_of_what_othe
     let _other = ledger.worker("other");
     ledger.wait_until_empty().await;
     assert!(ledger.runs().values().all(|times| *times == 2), "{:?}", ledger.runs());
-    stopped.signal(Signal::CONT);
+    stopped.go_on();
     // It wakes up with sixteen jobs that are done now: it is told so when it extends its leases or when it settles.
     eventually("it has given them up", || async {
         let workers = ledger.broker.workers().await.unwrap();
@@ -248,7 +189,7 @@ async fn whatever_was_acknowledged_is_run_while_workers_and_redis_are_killed_at_
     let seed = number_of("TIDEMARK_LEDGER_SEED", 7);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let random = JobIdSource::new(clock.clone(), seed);
-    let mut workers: Vec<WorkerProcess> = (0..3).map(|number| ledger.worker(&format!("w{number}"))).collect();
+    let mut workers: Vec<TestProcess> = (0..3).map(|number| ledger.worker(&format!("w{number}"))).collect();
     let (mut acknowledged, mut unknown, mut killed) = (BTreeSet::new(), BTreeSet::new(), 0);
     let ends = clock.monotonic() + Duration::from_secs(seconds);
     let mut round = 0;
@@ -270,9 +211,9 @@ async fn whatever_was_acknowledged_is_run_while_workers_and_redis_are_killed_at_
                 workers[place] = ledger.worker(&format!("w{place}-{round}"));
             }
             6..9 => {
-                workers[place].signal(Signal::STOP);
+                workers[place].stop();
                 tokio::time::sleep(SHORT_LEASE * 3 / 2).await;
-                workers[place].signal(Signal::CONT);
+                workers[place].go_on();
             }
             9..11 => {
                 ledger.server.kill();
