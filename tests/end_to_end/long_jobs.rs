@@ -1,28 +1,16 @@
 //! Work that takes long: points of a file, a file of points, rollups of a range, a rule over the past.
 
-use std::{fs, io::Write, process::Output, time::Duration};
+use std::{fs, io::Write, time::Duration};
 
 use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
-use tidemark_tests::{Client, Node, NodeOptions, Response, tidemark, wait_for};
+use tidemark_tests::{Client, Node, NodeOptions, Response, wait_for};
 
 const JOBS: &str = "/api/tidemark/v1/jobs";
 const UPLOADS: &str = "/api/tidemark/v1/uploads";
 /// The begin of 2026.
 const START: i64 = 1_767_225_600;
 const MINUTES: i64 = 120;
-
-fn run(node: &Node, arguments: &[&str]) -> (Option<i32>, String, String) {
-    let url = format!("http://{}", node.address());
-    let Output { status, stdout, stderr } = tidemark().args(arguments).env("TIDEMARK_URL", url).output().unwrap();
-    (status.code(), String::from_utf8_lossy(&stdout).into_owned(), String::from_utf8_lossy(&stderr).into_owned())
-}
-
-fn ok(node: &Node, arguments: &[&str]) -> String {
-    let (code, out, error) = run(node, arguments);
-    assert_eq!(code, Some(0), "{arguments:?}: {out}{error}");
-    out
-}
 
 /// Two hours of a queue that is long for half an hour.
 fn depth(minute: i64) -> i64 {
@@ -65,7 +53,7 @@ fn what_a_job_exports_another_imports() {
     assert_eq!((output.status, output.header("content-type")), (200, Some("text/csv; charset=UTF-8")));
     assert_eq!(output.header("content-length").unwrap(), job["result"]["bytes"].to_string());
     assert!(output.text().starts_with("metric,timestamp_ms,value,tags\ndepth,1767225600000,1,host=a\n"));
-    assert_eq!(ok(&from, &["jobs", "output", id]), output.text());
+    assert_eq!(from.ok(&["jobs", "output", id]), output.text());
 
     let mut compressed = GzEncoder::new(Vec::new(), Compression::default());
     compressed.write_all(output.text().as_bytes()).unwrap();
@@ -144,13 +132,13 @@ fn a_rule_is_tried_over_the_past() {
     let (from, to) = (START.to_string(), (START + MINUTES * 60).to_string());
     let of_file = ["--file", rule.to_str().unwrap()];
     let command = ["rules", "backtest", "depth.high", "--from", &from, "--to", &to, "--every", "5m"];
-    let shown = ok(&node, &[command.as_slice(), &of_file].concat());
+    let shown = node.ok(&[command.as_slice(), &of_file].concat());
     assert!(shown.starts_with("TIME "), "{shown}");
     let changes: Vec<&str> = shown.lines().filter(|line| line.contains("{host=a}")).collect();
     assert_eq!(changes.len(), 2, "{shown}");
     assert!(changes[0].starts_with("2026-01-01 01:05:00") && changes[0].contains("critical"), "{shown}");
     let json: Value =
-        serde_json::from_str(&ok(&node, &[command.as_slice(), &of_file, &["-o", "json"]].concat())).unwrap();
+        serde_json::from_str(&node.ok(&[command.as_slice(), &of_file, &["-o", "json"]].concat())).unwrap();
     assert_eq!(
         (&json["evaluations"], &json["failures"], &json["opened"]),
         (&json!(24), &json!(0), &json!(1)),
@@ -159,10 +147,10 @@ fn a_rule_is_tried_over_the_past() {
     assert_eq!((&json["keys"], &json["is_whole"]), (&json!(1), &json!(true)), "{json}");
     assert_eq!(json["changes"][1]["state"], "normal", "{json}");
 
-    let (code, _, error) = run(&node, &command);
+    let (code, _, error) = node.run(&command);
     assert_eq!(code, Some(1));
     assert!(error.contains("no rule `depth.high`"), "{error}");
-    let (code, _, error) = run(&node, &["rules", "backtest", "depth.high", "--from", "1y-ago", "--file", of_file[1]]);
+    let (code, _, error) = node.run(&["rules", "backtest", "depth.high", "--from", "1y-ago", "--file", of_file[1]]);
     assert_eq!(code, Some(1));
     assert!(error.contains("more than 20000"), "{error}");
     let wrong = json!({"kind": "backtest", "from": "1d-ago", "text": "[[rule]]\nname = \"x\"\ncrit = 'avg('\n"});
@@ -179,12 +167,10 @@ fn rollups_of_a_range_are_made_again() {
     let node = Node::start(&NodeOptions::without_agent());
     fill(&node.client());
     let from = START.to_string();
-    let told = ok(
-        &node,
-        &["jobs", "run", "rollup", "range", "--from", &from, "--to", "now", "--metric", "depth", "--wait", "30s"],
-    );
+    let told = node
+        .ok(&["jobs", "run", "rollup", "range", "--from", &from, "--to", "now", "--metric", "depth", "--wait", "30s"]);
     assert!(told.contains("completed") && told.contains("made 1 days of metrics anew: 120 points"), "{told}");
-    let (code, _, error) = run(&node, &["jobs", "run", "rollup", "range"]);
+    let (code, _, error) = node.run(&["jobs", "run", "rollup", "range"]);
     assert_eq!(code, Some(1));
     assert!(error.contains("needs `from`"), "{error}");
 }
@@ -197,23 +183,23 @@ fn workflows_are_started_listed_and_called_off() {
     let seal = json!({"kind": "rollup", "step": "seal"});
     let chord = json!({"name": "nightly", "nodes": [{"job": seal}, {"job": seal}, {"job": seal, "after": [0, 1]}]});
     fs::write(&file, chord.to_string()).unwrap();
-    let started = ok(&node, &["workflows", "start", file.to_str().unwrap()]);
+    let started = node.ok(&["workflows", "start", file.to_str().unwrap()]);
     let id = started.split(' ').next().unwrap();
-    let shown = ok(&node, &["workflows", "show", id, "--wait", "30s"]);
+    let shown = node.ok(&["workflows", "show", id, "--wait", "30s"]);
     assert!(shown.contains("completed") && shown.contains("0,1"), "{shown}");
     let later = json!({"nodes": [{"job": {"kind": "rollup", "step": "seal", "not_before": "+1h"}}]});
     fs::write(&file, later.to_string()).unwrap();
-    let started = ok(&node, &["workflows", "start", file.to_str().unwrap()]);
+    let started = node.ok(&["workflows", "start", file.to_str().unwrap()]);
     let second = started.split(' ').next().unwrap();
-    let listed = ok(&node, &["workflows", "ls"]);
+    let listed = node.ok(&["workflows", "ls"]);
     assert!(listed.contains(id) && listed.contains(second) && listed.contains("nightly"), "{listed}");
     let page = node.client().get("/tasks").text();
     assert!(page.contains(&format!("/tasks/workflows/{id}")) && page.contains("nightly"), "{page}");
-    assert!(ok(&node, &["workflows", "cancel", second]).starts_with(second));
-    assert!(ok(&node, &["workflows", "show", second, "--wait", "10s"]).contains("cancelled"));
-    let (code, _, error) = run(&node, &["workflows", "cancel", second]);
+    assert!(node.ok(&["workflows", "cancel", second]).starts_with(second));
+    assert!(node.ok(&["workflows", "show", second, "--wait", "10s"]).contains("cancelled"));
+    let (code, _, error) = node.run(&["workflows", "cancel", second]);
     assert_eq!(code, Some(1));
     assert!(error.contains("has ended already"), "{error}");
     fs::write(&file, "no json").unwrap();
-    assert_eq!(run(&node, &["workflows", "start", file.to_str().unwrap()]).0, Some(2));
+    assert_eq!(node.run(&["workflows", "start", file.to_str().unwrap()]).0, Some(2));
 }

@@ -91,21 +91,15 @@ fn a_cancelled_query_says_so_to_its_client() {
     let mut stream = send(&node, &long_query());
     let shown = wait_until(&client, &["evaluates"]);
     let id = shown[0]["id"].to_string();
-    let command = |arguments: &[&str]| {
-        let url = format!("http://{}", node.address());
-        let output = tidemark_tests::tidemark().args(arguments).env("TIDEMARK_URL", url).output().unwrap();
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    };
-    let listed = command(&["queries", "ls"]);
+    let listed = node.ok(&["queries", "ls"]);
     assert!(listed.contains("evaluates") && listed.contains("long long"), "{listed}");
-    command(&["queries", "cancel", &id]);
+    node.ok(&["queries", "cancel", &id]);
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 409 "), "{answer}");
     assert!(answer.contains(&format!("query {id} was cancelled by 127.0.0.1")), "{answer}");
     wait_until(&client, &[]);
-    let listed = command(&["queries", "ls", "--all"]);
+    let listed = node.ok(&["queries", "ls", "--all"]);
     assert!(listed.contains("ended 409"), "{listed}");
     assert_eq!(client.post("/api/tidemark/v1/queries/1000/cancel", &json!({})).status, 404);
 }

@@ -5,7 +5,7 @@ use std::{
     io::{BufRead, BufReader},
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     sync::OnceLock,
     time::Duration,
 };
@@ -135,6 +135,27 @@ impl Node {
     #[must_use]
     pub fn client(&self) -> Client {
         Client::new(self.address())
+    }
+
+    /// Runs a command against it; its exit code, and what it said on both ways.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+        let url = format!("http://{}", self.address());
+        let Output { status, stdout, stderr } = tidemark().args(arguments).env("TIDEMARK_URL", url).output().unwrap();
+        (status.code(), String::from_utf8_lossy(&stdout).into_owned(), String::from_utf8_lossy(&stderr).into_owned())
+    }
+
+    /// What a command says that does what it should.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn ok(&self, arguments: &[&str]) -> String {
+        let (code, out, error) = self.run(arguments);
+        assert_eq!(code, Some(0), "{arguments:?}: {out}{error}");
+        out
     }
 
     /// Where its data are.
