@@ -11,7 +11,7 @@ use crate::{
     opentsdb::{
         expression_answer::TableWriter,
         expression_request::ExpressionBody,
-        query_answer::{AnswerSink, AnswerWriter, Gone},
+        query_answer::{AnswerSink, AnswerWriter, Collected, Gone},
         query_request::{AnswerShape, Moment, QueryBody, from_query_string},
     },
     options::{OpenTsdbOptions, QueryExtras},
@@ -109,17 +109,6 @@ pub fn write_tables(
     }
     sink.0.extend(writer.finish(echo));
     String::from_utf8(sink.0).unwrap_or_default()
-}
-
-/// Keeps all pieces.
-#[derive(Default)]
-struct Collected(Vec<u8>);
-
-impl AnswerSink for Collected {
-    fn take(&mut self, out: &mut Vec<u8>) -> Result<(), Gone> {
-        self.0.append(out);
-        Ok(())
-    }
 }
 
 /// How points are written.

@@ -106,18 +106,10 @@ mod tests {
     use tidemark_query::expression::OutputColumn;
 
     use super::*;
-
-    struct Collected(Vec<u8>);
-
-    impl AnswerSink for Collected {
-        fn take(&mut self, out: &mut Vec<u8>) -> Result<(), Gone> {
-            self.0.append(out);
-            Ok(())
-        }
-    }
+    use crate::opentsdb::query_answer::Collected;
 
     fn written(table: &OutputTable<'_>) -> Value {
-        let (mut sink, mut writer) = (Collected(Vec::new()), TableWriter::new());
+        let (mut sink, mut writer) = (Collected::default(), TableWriter::new());
         writer.table(table, &mut sink).unwrap();
         writer.table(table, &mut sink).unwrap();
         sink.0.extend(writer.finish(&json!({"name": null})));

@@ -6,7 +6,7 @@ use actix_web::{
     HttpRequest, HttpResponse,
     web::{Data, Payload},
 };
-use tidemark_query::{EvaluationStatistics, QueryError};
+use tidemark_query::QueryError;
 
 use super::{
     expression_answer::TableWriter,
@@ -54,17 +54,11 @@ impl Answer for ExpressionAnswer {
         let sources: Vec<_> = self.asked.query.sources().zip(&self.parts).collect();
         let source = |index: usize| {
             let (source, part) = sources.get(index).ok_or(QueryError::Cancelled)?;
-            let (groups, statistics) = source.evaluate(&part.plan, part.series.as_ref(), &control)?;
-            run.count(EvaluationStatistics { groups: 0, result_points: 0, ..statistics });
-            Ok(groups)
+            run.groups_of(source, part, &control)
         };
         let (mut writer, mut gone) = (TableWriter::new(), false);
         let evaluated = self.asked.query.evaluate(&control, source, |table| {
-            run.count(EvaluationStatistics {
-                groups: table.columns.len(),
-                result_points: (table.columns.len() * table.timestamps.len()) as u64,
-                ..EvaluationStatistics::default()
-            });
+            run.count_shown(table.columns.len(), table.columns.len() * table.timestamps.len());
             gone = run.writing(|| writer.table(table, sink)).is_err() || run.is_late();
             if gone { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });

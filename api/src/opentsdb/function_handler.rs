@@ -4,7 +4,7 @@ use std::{ops::ControlFlow, sync::Arc};
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use tidemark_model::TimeRange;
-use tidemark_query::{EvaluationStatistics, QueryError};
+use tidemark_query::QueryError;
 
 use super::{
     function_request::{FunctionRequest, from_query_string},
@@ -52,19 +52,13 @@ impl Answer for FunctionAnswer {
         let source = |index: usize| {
             let found = functions.sources().get(index).zip(self.parts.get(index));
             let (source, part) = found.ok_or(QueryError::Cancelled)?;
-            let (groups, statistics) = source.evaluate(&part.plan, part.series.as_ref(), &control)?;
-            run.count(EvaluationStatistics { groups: 0, result_points: 0, ..statistics });
-            Ok(groups)
+            run.groups_of(source, part, &control)
         };
         let evaluated = functions.evaluate(&control, source, |mut group, index| {
             if !window.ms_resolution {
                 group.truncate_to_seconds();
             }
-            run.count(EvaluationStatistics {
-                groups: 1,
-                result_points: group.timestamps.len() as u64,
-                ..EvaluationStatistics::default()
-            });
+            run.count_shown(1, group.timestamps.len());
             let part = self.parts.get(index);
             writer.begin_sub_query(part.map(|part| part.series.statistics()).unwrap_or_default());
             let described = part.map_or("null", |part| &part.described);

@@ -17,6 +17,17 @@ pub(crate) trait AnswerSink {
     fn take(&mut self, out: &mut Vec<u8>) -> Result<(), Gone>;
 }
 
+/// Keeps all pieces, for measurements and tests.
+#[derive(Default)]
+pub(crate) struct Collected(pub(crate) Vec<u8>);
+
+impl AnswerSink for Collected {
+    fn take(&mut self, out: &mut Vec<u8>) -> Result<(), Gone> {
+        self.0.append(out);
+        Ok(())
+    }
+}
+
 /// Nobody wants the answer any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Gone;
@@ -220,7 +231,7 @@ pub(crate) fn string(out: &mut Vec<u8>, text: &str) {
 }
 
 /// A sub-query as `showQuery` repeats it.
-pub(crate) fn describe(sub_query: &SubQuery, index: usize) -> String {
+pub(crate) fn describe(sub_query: &SubQuery, index: usize) -> Value {
     let filter = |filter: &Filter| {
         json!({
             "tagk": filter.key(),
@@ -267,7 +278,7 @@ pub(crate) fn describe(sub_query: &SubQuery, index: usize) -> String {
         "index": index,
         "filterTagKs": filtered_keys,
     });
-    with(described, "alignFirst", sub_query.align_first.then(|| true.into())).to_string()
+    with(described, "alignFirst", sub_query.align_first.then(|| true.into()))
 }
 
 /// An object with one more field, if there is a value for it.
@@ -281,17 +292,6 @@ fn with(mut object: Value, field: &str, value: Option<Value>) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Collects the pieces.
-    #[derive(Default)]
-    struct Collected(Vec<u8>);
-
-    impl AnswerSink for Collected {
-        fn take(&mut self, out: &mut Vec<u8>) -> Result<(), Gone> {
-            self.0.append(out);
-            Ok(())
-        }
-    }
 
     fn group(values: ValueColumn, fill: Fill) -> GroupResult {
         GroupResult {
@@ -361,7 +361,7 @@ mod tests {
     #[test]
     fn a_sub_query_is_described_with_its_index() {
         let sub_query = SubQuery::parse("sum:5m-avg:rate{counter}:sys.cpu{host=web*}").unwrap();
-        let described: Value = serde_json::from_str(&describe(&sub_query, 3)).unwrap();
+        let described = describe(&sub_query, 3);
         assert_eq!(described["index"], 3);
         assert_eq!(described["tags"], json!({"host": "iwildcard(web*)"}));
         assert_eq!(described["rateOptions"]["counter"], true);
@@ -370,7 +370,7 @@ mod tests {
         assert!(described.get("alignFirst").is_none() && described["rateOptions"].get("preDownsample").is_none());
         let mut sub_query = SubQuery::parse("sum:5m-avg:rate{pre}:sys.cpu").unwrap();
         sub_query.align_first = true;
-        let described: Value = serde_json::from_str(&describe(&sub_query, 0)).unwrap();
+        let described = describe(&sub_query, 0);
         assert_eq!(
             (&described["alignFirst"], &described["rateOptions"]["preDownsample"]),
             (&json!(true), &json!(true))

@@ -11,8 +11,10 @@ use actix_web::{HttpResponse, body::BodyStream};
 use bytes::Bytes;
 use futures_util::stream;
 use serde_json::{Value, json};
-use tidemark_model::{ReadLimits, SeriesSelector, SeriesSet};
-use tidemark_query::{EvaluationControl, EvaluationStatistics, Query, QueryError, SubQueryPlan};
+use tidemark_model::{SeriesSelector, SeriesSet};
+use tidemark_query::{
+    EvaluationControl, EvaluationStatistics, GroupResult, Query, QueryError, SubQueryPlan, expression::ShiftedSubQuery,
+};
 use tokio::{
     runtime::Handle,
     sync::{OwnedSemaphorePermit, mpsc},
@@ -170,10 +172,7 @@ pub(crate) async fn wait_for_slot(state: &AppState, entry: &QueryEntry) -> Resul
 
 /// A query as the list of running ones shows it: the window in milliseconds, and its sub-queries.
 pub(crate) fn shown(window: &Query, plans: &[SubQueryPlan]) -> Value {
-    let of = |(index, plan): (usize, &SubQueryPlan)| -> Value {
-        serde_json::from_str(&describe(plan.sub_query(), index)).unwrap_or_default()
-    };
-    let queries: Vec<Value> = plans.iter().enumerate().map(of).collect();
+    let queries: Vec<Value> = plans.iter().enumerate().map(|(index, plan)| describe(plan.sub_query(), index)).collect();
     json!({ "start": window.start, "end": window.end, "timezone": window.time_zone.name(), "queries": queries })
 }
 
@@ -195,21 +194,13 @@ async fn open(
                 (state.seams.reader.open(request).await?, Some(selector))
             }
         };
-        left = subtract(left, series.as_ref());
-        entry.update(|figures| figures.add_read(series.statistics()));
-        let described = describe(plan.sub_query(), index);
+        let used = series.statistics();
+        left = left.after(used);
+        entry.update(|figures| figures.add_read(used));
+        let described = describe(plan.sub_query(), index).to_string();
         parts.push(Part { plan, selector, series, described });
     }
     Ok(parts)
-}
-
-fn subtract(left: ReadLimits, series: &dyn SeriesSet) -> ReadLimits {
-    let used = series.statistics();
-    ReadLimits {
-        series_max: left.series_max.saturating_sub(used.series),
-        points_max: left.points_max.saturating_sub(used.points),
-        bytes_max: left.bytes_max.saturating_sub(used.bytes),
-    }
 }
 
 /// A piece of an answer.
@@ -300,6 +291,24 @@ impl<'a> Run<'a> {
     /// Milliseconds since it came.
     pub(crate) fn elapsed_ms(&self) -> u64 {
         u64::try_from(self.entry.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// The groups of a sub-query that is not shown itself: what was read for it counts, what came of it does not.
+    pub(crate) fn groups_of(
+        &self,
+        source: &ShiftedSubQuery,
+        part: &Part,
+        control: &EvaluationControl<'_>,
+    ) -> Result<Vec<GroupResult>, QueryError> {
+        let (groups, statistics) = source.evaluate(&part.plan, part.series.as_ref(), control)?;
+        self.count(EvaluationStatistics { groups: 0, result_points: 0, ..statistics });
+        Ok(groups)
+    }
+
+    /// Counts groups that are shown, and their points.
+    pub(crate) fn count_shown(&self, groups: usize, points: usize) {
+        let result_points = points as u64;
+        self.count(EvaluationStatistics { groups, result_points, ..EvaluationStatistics::default() });
     }
 
     /// Counts what was evaluated.

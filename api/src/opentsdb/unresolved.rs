@@ -7,10 +7,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use percent_encoding::{CONTROLS, utf8_percent_encode};
-use tidemark_model::{
-    NameKind, PointColumns, ReadError, ReadRequest, ReadStatistics, SeriesInfo, SeriesReader, SeriesSelector,
-    SeriesSet, TagMatch,
-};
+use tidemark_model::{NameKind, NoSeries, ReadError, ReadRequest, SeriesReader, SeriesSelector, SeriesSet, TagMatch};
 
 use crate::error::kind_word;
 
@@ -109,24 +106,6 @@ fn leave_out(selector: &mut SeriesSelector, name: &str, all_unknown: bool) -> bo
         }
     }
     is_less
-}
-
-/// What a query about nothing reads.
-struct NoSeries;
-
-impl SeriesSet for NoSeries {
-    fn series(&self) -> &[SeriesInfo] {
-        &[]
-    }
-
-    fn read(&self, _index: usize, columns: &mut PointColumns) -> Result<(), ReadError> {
-        columns.clear();
-        Ok(())
-    }
-
-    fn statistics(&self) -> ReadStatistics {
-        ReadStatistics::default()
-    }
 }
 
 #[cfg(test)]

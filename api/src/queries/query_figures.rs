@@ -32,11 +32,7 @@ pub(crate) struct QueryFigures {
 impl QueryFigures {
     /// Adds what the series of one more sub-query cost.
     pub(crate) fn add_read(&mut self, part: ReadStatistics) {
-        self.read.series += part.series;
-        self.read.blocks += part.blocks;
-        self.read.points += part.points;
-        self.read.bytes += part.bytes;
-        self.read.rollup_rows += part.rollup_rows;
+        self.read += part;
     }
 
     /// Adds what the evaluation of one more sub-query did.

@@ -46,7 +46,7 @@ pub use metadata::{DescribedMetric, MetadataCatalog, MetadataStore, MetricMetada
 pub use metric_space::{MetricSpace, RESERVED, WrittenRollup, check_stored_name, is_reserved, written_metric};
 pub use name_ids::NameIds;
 pub use names::{NAME_BYTES_MAX, NameError, NameKind, check_name};
-pub use reader::{ReadError, ReadLimits, ReadRequest, ReadStatistics, SeriesReader, SeriesSet};
+pub use reader::{NoSeries, ReadError, ReadLimits, ReadRequest, ReadStatistics, SeriesReader, SeriesSet};
 pub use rollup::{RollupBuckets, RollupFunction, RollupRequest, RollupRows};
 pub use selector::{SeriesSelector, TagMatch, TagPredicate};
 pub use series_key::{SeriesId, SeriesInfo, SeriesKey, Tags, Tsuid, TsuidError};

@@ -47,6 +47,18 @@ impl Default for ReadLimits {
     }
 }
 
+impl ReadLimits {
+    /// What is left for the reads that follow one that cost so much.
+    #[must_use]
+    pub fn after(self, used: ReadStatistics) -> Self {
+        Self {
+            series_max: self.series_max.saturating_sub(used.series),
+            points_max: self.points_max.saturating_sub(used.points),
+            bytes_max: self.bytes_max.saturating_sub(used.bytes),
+        }
+    }
+}
+
 /// Series with what is needed to decode their points. Any thread may read any of them.
 pub trait SeriesSet: Send + Sync {
     /// The series, sorted by canonical key. A series is listed even when it has no point in the range.
@@ -88,6 +100,25 @@ pub trait SeriesSet: Send + Sync {
     fn statistics(&self) -> ReadStatistics;
 }
 
+/// A set without a series.
+#[derive(Clone, Copy, Debug)]
+pub struct NoSeries;
+
+impl SeriesSet for NoSeries {
+    fn series(&self) -> &[SeriesInfo] {
+        &[]
+    }
+
+    fn read(&self, _index: usize, columns: &mut PointColumns) -> Result<(), ReadError> {
+        columns.clear();
+        Ok(())
+    }
+
+    fn statistics(&self) -> ReadStatistics {
+        ReadStatistics::default()
+    }
+}
+
 /// What a read costs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReadStatistics {
@@ -101,6 +132,25 @@ pub struct ReadStatistics {
     pub bytes: u64,
     /// Rows of rollups in the blocks fetched, each in place of the points of an interval.
     pub rollup_rows: u64,
+}
+
+impl std::ops::AddAssign for ReadStatistics {
+    fn add_assign(&mut self, other: Self) {
+        self.series += other.series;
+        self.blocks += other.blocks;
+        self.points += other.points;
+        self.bytes += other.bytes;
+        self.rollup_rows += other.rollup_rows;
+    }
+}
+
+impl std::iter::Sum for ReadStatistics {
+    fn sum<I: Iterator<Item = Self>>(parts: I) -> Self {
+        parts.fold(Self::default(), |mut total, part| {
+            total += part;
+            total
+        })
+    }
 }
 
 /// Why points could not be read.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use tidemark_model::{
-    BoxFuture, MetricSpace, NameKind, PointColumns, ReadError, ReadLimits, ReadRequest, ReadStatistics, RollupFunction,
-    RollupRequest, SeriesInfo, SeriesReader, SeriesSelector, SeriesSet, TimeRange, WrittenRollup, written_metric,
+    BoxFuture, MetricSpace, NameKind, NoSeries, ReadError, ReadLimits, ReadRequest, RollupFunction, RollupRequest,
+    SeriesReader, SeriesSelector, SeriesSet, TimeRange, WrittenRollup, written_metric,
 };
 
 use crate::{
@@ -63,7 +63,7 @@ impl SpaceReader {
             RollupFunction::First | RollupFunction::Last => return Ok(Vec::new()),
         };
         let mut limits = request.limits;
-        points.into_iter().for_each(|points| subtract(&mut limits, points));
+        points.into_iter().for_each(|points| limits = limits.after(points.statistics()));
         let mut written = Vec::new();
         for (interval, _) in self.intervals.iter().filter(|(_, millis)| buckets.are_made_of(*millis)) {
             let mut sets = Vec::new();
@@ -77,7 +77,7 @@ impl SpaceReader {
                 };
                 match self.points.open(request).await {
                     Ok(set) => {
-                        subtract(&mut limits, set.as_ref());
+                        limits = limits.after(set.statistics());
                         sets.push(set);
                     }
                     Err(ReadError::UnknownName { .. }) => break,
@@ -153,30 +153,5 @@ pub(crate) fn with_metric(selector: &SeriesSelector, name: String) -> SeriesSele
             SeriesSelector::Tags { metric: Some(name), predicates, exact_keys }
         }
         tsuids @ SeriesSelector::Tsuids(_) => tsuids,
-    }
-}
-
-fn subtract(limits: &mut ReadLimits, set: &dyn SeriesSet) {
-    let used = set.statistics();
-    limits.series_max = limits.series_max.saturating_sub(used.series);
-    limits.points_max = limits.points_max.saturating_sub(used.points);
-    limits.bytes_max = limits.bytes_max.saturating_sub(used.bytes);
-}
-
-/// A set without a series.
-struct NoSeries;
-
-impl SeriesSet for NoSeries {
-    fn series(&self) -> &[SeriesInfo] {
-        &[]
-    }
-
-    fn read(&self, _index: usize, columns: &mut PointColumns) -> Result<(), ReadError> {
-        columns.clear();
-        Ok(())
-    }
-
-    fn statistics(&self) -> ReadStatistics {
-        ReadStatistics::default()
     }
 }

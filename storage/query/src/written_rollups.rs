@@ -174,13 +174,7 @@ impl SeriesSet for WithRollups {
     fn statistics(&self) -> ReadStatistics {
         let of_written = self.written.iter().flat_map(|source| [Some(&source.values), source.counts.as_ref()]);
         let sets = [self.points.as_ref()].into_iter().chain(of_written).flatten();
-        sets.map(|set| set.statistics()).fold(ReadStatistics::default(), |total, one| ReadStatistics {
-            series: total.series + one.series,
-            blocks: total.blocks + one.blocks,
-            points: total.points + one.points,
-            bytes: total.bytes + one.bytes,
-            rollup_rows: total.rollup_rows + one.rollup_rows,
-        })
+        sets.map(|set| set.statistics()).sum()
     }
 }
 
