@@ -29,6 +29,9 @@ pub struct ApiSeams {
     pub clock: Arc<dyn Clock>,
     /// Where points go; its outcome is what the mode of the process calls acknowledged.
     pub sink: Arc<dyn PointSink>,
+    /// Where points of telnet connections go: as `sink`, and for as long as it takes, since a connection that is not read
+    /// meanwhile is all that its client is told.
+    pub sink_telnet: Arc<dyn PointSink>,
     /// Where points of `/api/put?sync` go: its outcome means that the store committed.
     pub sink_sync: Arc<dyn PointSink>,
     /// Where queries read.

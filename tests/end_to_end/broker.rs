@@ -1,7 +1,8 @@
 //! The Redis broker, when Redis fails.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use tidemark_tests::{Ledger, Node, NodeOptions, RedisServer, tidemark, wait_for};
 
@@ -41,6 +42,42 @@ fn what_redis_acknowledged_is_stored_although_redis_was_killed() {
         let write = queues["queues"].as_array()?.iter().find(|queue| queue["name"] == "write")?.clone();
         ["ready", "running", "retryable", "scheduled"].iter().all(|state| write[state] == 0).then_some(())
     });
+    ledger.check(&client);
+}
+
+#[test]
+fn a_redis_that_does_not_answer_holds_no_client_and_doubles_no_job() {
+    let redis = RedisServer::start();
+    let node = Node::start(&NodeOptions::without_agent().arguments(&["--broker", &redis.url()]));
+    let client = node.client();
+    let mut ledger = Ledger::default();
+    assert_eq!(client.post("/api/put", &Ledger::body(0, 0, 10)).status, 204);
+    ledger.acknowledge(0, 0, 10);
+    let later = json!({"kind": "rollup", "step": "seal", "not_before": "+1h"}).to_string();
+    let enqueue = || {
+        let headers = [("Idempotency-Key", "once"), ("Content-Type", "application/json")];
+        client.request("POST", "/api/tidemark/v1/jobs", &headers, later.as_bytes()).unwrap()
+    };
+    redis.signal(Signal::STOP);
+    for step in [1_000, 2_000, 3_000] {
+        let since = Instant::now();
+        for answer in [client.post("/api/put", &Ledger::body(0, step, 10)), enqueue()] {
+            assert_eq!(answer.status, 503, "{}", answer.text());
+            assert!(answer.header("retry-after").is_some(), "{}", answer.text());
+        }
+        // A second each, and as much for a busy machine; that Redis is gone it would notice after five.
+        assert!(since.elapsed() < Duration::from_secs(4), "{:?}", since.elapsed());
+        ledger.lose_track(0, step, 10);
+    }
+    redis.signal(Signal::CONT);
+    wait_for("both are taken again", Duration::from_secs(30), || {
+        let written = client.post("/api/put?sync", &Ledger::body(1, 0, 1)).status == 204;
+        ledger.lose_track(1, 0, 1);
+        (written && enqueue().status == 202).then_some(())
+    });
+    ledger.acknowledge(1, 0, 1);
+    let scheduled = client.get("/api/tidemark/v1/jobs?state=scheduled&kind=rollup").json();
+    assert_eq!(scheduled["jobs"].as_array().unwrap().len(), 1, "{scheduled}");
     ledger.check(&client);
 }
 

@@ -235,7 +235,8 @@ impl Opened {
     fn api_seams(&self) -> ApiSeams {
         ApiSeams {
             clock: Arc::clone(&self.clock),
-            sink: self.jobs.sink(),
+            sink: self.jobs.sink_prompt(),
+            sink_telnet: self.jobs.sink(),
             sink_sync: self.jobs.sink_sync(),
             reader: space_reader(&self.settings, &self.store),
             deleter: space_deleter(&self.settings, &self.store),

@@ -4,6 +4,7 @@ pub(crate) mod backtest;
 pub(crate) mod collect;
 pub(crate) mod evaluate;
 pub(crate) mod notify;
+mod prompt_push;
 mod refusal_log;
 pub(crate) mod rollup;
 pub(crate) mod time_window;

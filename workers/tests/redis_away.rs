@@ -16,9 +16,11 @@ use brokers::{
     fault_proxy::{Fault, FaultProxy},
 };
 use support::{Attempts, RunningPool, job, options, scripted};
-use tidemark_model::{Clock, SystemClock};
+use tidemark_model::{
+    Clock, PointBatch, PointBatchBuilder, PointSink, RefusalReason, SystemClock, Value, WriteOutcome,
+};
 use tidemark_queue::{Broker, BrokerError, BrokerOptions, RedisBroker, RedisOptions};
-use tidemark_workers::JobOutput;
+use tidemark_workers::{BrokerPointSink, JobOutput, WriteAnswer};
 use tokio::sync::watch;
 
 /// What a producer waits at most while it is known that the server is away.
@@ -185,4 +187,55 @@ async fn a_redis_that_takes_everything_and_answers_nothing_is_given_up() {
     setting.suffer("silent", Fault::Silent, outage_seconds().max(5)).await;
     setting.recover("silent").await;
     assert_eq!(setting.pool.stop().await.abandoned, 0);
+}
+
+fn points() -> PointBatch {
+    let mut builder = PointBatchBuilder::default();
+    builder.push("cpu", &mut [("host", "a")], 1_000, Value::Int(7)).unwrap();
+    builder.finish()
+}
+
+/// Jobs that wait in the queue of writes.
+async fn queued_writes(server: &RedisServer) -> u64 {
+    let queues = server.broker(BrokerOptions::default()).queues().await.unwrap();
+    queues.iter().filter(|queue| queue.queue.as_str() == "write").map(|queue| queue.ready).sum()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writers_are_refused_within_a_second_by_a_redis_that_answers_late_and_do_not_fill_it_with_repetitions() {
+    let Some(server) = RedisServer::start().await else { return };
+    let proxy = FaultProxy::before(server.port).await;
+    let clock = SystemClock::new();
+    let broker = RedisBroker::new(proxy.options(), BrokerOptions::default(), Arc::new(SystemClock::new())).unwrap();
+    let sink =
+        BrokerPointSink::new(Arc::new(broker), WriteAnswer::WhenQueued).queued_within(Duration::from_millis(900));
+    let write = async || {
+        let since = clock.monotonic();
+        let outcome = sink.write(points()).await;
+        (outcome, clock.monotonic() - since)
+    };
+    support::eventually("the first is queued", || async { matches!(write().await.0, WriteOutcome::Done(_)) }).await;
+    let before = queued_writes(&server).await;
+    proxy.set(Fault::Slow(Duration::from_secs(2)));
+    let (mut unknown, mut refused) = (0, 0);
+    let ends = clock.monotonic() + Duration::from_secs(5);
+    while clock.monotonic() < ends {
+        let writes = futures_util::future::join_all((0..8).map(|_| write())).await;
+        for (outcome, took) in writes {
+            match outcome {
+                WriteOutcome::Unknown(_) => unknown += 1,
+                WriteOutcome::Refused(refusal) if refusal.reason == RefusalReason::Unavailable => refused += 1,
+                outcome => panic!("{outcome:?} after {took:?}"),
+            }
+            // Nobody waited for Redis' answer.
+            assert!(took < Duration::from_secs(2), "{took:?}");
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // All of the first round, and one of each round of 0.9 s that follows.
+    assert!((8..=14).contains(&unknown), "{unknown} of unknown outcome, {refused} refused");
+    proxy.set(Fault::None);
+    support::eventually("writes go on", || async { matches!(write().await.0, WriteOutcome::Done(_)) }).await;
+    let after = queued_writes(&server).await;
+    assert!(after > before && after <= before + unknown + 1, "{before} and {after}, {unknown} of unknown outcome");
 }

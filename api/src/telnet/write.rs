@@ -60,7 +60,7 @@ async fn write_patiently(batch: PointBatch, state: &AppState) -> Written {
 /// Why it is worth trying again.
 async fn attempt(batch: &PointBatch, state: &AppState) -> Result<Written, (RejectReason, String)> {
     let counters = &state.counters.points;
-    match state.seams.sink.write(batch.clone()).await {
+    match state.seams.sink_telnet.write(batch.clone()).await {
         WriteOutcome::Done(receipt) => {
             // Histograms come in batches without points, and each is several values of its batch.
             let stored = match is_reserved(batch.series_text(0)) {

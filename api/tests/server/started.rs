@@ -30,6 +30,7 @@ impl Started {
         let seams = ApiSeams {
             clock: Arc::new(SystemClock::new()),
             sink: store.clone(),
+            sink_telnet: store.clone(),
             sink_sync: store.clone(),
             reader: store.clone(),
             deleter: store.clone(),

@@ -24,6 +24,8 @@ use crate::config::{BrokerUrl, Settings};
 /// How long [`Jobs::stop`] may need beyond the time that running jobs get: the pool waits for those that were told to
 /// stop, and for the broker to hear of them.
 pub(crate) const STOP_EXTRA: Duration = Duration::from_secs(8);
+/// How soon a client is told that a broker does not take its points.
+const QUEUED_WITHIN: Duration = Duration::from_millis(900);
 /// How long `/api/put?sync` waits for its job.
 const SYNC_WAIT: Duration = Duration::from_secs(30);
 
@@ -36,6 +38,8 @@ pub(crate) struct Jobs {
     direct: DirectPointSink,
     /// With a broker that others share, writes are jobs of the broker.
     queued: Option<BrokerPointSink>,
+    /// The same for clients that are told soon when the broker is late.
+    prompt: Option<BrokerPointSink>,
     stop_pool: CancellationToken,
     stop_direct: CancellationToken,
     pool: TaskTracker,
@@ -83,6 +87,7 @@ impl Jobs {
             broker,
             files: Arc::new(JobFiles::new(file_options(settings), Arc::clone(clock))),
             direct,
+            prompt: queued.as_ref().map(|queued| queued.queued_within(QUEUED_WITHIN)),
             queued,
             stop_pool: CancellationToken::new(),
             stop_direct,
@@ -101,9 +106,17 @@ impl Jobs {
         }
     }
 
-    /// Where points go whose client waits for the store.
+    /// Where points go whose client is told soon when they cannot be queued.
+    pub(crate) fn sink_prompt(&self) -> Arc<dyn PointSink> {
+        match &self.prompt {
+            Some(queued) => Arc::new(queued.clone()),
+            None => Arc::new(self.direct.clone()),
+        }
+    }
+
+    /// Where points go whose client waits for the store; that it has to, is told soon.
     pub(crate) fn sink_sync(&self) -> Arc<dyn PointSink> {
-        match &self.queued {
+        match &self.prompt {
             Some(queued) => Arc::new(queued.answering(WriteAnswer::WhenDone(SYNC_WAIT))),
             None => Arc::new(self.direct.clone()),
         }

@@ -9,10 +9,10 @@ use tidemark_model::{
     BoxFuture, Clock, PointBatch, PointSink, RefusalReason, WriteOutcome, WriteReceipt, WriteRefusal,
 };
 use tidemark_queue::{
-    Broker, BrokerError, Completion, JobId, JobKind, JobState, NewJob, PayloadError, QueueName, WritePayload,
+    Broker, BrokerError, Completion, JobId, JobKind, JobState, NewJob, PayloadError, Pushed, QueueName, WritePayload,
 };
 
-use super::{refusal_log::RefusalLog, write_receipt};
+use super::{prompt_push::PromptPush, refusal_log::RefusalLog, write_receipt};
 use crate::{
     DirectError, DirectOptions, DirectQueue, DirectWorker, WorkFigures,
     handler::{Handler, JobContext, JobError, JobOutput},
@@ -140,19 +140,36 @@ pub struct BrokerPointSink {
     broker: Arc<dyn Broker>,
     queue: QueueName,
     answer: WriteAnswer,
+    prompt: Option<Arc<PromptPush>>,
 }
 
 impl BrokerPointSink {
     /// Pushes to the queue of `write` jobs.
     #[must_use]
     pub fn new(broker: Arc<dyn Broker>, answer: WriteAnswer) -> Self {
-        Self { broker, queue: JobKind::Write.default_queue(), answer }
+        Self { broker, queue: JobKind::Write.default_queue(), answer, prompt: None }
     }
 
     /// The same sink with another moment to answer, as `?sync` asks for.
     #[must_use]
     pub fn answering(&self, answer: WriteAnswer) -> Self {
         Self { answer, ..self.clone() }
+    }
+
+    /// The same sink for clients that are told within `limit` whether their points are queued. Beyond it the outcome is
+    /// unknown, and while the broker answers late, points are refused at once but for those that find out whether it still
+    /// does. Clones of the sink share what they know.
+    #[must_use]
+    pub fn queued_within(&self, limit: Duration) -> Self {
+        Self { prompt: Some(Arc::new(PromptPush::new(limit))), ..self.clone() }
+    }
+
+    async fn push(&self, job: NewJob) -> Result<Vec<Pushed>, BrokerError> {
+        let push = self.broker.push(vec![job]);
+        match &self.prompt {
+            Some(prompt) => prompt.run(push).await,
+            None => push.await,
+        }
     }
 
     async fn write_batch(&self, batch: PointBatch) -> Result<WriteOutcome, BrokerError> {
@@ -167,13 +184,13 @@ impl BrokerPointSink {
         drop(batch);
         match self.answer {
             WriteAnswer::WhenQueued => {
-                self.broker.push(vec![job]).await?;
+                self.push(job).await?;
                 Ok(WriteOutcome::Done(WriteReceipt { stored: points, refused: Vec::new() }))
             }
             WriteAnswer::WhenDone(wait) => {
                 // Longer than the wait, so that the result is there when we look.
                 let job = job.with_result(wait + Duration::from_secs(30));
-                let pushed = self.broker.push(vec![job]).await?;
+                let pushed = self.push(job).await?;
                 match pushed.first() {
                     Some(pushed) => Ok(self.await_done(pushed.id(), wait).await),
                     None => Err(BrokerError::Corrupt("a push was answered without a job".to_owned())),
