@@ -10,9 +10,11 @@
 //! everything that a person did are fsynced.
 //!
 //! We turned down a segmented log, which is cheaper still (the workers cost more than SQLite does) but would need its
-//! own compaction and look-ups; and SQLite with an index per column, whose price grows with the backlog. The rows have
-//! no secondary index: order and look-ups are the table's. `docs/embedded-layout.md` describes the file.
+//! own compaction and look-ups; and SQLite with an index per column, whose price grows with the backlog. Jobs that were
+//! pushed together share a row, and rows have no secondary index: order and look-ups are the table's.
+//! `docs/embedded-layout.md` describes the file.
 
+mod job_rows;
 mod owner;
 mod store;
 

@@ -1,20 +1,24 @@
 //! The file: `docs/embedded-layout.md`.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    time::Duration,
+};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use super::job_rows::{self, Blocks, JobRows};
 use crate::{
-    BrokerError, BrokerOptions, JobId, QueueSettings, Rate, Schedule, WorkerId, attempt_note, finished_codec,
-    record_codec,
-    table::{Change, JobTable, Now, ShelfKind, StoredJob, StoredLease},
+    BrokerError, BrokerOptions, JobId, QueueSettings, Rate, Schedule, WorkerId, finished_codec, record_codec,
+    table::{Change, JobTable, Now, ShelfKind, StoredLease},
     workflow::{self, Event},
 };
 
 /// `application_id` of the file: "TDMQ".
 const APPLICATION_ID: i32 = 0x5444_4D51;
 /// `user_version` of the file.
-const LAYOUT_VERSION: i32 = 4;
+const LAYOUT_VERSION: i32 = 5;
 
 const SCHEMA: &str = "
     CREATE TABLE job(sequence INTEGER PRIMARY KEY, attempts INTEGER NOT NULL, rescues INTEGER NOT NULL,
@@ -59,6 +63,7 @@ const SELECT_SETTINGS: &str =
 
 pub(super) struct JobStore {
     connection: Connection,
+    blocks: Blocks,
     fsyncs: bool,
 }
 
@@ -75,7 +80,7 @@ impl JobStore {
             .map_err(|error| BrokerError::Unavailable(format!("create folder {}: {error}", folder.display())))?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(|error| in_file(path, &error))?;
-        let mut store = Self { connection, fsyncs: true };
+        let mut store = Self { connection, blocks: Blocks::default(), fsyncs: true };
         store.prepare().map_err(|error| in_file(path, &error))?;
         store.check_layout(path)?;
         if let Some(pages) = pages_max {
@@ -106,15 +111,17 @@ impl JobStore {
             Ok((pragma("application_id")?, pragma("user_version")?, tables))
         };
         match read().map_err(|error| in_file(path, &error))? {
-            (0, 0, 0) => {
-                self.change_schema(&[SCHEMA, WORKFLOW_SCHEMA, QUEUE_SCHEMA]).map_err(|error| in_file(path, &error))
-            }
+            (0, 0, 0) => self
+                .change_schema(&[SCHEMA, WORKFLOW_SCHEMA, QUEUE_SCHEMA, job_rows::SCHEMA])
+                .map_err(|error| in_file(path, &error)),
             (APPLICATION_ID, LAYOUT_VERSION, _) => Ok(()),
-            (APPLICATION_ID, version @ 1..=3, _) => {
+            (APPLICATION_ID, version @ 1..=4, _) => {
                 tracing::info!(file = %path.display(), from = version, to = LAYOUT_VERSION, "change the queue's layout");
-                let steps = [FROM_1_TO_2, WORKFLOW_SCHEMA, QUEUE_SCHEMA, FROM_3_TO_4];
+                let steps: [&[&str]; 4] =
+                    [&[FROM_1_TO_2], &[WORKFLOW_SCHEMA], &[QUEUE_SCHEMA, FROM_3_TO_4], &[job_rows::SCHEMA]];
                 let done = usize::try_from(version - 1).unwrap_or(0);
-                self.change_schema(steps.get(done..).unwrap_or_default()).map_err(|error| in_file(path, &error))
+                self.change_schema(&steps.get(done..).unwrap_or_default().concat())
+                    .map_err(|error| in_file(path, &error))
             }
             (APPLICATION_ID, version, _) => Err(BrokerError::Corrupt(format!(
                 "{} has layout {version}, this release reads 1 to {LAYOUT_VERSION}",
@@ -137,7 +144,7 @@ impl JobStore {
     /// Reads everything, and writes down at once what reading it changed: rescues of jobs that were running.
     fn load(&mut self, options: BrokerOptions, now: Now) -> Result<JobTable, BrokerError> {
         let mut table = JobTable::new(options);
-        self.load_jobs(&mut table, now)?;
+        self.blocks = job_rows::load(&self.connection, &mut table, now)?;
         self.load_the_rest(&mut table, now)?;
         self.load_workflows(&mut table)?;
         let leases = self.load_leases()?;
@@ -151,37 +158,6 @@ impl JobStore {
         changes.extend(table.take_changes());
         self.write(&changes)?;
         Ok(table)
-    }
-
-    fn load_jobs(&self, table: &mut JobTable, now: Now) -> Result<(), BrokerError> {
-        let query = "SELECT sequence, attempts, rescues, run_at_ms, error, body, attempts_made FROM job
-            ORDER BY sequence";
-        let mut statement = self.connection.prepare(query).map_err(damaged)?;
-        let mut rows = statement.query([]).map_err(damaged)?;
-        while let Some(row) = rows.next().map_err(damaged)? {
-            let sequence = row.get(0).map_err(damaged)?;
-            let body = row.get_ref(5).map_err(damaged)?;
-            let body = body.as_blob().map_err(|error| BrokerError::Corrupt(error.to_string()))?;
-            let record = record_codec::decode(body)
-                .map_err(|reason| BrokerError::Corrupt(format!("job number {sequence}: {reason}")))?;
-            let run_at_ms: Option<i64> = row.get(3).map_err(damaged)?;
-            let attempts_made: Option<Vec<u8>> = row.get(6).map_err(damaged)?;
-            // What is remembered of attempts is worth no failure.
-            let attempts_made = attempt_note::decode(&attempts_made.unwrap_or_default()).unwrap_or_default();
-            table.restore_job(
-                now,
-                StoredJob {
-                    sequence,
-                    attempts: row.get(1).map_err(damaged)?,
-                    rescues: row.get(2).map_err(damaged)?,
-                    run_at_ms: run_at_ms.or(record.not_before_ms).unwrap_or(record.created_ms),
-                    error: row.get(4).map_err(damaged)?,
-                    record,
-                    attempts_made,
-                },
-            );
-        }
-        Ok(())
     }
 
     fn load_the_rest(&self, table: &mut JobTable, now: Now) -> Result<(), BrokerError> {
@@ -305,14 +281,33 @@ impl JobStore {
 
     fn write_all(&mut self, changes: &[Change]) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-        let (earlier, of_this_group) = deletes(changes);
+        let (earlier, came_and_went) = deletes(changes);
+        let mut jobs = JobRows::new(&transaction, &self.blocks);
         // What goes first makes room for what comes, when the disk is full.
-        delete_jobs(&transaction, earlier)?;
-        for change in changes.iter().filter(|change| !matches!(change, Change::Delete { .. })) {
-            write_one(&transaction, change)?;
+        jobs.delete(earlier)?;
+        for change in changes {
+            match change {
+                Change::Delete { .. } => {}
+                Change::Insert { sequence, .. } if came_and_went.contains(sequence) => {}
+                Change::Insert { sequence, body, .. } => jobs.insert(*sequence, body)?,
+                Change::Update { .. } => jobs.update(change)?,
+                _ => write_one(&transaction, change)?,
+            }
         }
-        delete_jobs(&transaction, of_this_group)?;
-        transaction.commit()
+        let changed = jobs.finish()?;
+        transaction.commit()?;
+        self.blocks.enter(changed);
+        Ok(())
+    }
+
+    #[cfg(test)]
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    #[cfg(test)]
+    pub(super) fn blocks(&self) -> &Blocks {
+        &self.blocks
     }
 
     /// Brings the log back into the file.
@@ -322,7 +317,7 @@ impl JobStore {
 }
 
 /// Numbers of jobs to delete that were there before these changes, and of those that came with them.
-fn deletes(changes: &[Change]) -> (Vec<u64>, Vec<u64>) {
+fn deletes(changes: &[Change]) -> (Vec<u64>, BTreeSet<u64>) {
     let inserted = changes.iter().filter_map(|change| match change {
         Change::Insert { sequence, .. } => Some(*sequence),
         _ => None,
@@ -333,15 +328,8 @@ fn deletes(changes: &[Change]) -> (Vec<u64>, Vec<u64>) {
         Change::Delete { sequence } => Some(*sequence),
         _ => None,
     });
-    deleted.partition(|sequence| *sequence < first_inserted)
-}
-
-fn delete_jobs(transaction: &rusqlite::Transaction<'_>, numbers: Vec<u64>) -> rusqlite::Result<()> {
-    let mut statement = transaction.prepare_cached("DELETE FROM job WHERE sequence BETWEEN ?1 AND ?2")?;
-    for (first, last) in ranges(numbers) {
-        statement.execute(params![first, last])?;
-    }
-    Ok(())
+    let (earlier, came_and_went): (Vec<u64>, Vec<u64>) = deleted.partition(|sequence| *sequence < first_inserted);
+    (earlier, came_and_went.into_iter().collect())
 }
 
 /// Whether a change must survive a power cut, and not just the end of the process.
@@ -369,15 +357,7 @@ fn is_history(change: &Change) -> bool {
 fn write_one(transaction: &rusqlite::Transaction<'_>, change: &Change) -> rusqlite::Result<()> {
     let execute = |sql: &str, values: &[&dyn rusqlite::ToSql]| transaction.prepare_cached(sql)?.execute(values);
     match change {
-        Change::Insert { sequence, body, .. } => {
-            execute("INSERT INTO job(sequence, attempts, rescues, body) VALUES(?1, 0, 0, ?2)", &[sequence, body])
-        }
-        Change::Delete { sequence } => execute("DELETE FROM job WHERE sequence = ?1", &[sequence]),
-        Change::Update { sequence, attempts, rescues, run_at_ms, error, attempts_made } => execute(
-            "UPDATE job SET attempts = ?2, rescues = ?3, run_at_ms = ?4, error = ?5, attempts_made = ?6
-                WHERE sequence = ?1",
-            &[sequence, attempts, rescues, run_at_ms, error, &attempt_note::encode(attempts_made)],
-        ),
+        Change::Insert { .. } | Change::Delete { .. } | Change::Update { .. } => return Ok(()),
         Change::Lease { token, jobs, worker, started_ms } => execute(
             "INSERT INTO lease(token, jobs, worker, started_ms) VALUES(?1, ?2, ?3, ?4)",
             &[token, &pack_jobs(jobs), &worker.as_str(), started_ms],
@@ -449,19 +429,6 @@ fn shelf_code(shelf: ShelfKind) -> u8 {
     }
 }
 
-/// Numbers that follow each other, as first and last.
-fn ranges(mut numbers: Vec<u64>) -> Vec<(u64, u64)> {
-    numbers.sort_unstable();
-    let mut ranges: Vec<(u64, u64)> = Vec::new();
-    for number in numbers {
-        match ranges.last_mut() {
-            Some((_, last)) if number <= *last + 1 => *last = number,
-            _ => ranges.push((number, number)),
-        }
-    }
-    ranges
-}
-
 /// Twelve bytes a job: number and attempts before.
 fn pack_jobs(jobs: &[(u64, u32)]) -> Vec<u8> {
     let pack = |&(sequence, attempts): &(u64, u32)| sequence.to_le_bytes().into_iter().chain(attempts.to_le_bytes());
@@ -488,7 +455,7 @@ fn in_file(path: &Path, error: &rusqlite::Error) -> BrokerError {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "so that it can be named in map_err")]
-fn damaged(error: rusqlite::Error) -> BrokerError {
+pub(super) fn damaged(error: rusqlite::Error) -> BrokerError {
     BrokerError::Corrupt(error.to_string())
 }
 
@@ -504,12 +471,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    #[test]
-    fn neighbours_are_deleted_together() {
-        assert_eq!(ranges(vec![7, 3, 1, 2, 9, 8]), [(1, 3), (7, 9)]);
-        assert_eq!(ranges(Vec::new()), []);
-    }
 
     proptest! {
         #[test]

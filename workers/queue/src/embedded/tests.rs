@@ -162,6 +162,25 @@ async fn a_full_disk_refuses_pushes_and_lets_jobs_finish() {
 }
 
 #[tokio::test]
+async fn jobs_that_share_a_row_end_one_by_one_on_a_full_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::new(1_764_000_000_000));
+    let options = BrokerOptions { history_per_second_max: 0, ..BrokerOptions::default() };
+    let broker = EmbeddedBroker::open_limited(folder.path(), options, clock, Some(80)).unwrap();
+    while broker.push((0..64).map(|_| job(&"x".repeat(50))).collect()).await.is_ok() {}
+    let all = broker.queues().await.unwrap()[0].ready;
+    let jobs = broker.fetch(fetch(100)).await.unwrap();
+    // Every third job ends: no row does.
+    for delivery in jobs.iter().step_by(3) {
+        let completed = Outcome::Completed { result: None };
+        broker.settle(vec![(delivery.receipt.clone(), completed)]).await.unwrap();
+    }
+    broker.close().await;
+    let left = open(folder.path()).queues().await.unwrap()[0].ready;
+    assert_eq!((left, jobs.len()), (all - 34, 100));
+}
+
+#[tokio::test]
 async fn attempts_and_what_was_told_survive_the_process_with_the_finished_job() {
     let folder = tempfile::tempdir().unwrap();
     let broker = open(folder.path());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tidemark_model::TimestampMs;
 
 use super::shelf::{Finished, ShelfKind};
-use crate::{AttemptNote, JobId, QueueName, QueueSettings, Schedule, WorkerId, WorkflowId};
+use crate::{AttemptNote, JobId, JobRecord, QueueName, QueueSettings, Schedule, WorkerId, WorkflowId};
 
 /// One thing to write. Changes of one group are written in one transaction, in order.
 #[derive(Clone, Debug)]
@@ -17,6 +17,7 @@ pub(crate) enum Change {
     /// A job that waits for its next attempt.
     Update {
         sequence: u64,
+        record: Arc<JobRecord>,
         attempts: u32,
         rescues: u32,
         run_at_ms: TimestampMs,

@@ -56,6 +56,7 @@ impl Entry {
     pub(crate) fn update(&self, sequence: u64) -> Change {
         Change::Update {
             sequence,
+            record: Arc::clone(&self.record),
             attempts: self.attempts,
             rescues: self.rescues,
             run_at_ms: self.run_at_ms,

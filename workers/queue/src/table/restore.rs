@@ -29,9 +29,14 @@ pub(crate) struct StoredLease {
 }
 
 impl JobTable {
+    /// Numbers below this one have been given; no other job gets them.
+    pub(crate) fn restore_numbers(&mut self, next: u64) {
+        self.next_sequence = self.next_sequence.max(next);
+    }
+
     pub(crate) fn restore_job(&mut self, now: Now, stored: StoredJob) {
         let sequence = stored.sequence;
-        self.next_sequence = self.next_sequence.max(sequence + 1);
+        self.restore_numbers(sequence.saturating_add(1));
         let record = Arc::new(stored.record);
         if let Some(unique) = record.unique.as_ref().filter(|unique| unique.mode == UniqueMode::UntilDone) {
             self.hold_key(record.queue.clone(), unique.key.clone(), record.id, None);
