@@ -39,7 +39,8 @@ impl Surround for TimeLimit {
                 attempted = attempt => attempted,
                 () = called_off => Ok(Err(JobError::Cancelled)),
                 never = wait_for_ever_after(softly_stopped) => match never {},
-                () = tokio::time::sleep(limit) => {
+                // Made when it is first looked at: an attempt that ends at once needs no timer.
+                () = async { tokio::time::sleep(limit).await } => {
                     cancel.cancel();
                     figures.timed_out(kind);
                     Ok(Err(JobError::Retry(format!("exceeded its time limit of {limit:?}"), None)))
