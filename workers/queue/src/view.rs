@@ -31,9 +31,9 @@ pub struct QueueStats {
     pub oldest_age: Option<Duration>,
     /// Counters since the broker's data was made, for rates.
     pub totals: QueueTotals,
-    /// Jobs pushed a second, over the last ten seconds.
+    /// Jobs pushed a second, over the last minute.
     pub pushed_per_second: f64,
-    /// Jobs that ended a second, over the last ten seconds.
+    /// Jobs that ended a second, over the last minute.
     pub ended_per_second: f64,
 }
 

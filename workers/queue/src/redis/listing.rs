@@ -21,7 +21,7 @@ const LOOK_MAX: usize = 5_000;
 /// Entries that the search for one job looks at, from the time at which the job was pushed.
 const SEARCH_MAX: usize = 2_000;
 /// How far a rate looks back.
-const RATE_WINDOW: Duration = Duration::from_secs(10);
+const RATE_WINDOW: Duration = Duration::from_secs(60);
 
 /// Where a job was found.
 pub(super) enum Found {

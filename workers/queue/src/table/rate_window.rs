@@ -2,14 +2,20 @@
 
 use std::time::Duration;
 
-const SECONDS: usize = 16;
+const SECONDS: usize = 64;
 /// Full seconds that a rate looks back.
-const WINDOW: u64 = 10;
+const WINDOW: u64 = 60;
 
-/// Counts by second, for the last few seconds.
-#[derive(Clone, Debug, Default)]
+/// Counts by second, for the last minute.
+#[derive(Clone, Debug)]
 pub(crate) struct RateWindow {
     counts: [(u64, u64); SECONDS],
+}
+
+impl Default for RateWindow {
+    fn default() -> Self {
+        Self { counts: [(0, 0); SECONDS] }
+    }
 }
 
 impl RateWindow {
@@ -36,13 +42,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rate_is_of_the_last_ten_full_seconds() {
+    fn a_rate_is_of_the_last_minute_of_full_seconds() {
         let mut window = RateWindow::default();
-        for second in 1..=30 {
+        for second in 1..=90 {
             window.add(Duration::from_secs(second), 5);
         }
-        assert_eq!(window.per_second(Duration::from_secs(31)), 5.0);
-        assert_eq!(window.per_second(Duration::from_secs(36)), 2.5);
+        assert_eq!(window.per_second(Duration::from_secs(91)), 5.0);
+        assert_eq!(window.per_second(Duration::from_secs(121)), 2.5);
         assert_eq!(window.per_second(Duration::from_secs(300)), 0.0);
     }
 }
