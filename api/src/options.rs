@@ -21,6 +21,8 @@ pub struct ApiOptions {
     pub opentsdb: OpenTsdbOptions,
     /// What `/api/version` says.
     pub build: BuildInfo,
+    /// The name of this host, the tag `host` of what `/api/stats` tells.
+    pub host: String,
     /// Requests that take longer are logged at `info` instead of `debug`.
     pub slow_request: Duration,
     /// Who is let in; everybody when there is no token.
@@ -180,6 +182,7 @@ impl Default for ApiOptions {
             limits: ApiLimits::default(),
             opentsdb: OpenTsdbOptions::default(),
             build: BuildInfo { version: env!("CARGO_PKG_VERSION").to_owned(), ..BuildInfo::default() },
+            host: "localhost".to_owned(),
             slow_request: Duration::from_secs(1),
             tokens: Tokens::default(),
             telnet_from: Vec::new(),

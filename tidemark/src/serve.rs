@@ -156,7 +156,8 @@ impl Opened {
         let Self { settings, clock, store, work, jobs, alerting, host, .. } = self;
         let telnet_from = exposure::telnet_from(&settings.auth)?;
         let tokens = exposure::tokens(&settings.auth)?;
-        let options = ApiOptions { telnet_from, ..api_options(settings, tokens, Some(Arc::clone(&self.logs))) };
+        let logs = Some(Arc::clone(&self.logs));
+        let options = ApiOptions { telnet_from, host: host.clone(), ..api_options(settings, tokens, logs) };
         let state = AppState::new(self.api_seams(), options, ending.clone());
         let server = match settings.roles.contains(&Role::Api) {
             true => {

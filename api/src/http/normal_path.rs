@@ -3,6 +3,8 @@
 //! Only the paths of OpenTSDB's own endpoints are rewritten. Our own paths (`/api/tidemark/v1/…`, pages, files) may
 //! have parts in which case matters, so they stay as they are.
 
+use std::num::IntErrorKind;
+
 /// First segments below `/api` that are OpenTSDB's, and Bosun's that sit beside them.
 const API_SEGMENTS: [&str; 18] = [
     "aggregators",
@@ -72,6 +74,7 @@ pub(crate) fn normal_path(path: &str) -> NormalPath {
             Ok(number) if number > API_VERSION_MAX => return NormalPath::VersionTooHigh(number),
             Ok(_) => rest = after,
             Err(_) if API_SEGMENTS.contains(&version.as_str()) => {}
+            Err(error) if *error.kind() == IntErrorKind::PosOverflow => return NormalPath::VersionTooHigh(u32::MAX),
             Err(_) => return NormalPath::BadVersion,
         }
     }
@@ -131,6 +134,7 @@ mod tests {
     #[test]
     fn versions_are_checked() {
         assert_eq!(normal_path("/api/v2/version"), NormalPath::VersionTooHigh(2));
+        assert_eq!(normal_path("/api/v99999999999/version"), NormalPath::VersionTooHigh(u32::MAX));
         assert_eq!(normal_path("/api/vX/version"), NormalPath::BadVersion);
     }
 }

@@ -1,10 +1,10 @@
 //! Endpoints of parts of OpenTSDB that are not here, with the answers of an OpenTSDB that has them switched off.
 
-use actix_web::{HttpResponse, http::StatusCode, web};
+use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web};
 use serde_json::json;
 
 use super::wire;
-use crate::error::ApiError;
+use crate::{error::ApiError, http::query_string::QueryString};
 
 /// `/api/search/…` but `lookup`: no search plugin.
 pub(crate) async fn search(kind: web::Path<String>) -> HttpResponse {
@@ -21,9 +21,12 @@ pub(crate) async fn uid() -> HttpResponse {
     ApiError::new(StatusCode::NOT_IMPLEMENTED, "Other UID endpoints have not been implemented yet").to_response()
 }
 
-/// `GET /api/tree`: no trees.
-pub(crate) async fn trees() -> HttpResponse {
-    wire::json(&json!([]))
+/// `GET /api/tree`: no trees, and so none of an id.
+pub(crate) async fn trees(request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    match QueryString::parse(request.query_string())?.has("treeid") {
+        true => Ok(tree().await),
+        false => Ok(wire::json(&json!([]))),
+    }
 }
 
 /// Everything else about trees.

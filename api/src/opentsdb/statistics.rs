@@ -14,8 +14,16 @@ pub(crate) struct Statistic {
     pub(crate) tags: Vec<(&'static str, String)>,
 }
 
-/// All of them.
+/// All of them, each with the host as its last tag.
 pub(crate) fn statistics(state: &AppState) -> Vec<Statistic> {
+    let mut all = counted(state);
+    for statistic in &mut all {
+        statistic.tags.push(("host", tag_value(&state.options.host)));
+    }
+    all
+}
+
+fn counted(state: &AppState) -> Vec<Statistic> {
     let counters = &state.counters;
     let mut all = vec![
         Statistic {

@@ -6,6 +6,10 @@ use serde_json::json;
 use super::wire;
 use crate::{error::ApiError, http::query_string::QueryString, options::BuildInfo, state::AppState};
 
+/// Who built it and in which folder of which host, which builds that can be repeated do not keep.
+const USER: &str = "tidemark";
+const HOST: &str = "localhost";
+const REPOSITORY: &str = "tidemark";
 /// Characters of a short revision.
 const SHORT_REVISION: usize = 7;
 
@@ -23,12 +27,12 @@ pub(crate) async fn legacy(request: HttpRequest, state: Data<AppState>) -> Resul
 fn object(build: &BuildInfo) -> serde_json::Value {
     json!({
         "short_revision": short_revision(build),
-        "repo": "tidemark",
-        "host": "",
+        "repo": REPOSITORY,
+        "host": HOST,
         "version": build.version,
         "full_revision": build.revision,
         "repo_status": "MINT",
-        "user": "tidemark",
+        "user": USER,
         "branch": "main",
         "timestamp": build.built_at.to_string(),
     })
@@ -36,10 +40,10 @@ fn object(build: &BuildInfo) -> serde_json::Value {
 
 /// The two lines of the telnet command.
 pub(crate) fn lines(build: &BuildInfo) -> String {
+    let revision = Some(short_revision(build)).filter(|revision| !revision.is_empty()).unwrap_or("unknown");
     format!(
-        "net.opentsdb.tools {} built at revision {} (MINT)\nBuilt on {} +0000 by tidemark\n",
+        "net.opentsdb.tools {} built at revision {revision} (MINT)\nBuilt on {} +0000 by {USER}@{HOST}:{REPOSITORY}\n",
         build.version,
-        short_revision(build),
         civil_date(build.built_at)
     )
 }
@@ -78,7 +82,10 @@ mod tests {
         let build = BuildInfo { version: "0.1.0".into(), revision: "0123456789".into(), built_at: 0 };
         assert_eq!(
             lines(&build),
-            "net.opentsdb.tools 0.1.0 built at revision 0123456 (MINT)\nBuilt on 1970/01/01 00:00:00 +0000 by tidemark\n"
+            "net.opentsdb.tools 0.1.0 built at revision 0123456 (MINT)\n\
+             Built on 1970/01/01 00:00:00 +0000 by tidemark@localhost:tidemark\n"
         );
+        let build = BuildInfo { version: "0.1.0".into(), ..BuildInfo::default() };
+        assert!(lines(&build).starts_with("net.opentsdb.tools 0.1.0 built at revision unknown (MINT)\n"));
     }
 }

@@ -21,8 +21,9 @@ pub(crate) fn carry_out(line: &str, state: &AppState) -> Answer {
         "exit" => return Answer::Close,
         "version" => version::lines(&state.options.build),
         "stats" => statistics::lines(state),
-        "help" => "available commands: put rollup histogram stats dropcaches version exit help \n".to_owned(),
+        "help" => "available commands: stats dropcaches version status exit help put rollup histogram \n".to_owned(),
         "dropcaches" => "Caches dropped.\n".to_owned(),
+        "status" => "startup\n".to_owned(),
         other => {
             let shown: String = other.chars().take(256).collect();
             format!("unknown command: {shown}.  Try `help'.\n")

@@ -35,15 +35,16 @@ fn each_batch_begins_a_trace_of_its_own() {
 fn replies_come_in_the_order_of_the_lines() {
     let server = Started::new();
     let mut client = server.client();
-    client.send("put cpu x 42 host=a\nput cpu 1356998400 1 host=a\nfoo bar\nput cpu 1 2\n\nhelp\ndropcaches\n");
+    client.send("put cpu x 42 host=a\nput cpu 1356998400 1 host=a\nfoo bar\nput cpu 1 2\n\nhelp\ndropcaches\nstatus\n");
     client.send("histogram x\nrollup x\nput\nexit\nput cpu 1356998400 2 host=a\n");
     let replies = [
         "put: invalid value: Invalid character 'x' in x",
         "unknown command: foo.  Try `help'.",
         "put: illegal argument: not enough arguments (need least 4, got 3)",
         "unknown command: .  Try `help'.",
-        "available commands: put rollup histogram stats dropcaches version exit help ",
+        "available commands: stats dropcaches version status exit help put rollup histogram ",
         "Caches dropped.",
+        "startup",
         "histogram: illegal argument: not enough arguments (need least 5, got 1)",
         "rollup: illegal argument: not enough arguments (need least 7, got 1)",
         "put: illegal argument: not enough arguments (need least 4, got 0)",
