@@ -14,7 +14,7 @@ pub(crate) enum Encoding {
     Identity,
     /// One or more gzip members.
     Gzip,
-    /// A zlib stream, which HTTP calls `deflate`.
+    /// A zlib stream, which HTTP calls `deflate`, or the bare stream within, which some clients send under that name.
     Deflate,
 }
 
@@ -58,6 +58,9 @@ impl CappedDecoder {
         match encoding {
             Encoding::Identity => Ok(body.to_vec()),
             Encoding::Gzip => self.drain(flate2::read::MultiGzDecoder::new(body), "gzip", body.len(), held),
+            Encoding::Deflate if !is_zlib(body) => {
+                self.drain(flate2::read::DeflateDecoder::new(body), "deflate", body.len(), held)
+            }
             Encoding::Deflate => self.drain(flate2::read::ZlibDecoder::new(body), "deflate", body.len(), held),
         }
     }
@@ -91,11 +94,22 @@ impl CappedDecoder {
     }
 }
 
+/// Whether a body begins as a zlib stream does: the method and a checksum over the first two bytes (RFC 1950, 2.2).
+fn is_zlib(body: &[u8]) -> bool {
+    match body {
+        [method, flags, ..] => method & 0x0f == 8 && u16::from_be_bytes([*method, *flags]) % 31 == 0,
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::{io::Write, sync::Arc};
 
-    use flate2::{Compression, write::GzEncoder, write::ZlibEncoder};
+    use flate2::{
+        Compression,
+        write::{DeflateEncoder, GzEncoder, ZlibEncoder},
+    };
 
     use super::*;
     use crate::http::body_budget::BodyBudget;
@@ -122,6 +136,17 @@ mod tests {
         let mut encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
         encoder.write_all(&[7; 200_000]).unwrap();
         assert_eq!(decode(Encoding::Deflate, encoder.finish().unwrap(), 1 << 20).unwrap(), [7; 200_000]);
+    }
+
+    #[test]
+    fn deflate_may_be_bare() {
+        for level in 0..=9 {
+            let mut encoder = DeflateEncoder::new(Vec::new(), Compression::new(level));
+            encoder.write_all(br#"[{"metric":"m"}]"#).unwrap();
+            assert_eq!(decode(Encoding::Deflate, encoder.finish().unwrap(), 100).unwrap(), br#"[{"metric":"m"}]"#);
+        }
+        assert_eq!(decode(Encoding::Deflate, vec![0xff; 9], 100).unwrap_err().status(), 400);
+        assert_eq!(decode(Encoding::Deflate, Vec::new(), 100).unwrap_err().status(), 400);
     }
 
     #[test]

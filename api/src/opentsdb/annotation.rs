@@ -24,10 +24,13 @@ const BULK_MAX: usize = 10_000;
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct AnnotationBody {
+    #[serde(default, deserialize_with = "wire::text")]
     tsuid: Option<String>,
     start_time: Option<Text>,
     end_time: Option<Text>,
+    #[serde(default, deserialize_with = "wire::text")]
     description: Option<String>,
+    #[serde(default, deserialize_with = "wire::text")]
     notes: Option<String>,
     custom: Option<BTreeMap<String, Text>>,
 }

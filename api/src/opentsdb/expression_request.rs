@@ -15,7 +15,7 @@ use tidemark_query::{
 use super::{
     function_request::{check_order, refused_expression},
     query_request::{FilterBody, Moment, Window, refused},
-    wire::{Flag, Text},
+    wire::{self, Flag, Text},
 };
 use crate::error::ApiError;
 
@@ -45,8 +45,10 @@ pub(crate) struct ExpressionBody {
 struct TimeBody {
     start: Option<Text>,
     end: Option<Text>,
+    #[serde(default, deserialize_with = "wire::text")]
     timezone: Option<String>,
     downsampler: Option<DownsamplerBody>,
+    #[serde(default, deserialize_with = "wire::text")]
     aggregator: Option<String>,
     #[serde(default)]
     rate: Flag,
@@ -56,12 +58,14 @@ struct TimeBody {
 #[serde(rename_all = "camelCase")]
 struct DownsamplerBody {
     interval: Option<Text>,
+    #[serde(default, deserialize_with = "wire::text")]
     aggregator: Option<String>,
     fill_policy: Option<FillBody>,
 }
 
 #[derive(Debug, Deserialize)]
 struct FillBody {
+    #[serde(default, deserialize_with = "wire::text")]
     policy: Option<String>,
     value: Option<Text>,
 }
@@ -69,6 +73,7 @@ struct FillBody {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct FilterSetBody {
+    #[serde(default, deserialize_with = "wire::text")]
     id: Option<String>,
     tags: Option<Vec<FilterBody>>,
     #[serde(default)]
@@ -78,10 +83,15 @@ struct FilterSetBody {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct MetricBody {
+    #[serde(default, deserialize_with = "wire::text")]
     id: Option<String>,
+    #[serde(default, deserialize_with = "wire::text")]
     metric: Option<String>,
+    #[serde(default, deserialize_with = "wire::text")]
     filter: Option<String>,
+    #[serde(default, deserialize_with = "wire::text")]
     aggregator: Option<String>,
+    #[serde(default, deserialize_with = "wire::text")]
     time_offset: Option<String>,
     fill_policy: Option<FillBody>,
 }
@@ -89,7 +99,9 @@ struct MetricBody {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct FormulaBody {
+    #[serde(default, deserialize_with = "wire::text")]
     id: Option<String>,
+    #[serde(default, deserialize_with = "wire::text")]
     expr: Option<String>,
     join: Option<JoinBody>,
     fill_policy: Option<FillBody>,
@@ -98,6 +110,7 @@ struct FormulaBody {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct JoinBody {
+    #[serde(default, deserialize_with = "wire::text")]
     operator: Option<String>,
     #[serde(default)]
     use_query_tags: Flag,
@@ -106,7 +119,9 @@ struct JoinBody {
 
 #[derive(Debug, Deserialize)]
 struct OutputBody {
+    #[serde(default, deserialize_with = "wire::text")]
     id: Option<String>,
+    #[serde(default, deserialize_with = "wire::text")]
     alias: Option<String>,
 }
 

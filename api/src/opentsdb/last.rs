@@ -28,8 +28,10 @@ struct LastBody {
 
 #[derive(Deserialize)]
 struct LastSubQuery {
+    #[serde(default, deserialize_with = "wire::text")]
     metric: Option<String>,
     tags: Option<BTreeMap<String, Text>>,
+    #[serde(default, deserialize_with = "wire::texts")]
     tsuids: Option<Vec<String>>,
 }
 

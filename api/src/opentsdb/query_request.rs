@@ -10,7 +10,7 @@ use tidemark_query::{
 
 use super::{
     unresolved::Unresolved,
-    wire::{Flag, Text},
+    wire::{self, Flag, Text},
 };
 use crate::{error::ApiError, http::query_string::QueryString, options::QueryExtras};
 
@@ -72,6 +72,7 @@ fn switch(of_body: Option<Flag>, flags: &QueryString, name: &str, default: bool)
 pub(crate) struct QueryBody {
     start: Option<Text>,
     end: Option<Text>,
+    #[serde(default, deserialize_with = "wire::text")]
     timezone: Option<String>,
     queries: Option<Vec<SubQueryBody>>,
     #[serde(default)]
@@ -102,9 +103,13 @@ pub(crate) struct QueryBody {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct SubQueryBody {
+    #[serde(default, deserialize_with = "wire::text")]
     aggregator: Option<String>,
+    #[serde(default, deserialize_with = "wire::text")]
     metric: Option<String>,
+    #[serde(default, deserialize_with = "wire::texts")]
     tsuids: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "wire::text")]
     downsample: Option<String>,
     #[serde(default)]
     rate: Flag,
@@ -113,6 +118,7 @@ struct SubQueryBody {
     filters: Option<Vec<FilterBody>>,
     #[serde(default)]
     explicit_tags: Flag,
+    #[serde(default, deserialize_with = "wire::text")]
     rollup_usage: Option<String>,
     percentiles: Option<Vec<Text>>,
     #[serde(default)]
@@ -137,7 +143,9 @@ struct RateBody {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct FilterBody {
+    #[serde(default, deserialize_with = "wire::text")]
     r#type: Option<String>,
+    #[serde(default, deserialize_with = "wire::text")]
     tagk: Option<String>,
     filter: Option<Text>,
     #[serde(default)]

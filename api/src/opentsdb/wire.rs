@@ -29,6 +29,23 @@ impl<'de> Deserialize<'de> for Text {
     }
 }
 
+/// A field that is a text but may come as a number or a boolean, as names may consist of digits alone.
+///
+/// # Errors
+/// When it is an array or an object.
+pub(crate) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(Option::<Text>::deserialize(deserializer)?.map(|text| text.0))
+}
+
+/// The same of a list of texts.
+///
+/// # Errors
+/// When it is no array, or an array of other things.
+pub(crate) fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
+    let list = Option::<Vec<Text>>::deserialize(deserializer)?;
+    Ok(list.map(|texts| texts.into_iter().map(|text| text.0).collect()))
+}
+
 /// A boolean that may come as a string; null is false.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Flag(pub(crate) bool);
@@ -114,6 +131,23 @@ mod tests {
         assert_eq!(text("\"1h-ago\"").as_deref(), Some("1h-ago"));
         assert_eq!(text("1356998400000").as_deref(), Some("1356998400000"));
         assert_eq!(text("[1]"), None);
+        #[derive(Debug, Deserialize, PartialEq)]
+        struct Body {
+            #[serde(default, deserialize_with = "super::text")]
+            name: Option<String>,
+            #[serde(default, deserialize_with = "super::texts")]
+            names: Option<Vec<String>>,
+        }
+        let body = |json: &str| serde_json::from_str::<Body>(json).map(|body| (body.name, body.names)).ok();
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(body("{}"), Some((None, None)));
+        assert_eq!(body(r#"{"name":null,"names":null}"#), Some((None, None)));
+        assert_eq!(
+            body(r#"{"name":7,"names":[7,"a",true]}"#),
+            Some((some("7"), Some(vec!["7".into(), "a".into(), "true".into()])))
+        );
+        assert_eq!(body(r#"{"name":[7]}"#), None);
+        assert_eq!(body(r#"{"names":7}"#), None);
         let flag = |json: &str| serde_json::from_str::<Flag>(json).map(|flag| flag.0).ok();
         assert_eq!(
             (flag("true"), flag("\"TRUE\""), flag("\"false\""), flag("null")),

@@ -24,8 +24,11 @@ const NAMES_MAX: usize = 1_000;
 
 #[derive(Deserialize)]
 struct AssignBody {
+    #[serde(default, deserialize_with = "wire::texts")]
     metric: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "wire::texts")]
     tagk: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "wire::texts")]
     tagv: Option<Vec<String>>,
 }
 

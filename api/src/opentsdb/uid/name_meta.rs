@@ -18,7 +18,9 @@ use crate::{error::ApiError, http::query_string::QueryString, opentsdb::wire, st
 
 #[derive(Deserialize)]
 struct NameMetaBody {
+    #[serde(default, deserialize_with = "wire::text")]
     uid: Option<String>,
+    #[serde(default, deserialize_with = "wire::text")]
     r#type: Option<String>,
     #[serde(flatten)]
     change: NoteChange,

@@ -22,9 +22,13 @@ use crate::{
 
 #[derive(Deserialize)]
 struct RenameBody {
+    #[serde(default, deserialize_with = "wire::text")]
     metric: Option<String>,
+    #[serde(default, deserialize_with = "wire::text")]
     tagk: Option<String>,
+    #[serde(default, deserialize_with = "wire::text")]
     tagv: Option<String>,
+    #[serde(default, deserialize_with = "wire::text")]
     name: Option<String>,
 }
 

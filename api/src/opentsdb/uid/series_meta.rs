@@ -27,6 +27,7 @@ const SERIES_MAX: usize = 1_000;
 
 #[derive(Deserialize)]
 struct SeriesMetaBody {
+    #[serde(default, deserialize_with = "wire::text")]
     tsuid: Option<String>,
     #[serde(flatten)]
     change: NoteChange,
