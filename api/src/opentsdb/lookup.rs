@@ -1,4 +1,6 @@
-//! `/api/search/lookup`: the series of a metric.
+//! `/api/search/lookup`: the series of a metric, of tags, or of a tag value.
+
+use std::collections::BTreeMap;
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -6,7 +8,9 @@ use actix_web::{
     web::{Data, Payload},
 };
 use serde::{Deserialize, Serialize, Serializer};
-use tidemark_model::{CatalogError, ReadError, SeriesInfo, SeriesSelector, TagMatch, TagPredicate, Tags};
+use tidemark_model::{
+    CatalogError, NameKind, ReadError, SeriesInfo, SeriesPage, SeriesSelector, TagMatch, TagPredicate, Tags,
+};
 use tidemark_query::Filter;
 
 use super::wire::{self, Text};
@@ -16,6 +20,8 @@ use crate::{
     state::AppState,
 };
 
+/// Most tag keys under which a value without a key is looked for.
+const KEYS_MAX: usize = 1_000;
 /// Series that are listed unless told otherwise.
 const LIMIT_DEFAULT: u64 = 25;
 
@@ -28,20 +34,38 @@ struct Lookup {
     start_index: u64,
 }
 
-/// A tag that the series must have; an empty value or `*` stands for any.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+/// A tag that the series must have; an empty text or `*` stands for any.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 struct LookupTag {
-    #[serde(default)]
     key: String,
-    #[serde(default)]
     value: String,
+}
+
+impl LookupTag {
+    /// Whether every series has it.
+    fn is_any(&self) -> bool {
+        is_any(&self.key) && is_any(&self.value)
+    }
+}
+
+fn is_any(text: &str) -> bool {
+    matches!(text, "" | "*")
+}
+
+#[derive(Deserialize)]
+struct LookupTagBody {
+    #[serde(default, deserialize_with = "wire::text")]
+    key: Option<String>,
+    #[serde(default, deserialize_with = "wire::text")]
+    value: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct LookupBody {
+    #[serde(default, deserialize_with = "wire::text")]
     metric: Option<String>,
-    tags: Option<Vec<LookupTag>>,
+    tags: Option<Vec<LookupTagBody>>,
     limit: Option<Text>,
     start_index: Option<Text>,
 }
@@ -90,9 +114,10 @@ pub(crate) async fn post(
         None => Ok(default),
         Some(Text(text)) => text.parse().map_err(|_| ApiError::bad_request(format!("Invalid '{name}': {text}"))),
     };
+    let tag = |tag: LookupTagBody| LookupTag { key: tag.key.unwrap_or_default(), value: tag.value.unwrap_or_default() };
     let sought = Lookup {
         metric: body.metric.unwrap_or_default(),
-        tags: body.tags.unwrap_or_default(),
+        tags: body.tags.unwrap_or_default().into_iter().map(tag).collect(),
         limit: number("limit", body.limit, LIMIT_DEFAULT)?,
         start_index: number("startIndex", body.start_index, 0)?,
     };
@@ -128,9 +153,13 @@ pub(super) fn selector_of_text(text: &str) -> Result<SeriesSelector, ApiError> {
 ///
 /// # Errors
 /// 400 for a tag that is no condition on one key.
-pub(super) fn selector(metric: &str, tags: impl Iterator<Item = (String, String)>) -> Result<SeriesSelector, ApiError> {
+pub(super) fn selector(
+    metric: &str,
+    tags: impl IntoIterator<Item = (String, String)>,
+) -> Result<SeriesSelector, ApiError> {
     let metric = Some(metric.to_owned()).filter(|metric| !metric.is_empty() && metric != "*");
     let predicates: Vec<TagPredicate> = tags
+        .into_iter()
         .map(|(key, value)| match (key.as_str(), value.as_str()) {
             ("" | "*", _) => Err(ApiError::bad_request("a lookup by tag value alone is not supported")
                 .details("name the tag key, as in `key=value` or `key=*`")),
@@ -146,18 +175,64 @@ pub(super) fn selector(metric: &str, tags: impl Iterator<Item = (String, String)
     Ok(SeriesSelector::Tags { metric, predicates, exact_keys: false })
 }
 
+/// The series with a tag value under whatever key, in the order of their names.
+///
+/// # Errors
+/// 404 when nobody has written the value, 413 for more series or keys than are looked at.
+async fn by_value(
+    state: &AppState,
+    metric: &str,
+    named: &[(String, String)],
+    value: &str,
+) -> Result<BTreeMap<String, SeriesInfo>, ApiError> {
+    let catalog = &state.seams.catalog;
+    let keys = catalog.suggest(NameKind::TagKey, "", KEYS_MAX + 1).await?;
+    if keys.len() > KEYS_MAX {
+        return Err(ApiError::too_large(format!("there are more than {KEYS_MAX} tag keys"))
+            .details("name the tag key, as in `key=value`"));
+    }
+    let results = state.options.limits.results;
+    let mut found = BTreeMap::new();
+    for key in keys {
+        let tags = named.iter().cloned().chain([(key, value.to_owned())]);
+        let page = catalog.lookup(&selector(metric, tags)?, 0, results).await.map_err(unresolved)?;
+        if page.total > results || found.len() + page.series.len() > results {
+            return Err(ApiError::too_large(format!("more than {results} series; see `limits.results`"))
+                .details("name the tag key, as in `key=value`"));
+        }
+        found.extend(page.series.into_iter().map(|info| (info.key.to_string(), info)));
+    }
+    Ok(found)
+}
+
+/// 404 for a name that nobody has written.
+fn unresolved(error: CatalogError) -> ApiError {
+    match error {
+        CatalogError(ReadError::UnknownName { kind, name }) => {
+            ApiError::new(StatusCode::NOT_FOUND, "Unable to resolve one or more UIDs")
+                .details(format!("No such name for '{}': '{name}'", kind_word(kind)))
+        }
+        error => error.into(),
+    }
+}
+
 async fn lookup(state: &AppState, sought: Lookup) -> Result<HttpResponse, ApiError> {
     let began = state.seams.clock.monotonic();
-    let selector = selector(&sought.metric, sought.tags.iter().map(|tag| (tag.key.clone(), tag.value.clone())))?;
     let offset = usize::try_from(sought.start_index).unwrap_or(usize::MAX);
     let limit = usize::try_from(sought.limit).unwrap_or(usize::MAX).min(state.options.limits.results);
-    let page = match state.seams.catalog.lookup(&selector, offset, limit).await {
-        Ok(page) => page,
-        Err(CatalogError(ReadError::UnknownName { kind, name })) => {
-            return Err(ApiError::new(StatusCode::NOT_FOUND, "Unable to resolve one or more UIDs")
-                .details(format!("No such name for '{}': '{name}'", kind_word(kind))));
+    let (named, keyless): (Vec<&LookupTag>, Vec<&LookupTag>) =
+        sought.tags.iter().filter(|tag| !tag.is_any()).partition(|tag| !is_any(&tag.key));
+    let named: Vec<(String, String)> = named.into_iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect();
+    let page = match keyless.as_slice() {
+        [] => state.seams.catalog.lookup(&selector(&sought.metric, named)?, offset, limit).await.map_err(unresolved)?,
+        [tag] => {
+            let found = by_value(state, &sought.metric, &named, &tag.value).await?;
+            SeriesPage { total: found.len(), series: found.into_values().skip(offset).take(limit).collect() }
         }
-        Err(error) => return Err(error.into()),
+        _ => {
+            return Err(ApiError::bad_request("only one tag value can be looked up without its key")
+                .details("name the keys of the others, as in `key=value`"));
+        }
     };
     let result = |info: &SeriesInfo| info.tsuid.to_string();
     let answer = LookupAnswer {
