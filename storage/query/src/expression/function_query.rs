@@ -264,6 +264,7 @@ mod tests {
             group("a", "host=b", &[(0, 10)]),
             group("b", "host=a", &[(0, 100), (2, 300)]),
             group("c", "host=a", &[(0, 4)]),
+            group("d", "host=c", &[(0, 5)]),
         ];
         let check = |text: &str, expect: &[(&str, &[i64], &[f64])]| {
             let found = evaluate(&[text], &groups);
@@ -273,11 +274,12 @@ mod tests {
                 assert_eq!((&group.timestamps[..], &group.values), (*timestamps, &floats(values)), "{text}");
             }
         };
-        check("sum(sum:a,sum:b)", &[("a", &[0, 1, 2], &[101.0, 2.0, 300.0]), ("b", &[0], &[10.0])]);
-        check("difference(sum:b,sum:a)", &[("a", &[0, 1, 2], &[99.0, -2.0, 300.0]), ("b", &[0], &[-10.0])]);
-        check("divide(sum:b,sum:a)", &[("a", &[0, 1, 2], &[100.0, 0.0, 0.0]), ("b", &[0], &[0.0])]);
-        check("multiply(sum:a,sum:b)", &[("a", &[0, 1, 2], &[100.0, 0.0, 0.0]), ("b", &[0], &[0.0])]);
+        check("sum(sum:a,sum:b)", &[("a", &[0, 1, 2], &[101.0, 2.0, 300.0])]);
+        check("difference(sum:b,sum:a)", &[("a", &[0, 1, 2], &[99.0, -2.0, 300.0])]);
+        check("divide(sum:b,sum:a)", &[("a", &[0, 1, 2], &[100.0, 0.0, 0.0])]);
+        check("multiply(sum:a,sum:b)", &[("a", &[0, 1, 2], &[100.0, 0.0, 0.0])]);
         check("difference(sum:b,sum:c,sum:c)", &[("a", &[0, 2], &[92.0, 300.0])]);
+        check("sum(sum:a,sum:d)", &[]);
         assert_eq!(evaluate(&["sum(sum:a,sum:b)"], &groups)[0].metric, "a");
     }
 
