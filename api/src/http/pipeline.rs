@@ -41,6 +41,8 @@ pub struct RequestId(pub Arc<str>);
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest id that is taken from a request.
 const REQUEST_ID_BYTES_MAX: usize = 64;
+/// What the paths begin with that understand the switches of the API.
+const API: &str = "/api/";
 /// Answered to a browser that opens a socket, never to HEAD.
 const SOCKET_PATH: &str = "/api/ws";
 
@@ -71,7 +73,11 @@ pub(crate) async fn pipeline(
             let handled = caused.scope(next.call(request)).instrument(span);
             plan.wrap(handled.await?.map_into_boxed_body())
         }
-        Err(answer) => request.into_response(answer),
+        Err(answer) => {
+            let function = called_back(&request, &state);
+            let response = request.into_response(answer);
+            function.into_iter().fold(response, |response, function| call(&function, response))
+        }
     };
     if let Some(unread) = unread {
         response = response.map_body(|_, body| unread.held_by(body));
@@ -113,9 +119,10 @@ fn prepare(request: &mut ServiceRequest, state: &AppState, origin: cors::Origin)
         }
         NormalPath::BadVersion => return Err(refuse(ApiError::endpoint_not_found())),
     }
-    let of_api = routed_path(request).starts_with("/api/");
+    let of_api = routed_path(request).starts_with(API);
+    let is_old = normal_path::is_opentsdb_legacy(routed_path(request));
     // Browsers ask without their user's token whether they may send it.
-    if of_api && request.method() == Method::OPTIONS && origin == cors::Origin::Allowed {
+    if (of_api || is_old) && request.method() == Method::OPTIONS && origin == cors::Origin::Allowed {
         return Err(HttpResponse::Ok().finish());
     }
     // From here on the method is the one that is routed: nobody is let in as one and served as the other.
@@ -135,7 +142,6 @@ fn prepare(request: &mut ServiceRequest, state: &AppState, origin: cors::Origin)
     }
     let gzip = gzip_body::accepts_gzip(request.headers());
     let callback = if of_api { switches(request, state).map_err(refuse)? } else { None };
-    let is_old = normal_path::is_opentsdb_legacy(routed_path(request));
     let old_error = is_old.then(|| OldError::of(request.query_string()));
     Ok(Plan { callback, gzip, old_error })
 }
@@ -195,6 +201,28 @@ fn switches(request: &ServiceRequest, state: &AppState) -> Result<Option<String>
     Ok(callback)
 }
 
+/// The function that a request that is refused before its handler may have its answer wrapped in.
+fn called_back(request: &ServiceRequest, state: &AppState) -> Option<String> {
+    if !routed_path(request).starts_with(API) {
+        return None;
+    }
+    let query = QueryString::parse(request.query_string()).ok()?;
+    let function = callback::callback(&query).ok()??;
+    (!cors::is_cross_site_script(request.headers(), &state.options.opentsdb)).then_some(function)
+}
+
+/// The answer as the argument of a function. One that has no body gets none: what is sent after a 204 would be read as
+/// the next answer.
+fn call(function: &str, mut response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
+    let bare = matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    if bare || matches!(response.response().body().size(), BodySize::None | BodySize::Sized(0)) {
+        return response;
+    }
+    let script = HeaderValue::from_static("application/javascript; charset=UTF-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, script);
+    response.map_body(|_, body| gzip_body::WrappedBody::call(function, body).boxed())
+}
+
 fn rewrite(request: &mut ServiceRequest, path: &str) {
     let head = request.head_mut();
     let mut parts = head.uri.clone().into_parts();
@@ -216,9 +244,7 @@ impl Plan {
             response = form.reword(response);
         }
         if let Some(function) = self.callback {
-            let script = HeaderValue::from_static("application/javascript; charset=UTF-8");
-            response.headers_mut().insert(header::CONTENT_TYPE, script);
-            response = response.map_body(|_, body| gzip_body::WrappedBody::call(&function, body).boxed());
+            response = call(&function, response);
         }
         if self.gzip && gzip_body::is_worth_it(response.headers(), response.response().body().size()) {
             gzip_body::mark(response.headers_mut());
