@@ -36,6 +36,7 @@ pub use http::{
     query_string::QueryString,
 };
 pub use log_book::LogBook;
+pub use opentsdb::OperationMode;
 pub use options::{ApiLimits, ApiOptions, BuildInfo, OpenTsdbOptions, QueryExtras};
 pub use rest::{BackupPieces, BackupRefusal, BackupSource, Readiness, Troubles, without_password};
 pub use server::{ApiServer, Configure, RunningServer};

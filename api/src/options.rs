@@ -8,6 +8,7 @@ use tidemark_query::{EvaluationLimits, RollupIntervals};
 use crate::{
     auth::{Network, Tokens},
     log_book::LogBook,
+    opentsdb::OperationMode,
 };
 
 /// How the server listens, what it allows and how much of everything it takes.
@@ -118,6 +119,8 @@ impl Default for ApiLimits {
 /// What OpenTSDB's configuration decides.
 #[derive(Clone, Debug)]
 pub struct OpenTsdbOptions {
+    /// Whether points are taken, asked about, or both, `opentsdb.mode`.
+    pub mode: OperationMode,
     /// Whether queries may delete what they match, `opentsdb.allow_delete`.
     pub allow_delete: bool,
     /// Tags that a point may have, `opentsdb.max_tags`.
@@ -151,6 +154,7 @@ pub struct QueryExtras {
 impl Default for OpenTsdbOptions {
     fn default() -> Self {
         Self {
+            mode: OperationMode::default(),
             allow_delete: false,
             max_tags: tidemark_model::PointBatchBuilder::TAGS_MAX_DEFAULT,
             cors_domains: Vec::new(),

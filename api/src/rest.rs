@@ -29,7 +29,7 @@ mod workflows;
 
 use actix_web::web::{self, ServiceConfig};
 
-use crate::export;
+use crate::{export, opentsdb::reading};
 
 pub(crate) use self::{
     job_json::{job_json, result_of},
@@ -44,8 +44,8 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
     config
         .route("/-/healthy", web::get().to(health::healthy))
         .route("/-/ready", web::get().to(health::ready))
-        .route("/api/expr", web::post().to(expression::evaluate))
-        .route("/bosun/api/expr", web::post().to(expression::evaluate))
+        .service(reading(web::resource("/api/expr")).route(web::post().to(expression::evaluate)))
+        .service(reading(web::resource("/bosun/api/expr")).route(web::post().to(expression::evaluate)))
         .service(
             web::scope("/api/tidemark/v1")
                 .route("/openapi.json", web::get().to(openapi::document))

@@ -29,6 +29,7 @@ mod long_jobs;
 mod many_hosts;
 mod opentsdb_bodies;
 mod opentsdb_surface;
+mod operation_modes;
 mod operations;
 mod queries;
 mod rollups_written;

@@ -351,7 +351,9 @@ async fn nothing_here(
     state: Data<AppState>,
 ) -> HttpResponse {
     skip_short_body(&request, payload, &state.options.limits).await;
-    if request.path() == "/api" || request.path().starts_with("/api/") {
+    let for_programs =
+        request.path() == "/api" || ["/api/", "/bosun/api/"].iter().any(|of| request.path().starts_with(of));
+    if for_programs {
         return ApiError::endpoint_not_found().to_response();
     }
     if OldError::of(request.query_string()) == OldError::Json {

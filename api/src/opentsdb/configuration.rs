@@ -19,7 +19,7 @@ pub(crate) async fn settings(state: Data<AppState>) -> HttpResponse {
         "tsd.http.request.enable_chunked": "true",
         "tsd.http.request.max_chunk": limits.body_bytes.to_string(),
         "tsd.http.show_stack_trace": "false",
-        "tsd.mode": "rw",
+        "tsd.mode": options.mode.to_string(),
         "tsd.query.skip_unresolved_tagvs": options.extras.skip_unresolved.to_string(),
         "tsd.query.timeout": limits.query_time.as_millis().to_string(),
         "tsd.storage.fix_duplicates": "true",

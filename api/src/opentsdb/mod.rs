@@ -15,6 +15,7 @@ mod last;
 mod logs;
 mod lookup;
 mod metadata;
+mod operation_mode;
 mod process;
 mod query_annotations;
 pub(crate) mod query_answer;
@@ -30,4 +31,6 @@ mod unresolved;
 pub(crate) mod version;
 pub(crate) mod wire;
 
+pub use operation_mode::OperationMode;
+pub(crate) use operation_mode::reading;
 pub(crate) use routes::configure;

@@ -93,6 +93,10 @@ async fn answer(request: &HttpRequest, state: Arc<AppState>, asked: QueryRequest
 
 /// Whether this visitor may delete anything here.
 fn check_may_delete(request: &HttpRequest, state: &AppState) -> Result<(), ApiError> {
+    if !state.options.opentsdb.mode.writes() {
+        let details = "this server only reads (`opentsdb.mode`)";
+        return Err(ApiError::bad_request("Bad request").details(details));
+    }
     if !state.options.opentsdb.allow_delete {
         let details = "Deleting data is not enabled (`opentsdb.allow_delete`)";
         return Err(ApiError::bad_request("Bad request").details(details));

@@ -8,27 +8,36 @@ use actix_web::{
 
 use super::{
     absent, aggregators, annotation, configuration, drop_caches, expression_handler, function_handler, graph_page,
-    last, logs, lookup, metadata, process, query_handler, query_statistics, statistics, suggest, uid, version,
+    last, logs, lookup, metadata,
+    operation_mode::{reading, writing},
+    process, query_handler, query_statistics, statistics, suggest, uid, version,
 };
 use crate::{error::ApiError, http::body::skip_short_body, put, state::AppState};
 
-/// Adds OpenTSDB's routes. Paths are in their normal form when they get here.
+/// Adds OpenTSDB's routes. Paths are in their normal form when they get here. What neither reads nor writes is there in
+/// every mode.
 pub(crate) fn configure(config: &mut ServiceConfig) {
     config
-        .service(endpoint("/api/put").route(web::post().to(put::put)))
-        .service(endpoint("/api/histogram").route(web::post().to(put::histogram)))
-        .service(endpoint("/api/rollup").route(web::post().to(put::rollup)))
+        .service(writing(endpoint("/api/put")).route(web::post().to(put::put)))
+        .service(writing(endpoint("/api/histogram")).route(web::post().to(put::histogram)))
+        .service(writing(endpoint("/api/rollup")).route(web::post().to(put::rollup)))
         .service(
-            endpoint("/api/query")
+            reading(endpoint("/api/query"))
                 .route(web::get().to(query_handler::get))
                 .route(web::post().to(query_handler::post))
                 .route(web::delete().to(query_handler::delete)),
         )
-        .service(endpoint("/api/query/exp").route(web::post().to(expression_handler::post)))
-        .service(endpoint("/api/query/gexp").route(web::get().to(function_handler::get)))
-        .service(endpoint("/api/query/last").route(web::get().to(last::get)).route(web::post().to(last::post)))
-        .service(endpoint("/api/suggest").route(web::get().to(suggest::get)).route(web::post().to(suggest::post)))
-        .service(endpoint("/api/search/lookup").route(web::get().to(lookup::get)).route(web::post().to(lookup::post)))
+        .service(reading(endpoint("/api/query/exp")).route(web::post().to(expression_handler::post)))
+        .service(reading(endpoint("/api/query/gexp")).route(web::get().to(function_handler::get)))
+        .service(reading(endpoint("/api/query/last")).route(web::get().to(last::get)).route(web::post().to(last::post)))
+        .service(
+            reading(endpoint("/api/suggest")).route(web::get().to(suggest::get)).route(web::post().to(suggest::post)),
+        )
+        .service(
+            reading(endpoint("/api/search/lookup"))
+                .route(web::get().to(lookup::get))
+                .route(web::post().to(lookup::post)),
+        )
         .service(
             endpoint("/api/aggregators").route(web::get().to(aggregators::all)).route(web::post().to(aggregators::all)),
         )
@@ -62,32 +71,42 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
         )
         .service(endpoint("/api/status").route(web::get().to(process::status)))
         .service(
-            endpoint("/api/search/{kind}").route(web::get().to(absent::search)).route(web::post().to(absent::search)),
+            reading(endpoint("/api/search/{kind}"))
+                .route(web::get().to(absent::search))
+                .route(web::post().to(absent::search)),
         )
         .service(
-            endpoint("/api/uid/assign").route(web::get().to(uid::assign_get)).route(web::post().to(uid::assign_post)),
+            writing(endpoint("/api/uid/assign"))
+                .route(web::get().to(uid::assign_get))
+                .route(web::post().to(uid::assign_post)),
         )
         .service(
-            endpoint("/api/uid/rename").route(web::get().to(uid::rename_get)).route(web::post().to(uid::rename_post)),
+            writing(endpoint("/api/uid/rename"))
+                .route(web::get().to(uid::rename_get))
+                .route(web::post().to(uid::rename_post)),
         )
         .service(
-            endpoint("/api/uid/uidmeta")
+            writing(endpoint("/api/uid/uidmeta"))
                 .route(web::get().to(uid::name_get))
                 .route(web::post().to(uid::name_post))
                 .route(web::put().to(uid::name_put))
                 .route(web::delete().to(uid::name_delete)),
         )
         .service(
-            endpoint("/api/uid/tsmeta")
+            writing(endpoint("/api/uid/tsmeta"))
                 .route(web::get().to(uid::series_get))
                 .route(web::post().to(uid::series_post))
                 .route(web::put().to(uid::series_put))
                 .route(web::delete().to(uid::series_delete)),
         )
-        .route("/api/uid", web::to(absent::uid))
-        .route("/api/uid/{rest:.*}", web::to(absent::uid))
-        .service(web::resource("/api/tree").route(web::get().to(absent::trees)).default_service(web::to(absent::tree)))
-        .route("/api/tree/{rest:.*}", web::to(absent::tree))
+        .service(writing(web::resource("/api/uid")).route(web::to(absent::uid)))
+        .service(writing(web::resource("/api/uid/{rest:.*}")).route(web::to(absent::uid)))
+        .service(
+            writing(web::resource("/api/tree"))
+                .route(web::get().to(absent::trees))
+                .default_service(web::to(absent::tree)),
+        )
+        .service(writing(web::resource("/api/tree/{rest:.*}")).route(web::to(absent::tree)))
         .service(
             endpoint("/api/stats/query")
                 .route(web::get().to(query_statistics::api))
@@ -97,33 +116,33 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
             endpoint("/api/dropcaches").route(web::get().to(drop_caches::api)).route(web::post().to(drop_caches::api)),
         )
         .service(
-            endpoint("/api/annotation")
+            writing(endpoint("/api/annotation"))
                 .route(web::get().to(annotation::get))
                 .route(web::post().to(annotation::post))
                 .route(web::put().to(annotation::put))
                 .route(web::delete().to(annotation::delete)),
         )
         .service(
-            endpoint("/api/annotation/bulk")
+            writing(endpoint("/api/annotation/bulk"))
                 .route(web::post().to(annotation::bulk_post))
                 .route(web::put().to(annotation::bulk_put))
                 .route(web::delete().to(annotation::bulk_delete)),
         )
         .service(
-            endpoint("/api/annotations")
+            writing(endpoint("/api/annotations"))
                 .route(web::get().to(annotation::everything))
                 .route(web::post().to(annotation::bulk_post))
                 .route(web::put().to(annotation::bulk_put))
                 .route(web::delete().to(annotation::bulk_delete)),
         )
-        .service(endpoint("/api/metadata/put").route(web::post().to(metadata::put)))
-        .service(endpoint("/api/metadata/get").route(web::get().to(metadata::get)))
-        .service(endpoint("/api/metadata/metrics").route(web::get().to(metadata::metrics)))
-        .service(endpoint("/api/metadata/delete").route(web::delete().to(metadata::delete)))
+        .service(writing(endpoint("/api/metadata/put")).route(web::post().to(metadata::put)))
+        .service(reading(endpoint("/api/metadata/get")).route(web::get().to(metadata::get)))
+        .service(reading(endpoint("/api/metadata/metrics")).route(web::get().to(metadata::metrics)))
+        .service(writing(endpoint("/api/metadata/delete")).route(web::delete().to(metadata::delete)))
         .service(endpoint("/aggregators").route(web::get().to(aggregators::all)))
-        .service(endpoint("/q").route(web::get().to(graph_page::get)))
+        .service(reading(endpoint("/q")).route(web::get().to(graph_page::get)))
         .service(endpoint("/logs").route(web::get().to(logs::get)).route(web::post().to(logs::get)))
-        .service(endpoint("/suggest").route(web::get().to(suggest::get)))
+        .service(reading(endpoint("/suggest")).route(web::get().to(suggest::get)))
         .service(endpoint("/version").route(web::get().to(version::legacy)))
         .service(endpoint("/stats").route(web::get().to(statistics::legacy)))
         .service(endpoint("/dropcaches").route(web::get().to(drop_caches::legacy)));

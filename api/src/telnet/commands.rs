@@ -21,7 +21,10 @@ pub(crate) fn carry_out(line: &str, state: &AppState) -> Answer {
         "exit" => return Answer::Close,
         "version" => version::lines(&state.options.build),
         "stats" => statistics::lines(state),
-        "help" => "available commands: stats dropcaches version status exit help put rollup histogram \n".to_owned(),
+        "help" => {
+            let writing = if state.options.opentsdb.mode.writes() { "put rollup histogram " } else { "" };
+            format!("available commands: stats dropcaches version status exit help {writing}\n")
+        }
         "dropcaches" => "Caches dropped.\n".to_owned(),
         "status" => "startup\n".to_owned(),
         other => {

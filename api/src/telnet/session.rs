@@ -65,7 +65,11 @@ impl<'a> Session<'a> {
                     continue;
                 }
             };
-            if let Some(words) = line.strip_prefix("put ") {
+            if !self.state.options.opentsdb.mode.writes() {
+                if !self.command(line) {
+                    return;
+                }
+            } else if let Some(words) = line.strip_prefix("put ") {
                 if let Err(error) = self.points.add(words) {
                     self.reject(line, "put", &error);
                 }
@@ -77,15 +81,23 @@ impl<'a> Session<'a> {
             } else if let Some(words) = after(line, "rollup") {
                 let added = self.values.add_rollup(words);
                 self.judge(line, "rollup", added);
-            } else {
-                self.flush();
-                match carry_out(line, self.state) {
-                    Answer::Text(text) => self.steps.push(Step::Reply(text)),
-                    Answer::Close => {
-                        self.steps.push(Step::Close);
-                        return;
-                    }
-                }
+            } else if !self.command(line) {
+                return;
+            }
+        }
+    }
+
+    /// Carries out a line that brings no value. False when nothing is to be done after it.
+    fn command(&mut self, line: &str) -> bool {
+        self.flush();
+        match carry_out(line, self.state) {
+            Answer::Text(text) => {
+                self.steps.push(Step::Reply(text));
+                true
+            }
+            Answer::Close => {
+                self.steps.push(Step::Close);
+                false
             }
         }
     }

@@ -191,6 +191,7 @@ mod tests {
         check(None, Some(("TIDEMARK_LIMTS__BODY", "64")), &["no such setting: `limts`"]);
         check(None, Some(("TIDEMARK_BROKER", "amqp://x")), &["TIDEMARK_BROKER", "redis://"]);
         check(Some("broker = 5"), None, &["line 1, column 10 (`broker`): invalid type"]);
+        check(None, Some(("TIDEMARK_OPENTSDB__MODE", "r")), &["TIDEMARK_OPENTSDB__MODE", "`rw`, `ro`, `wo`"]);
         check(None, Some(("TIDEMARK_ROLES", "api,wroker")), &["TIDEMARK_ROLES", "wroker"]);
     }
 

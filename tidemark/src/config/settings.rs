@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Dura
 
 use anyhow::bail;
 use serde::{Deserialize, Serialize};
+use tidemark_api::OperationMode;
 use tidemark_queue::{Rate, RedisOptions};
 use tidemark_tsdb::RollupInterval;
 
@@ -135,6 +136,9 @@ pub(crate) enum LogFormat {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct OpentsdbSettings {
+    /// What OpenTSDB's and Bosun's endpoints and telnet do: `rw`; `ro`, answer questions about points; or `wo`, take points.
+    /// Endpoints and commands for the other are not there.
+    pub(crate) mode: OperationMode,
     /// Whether `DELETE /api/query` and queries with `"delete": true` delete what they match.
     pub(crate) allow_delete: bool,
     /// Most tags of a point.
@@ -482,6 +486,7 @@ impl Default for LogSettings {
 impl Default for OpentsdbSettings {
     fn default() -> Self {
         Self {
+            mode: OperationMode::ReadWrite,
             allow_delete: false,
             max_tags: 8,
             cors_domains: Vec::new(),

@@ -15,6 +15,7 @@ pub(crate) fn api_options(settings: &Settings, tokens: Tokens, logs: Option<Arc<
     ApiOptions {
         limits: api_limits(settings),
         opentsdb: OpenTsdbOptions {
+            mode: opentsdb.mode,
             allow_delete: opentsdb.allow_delete,
             max_tags: opentsdb.max_tags,
             cors_domains: opentsdb.cors_domains,
