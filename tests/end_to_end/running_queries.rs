@@ -28,10 +28,28 @@ fn long_query() -> String {
     json!({"start": START_S, "end": START_S + POINTS, "queries": vec![sub_query; 100]}).to_string()
 }
 
-/// Sends a request and does not wait for the answer.
+/// Formulas that take long: sums of sums, each over every point.
+fn long_formulas() -> String {
+    let formula = vec!["a"; 100].join(" + ");
+    let expressions: Vec<Value> = (0..30).map(|id| json!({"id": format!("e{id}"), "expr": formula})).collect();
+    let time = json!({"start": START_S, "end": START_S + POINTS, "aggregator": "sum"});
+    json!({"time": time, "metrics": [{"id": "a", "metric": "long"}], "expressions": expressions}).to_string()
+}
+
+/// An expression of the language of rules that takes long: a hundred steps for each point.
+fn long_expression() -> String {
+    let mapped = format!("sum(map(q(\"sum:long\", \"60h\", \"\"), expr(v(){})))", " + 1".repeat(100));
+    format!("{mapped} + {mapped}")
+}
+
+/// Sends a query and does not wait for the answer.
 fn send(node: &Node, body: &str) -> TcpStream {
+    send_to(node, "/api/query", "", body)
+}
+
+fn send_to(node: &Node, path: &str, headers: &str, body: &str) -> TcpStream {
     let mut stream = TcpStream::connect(node.address()).unwrap();
-    let head = format!("POST /api/query HTTP/1.1\r\nHost: {}\r\nUser-Agent: impatient/1\r\n", node.address());
+    let head = format!("POST {path} HTTP/1.1\r\nHost: {}\r\nUser-Agent: impatient/1\r\n{headers}", node.address());
     write!(stream, "{head}Connection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
     stream
 }
@@ -102,6 +120,33 @@ fn a_cancelled_query_says_so_to_its_client() {
     let listed = node.ok(&["queries", "ls", "--all"]);
     assert!(listed.contains("ended 409"), "{listed}");
     assert_eq!(client.post("/api/tidemark/v1/queries/1000/cancel", &json!({})).status, 404);
+}
+
+#[test]
+fn expressions_end_as_soon_as_queries_do_and_free_their_slot() {
+    let node = node_with_one_slot();
+    let client = node.client();
+    let of_rules = format!("/api/expr?now={}", START_S + POINTS);
+    for (path, body) in [("/api/query/exp", long_formulas()), (&of_rules, long_expression())] {
+        let mut cancelled = send_to(&node, path, "", &body);
+        let id = wait_until(&client, &["evaluates"])[0]["id"].clone();
+        let began = now();
+        assert_eq!(client.post(&format!("/api/tidemark/v1/queries/{id}/cancel"), &json!({})).status, 202);
+        let mut answer = String::new();
+        cancelled.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 409 "), "{path}: {answer}");
+        wait_until(&client, &[]);
+        assert_eq!(client.post_text(&of_rules, "1 + 1").status, 200, "{path}");
+        assert!(began.elapsed() < Duration::from_secs(1), "{path}, cancelled: {:?}", began.elapsed());
+        let left_alone = send_to(&node, path, "", &body);
+        wait_until(&client, &["evaluates"]);
+        let began = now();
+        drop(left_alone);
+        wait_until(&client, &[]);
+        assert!(began.elapsed() < Duration::from_secs(1), "{path}, left alone: {:?}", began.elapsed());
+        let ended = client.get("/api/stats/query").json()["completed"].clone();
+        assert_eq!(ended[0]["exception"], "the client went away", "{path}: {ended}");
+    }
 }
 
 #[test]

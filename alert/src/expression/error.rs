@@ -165,7 +165,7 @@ pub enum EvaluateErrorKind {
         /// The limit.
         limit: u64,
     },
-    /// The process is ending.
+    /// Nobody waits for it any longer, or the process is ending.
     #[error("the evaluation was interrupted")]
     Interrupted,
 }

@@ -2,6 +2,8 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use tokio_util::sync::CancellationToken;
+
 use crate::expression::{
     ValueType,
     error::{EvaluateError, EvaluateErrorKind},
@@ -24,14 +26,16 @@ pub(crate) struct Evaluator<'a> {
     text: &'a str,
     answers: &'a Answers,
     context: Context,
+    /// Fires when the value is not wanted any longer.
+    stop: &'a CancellationToken,
     work: u64,
     /// The value of `v()`; one for each `map` that we are in.
     points: Vec<f64>,
 }
 
 impl<'a> Evaluator<'a> {
-    pub(crate) fn new(text: &'a str, answers: &'a Answers, context: Context) -> Self {
-        Self { text, answers, context, work: 0, points: Vec::new() }
+    pub(crate) fn new(text: &'a str, answers: &'a Answers, context: Context, stop: &'a CancellationToken) -> Self {
+        Self { text, answers, context, stop, work: 0, points: Vec::new() }
     }
 
     /// The value of a node. Both sides of every operator are evaluated, whatever the first one says.
@@ -161,7 +165,11 @@ impl<'a> Evaluator<'a> {
         Value::Set(set)
     }
 
+    /// Counts what a step cost, and ends the walk when that is too much or nobody waits.
     fn charge(&mut self, value: &Value) -> Result<(), EvaluateErrorKind> {
+        if self.stop.is_cancelled() {
+            return Err(EvaluateErrorKind::Interrupted);
+        }
         let limits = self.context.limits;
         self.work += match value {
             Value::Set(set) if set.items.len() > limits.groups_max => {

@@ -7,6 +7,7 @@ use std::{collections::HashMap, ops::ControlFlow, sync::Arc};
 
 use tidemark_model::{ReadError, SeriesReader, ValueColumn};
 use tidemark_query::{EvaluationControl, GroupResult, Query, QueryError, SubQuery, SubQueryPlan};
+use tokio_util::sync::CancellationToken;
 
 use crate::expression::{
     EvaluateOptions, Group, QueryRun, UnknownNames,
@@ -19,13 +20,15 @@ use crate::expression::{
 pub(crate) struct Fetcher<'a> {
     reader: &'a dyn SeriesReader,
     options: &'a EvaluateOptions,
+    /// Fires when nobody waits for what is read.
+    stop: &'a CancellationToken,
     seen: HashMap<(Arc<str>, QueryWindow), Set>,
     runs: Vec<QueryRun>,
 }
 
 impl<'a> Fetcher<'a> {
-    pub(crate) fn new(reader: &'a dyn SeriesReader, options: &'a EvaluateOptions) -> Self {
-        Self { reader, options, seen: HashMap::new(), runs: Vec::new() }
+    pub(crate) fn new(reader: &'a dyn SeriesReader, options: &'a EvaluateOptions, stop: &'a CancellationToken) -> Self {
+        Self { reader, options, stop, seen: HashMap::new(), runs: Vec::new() }
     }
 
     /// One set for each window of the plan.
@@ -53,16 +56,21 @@ impl<'a> Fetcher<'a> {
             return Err(EvaluateErrorKind::Limit { what: "queries", field: "queries_max", limit: limit as u64 });
         }
         self.runs.push(QueryRun { text: Arc::clone(&plan.text), start: window.start, end: window.end });
-        let explain = |reason| EvaluateErrorKind::Query { text: plan.text.to_string(), reason };
+        let explain = |reason| match reason {
+            QueryError::Cancelled => EvaluateErrorKind::Interrupted,
+            reason => EvaluateErrorKind::Query { text: plan.text.to_string(), reason },
+        };
         let mut set = Set::default();
         for sub_query in compile(&plan.query, window).map_err(explain)? {
             let request = sub_query.read_request(self.options.limits.read);
-            let series = match self.reader.open(request).await {
+            let opened = self.stop.run_until_cancelled(self.reader.open(request)).await;
+            let series = match opened.ok_or(EvaluateErrorKind::Interrupted)? {
                 Ok(series) => series,
                 Err(ReadError::UnknownName { .. }) if self.options.unknown_names == UnknownNames::AreEmpty => continue,
                 Err(reason) => return Err(explain(QueryError::Read(reason))),
             };
-            let decoded = super::on_blocking_thread(move || evaluate(&sub_query, &*series)).await?;
+            let stop = self.stop.clone();
+            let decoded = super::on_blocking_thread(move || evaluate(&sub_query, &*series, &stop)).await?;
             set.items.extend(decoded.map_err(explain)?);
         }
         Ok(set)
@@ -76,10 +84,15 @@ fn compile(sub_query: &SubQuery, window: QueryWindow) -> Result<Vec<SubQueryPlan
     query.plan()
 }
 
-fn evaluate(plan: &SubQueryPlan, series: &dyn tidemark_model::SeriesSet) -> Result<Vec<Item>, QueryError> {
+fn evaluate(
+    plan: &SubQueryPlan,
+    series: &dyn tidemark_model::SeriesSet,
+    stop: &CancellationToken,
+) -> Result<Vec<Item>, QueryError> {
     let keys: Vec<String> = plan.sub_query().group_keys().into_iter().map(str::to_owned).collect();
     let mut items = Vec::new();
-    plan.evaluate(series, &EvaluationControl::default(), |result| {
+    let control = EvaluationControl { cancelled: &|| stop.is_cancelled(), ..EvaluationControl::default() };
+    plan.evaluate(series, &control, |result| {
         items.push(item(&keys, result));
         ControlFlow::Continue(())
     })?;

@@ -28,6 +28,7 @@ mod value_type;
 use std::{collections::BTreeSet, sync::Arc};
 
 use tidemark_model::{SeriesReader, TimestampMs};
+use tokio_util::sync::CancellationToken;
 
 pub use duration::parse_duration;
 pub use error::{EvaluateError, EvaluateErrorKind, ParseError, ParseErrorKind};
@@ -143,17 +144,37 @@ impl Expression {
     /// Names the operation that failed and why; [`EvaluateError::is_transient`] tells whether to try again.
     ///
     /// # Cancel safety
-    /// Dropping the future has no effect on anything; work on a blocking thread ends at its limits.
+    /// Dropping the future has no effect on anything; work on a blocking thread ends at its next step.
     pub async fn evaluate(
         &self,
         reader: &dyn SeriesReader,
         options: EvaluateOptions,
     ) -> Result<Evaluation, EvaluateError> {
+        let stop = CancellationToken::new();
+        let _dropped = stop.clone().drop_guard();
+        self.evaluate_until(reader, options, &stop).await
+    }
+
+    /// Evaluates at a moment, or ends when `stop` fires: soon, at the next block of a series, step or point, and not before
+    /// its work on a blocking thread has ended.
+    ///
+    /// # Errors
+    /// As [`Self::evaluate`]; [`EvaluateErrorKind::Interrupted`] when it was stopped.
+    ///
+    /// # Cancel safety
+    /// Dropping the future has no effect on anything; work on a blocking thread goes on until `stop` fires.
+    pub async fn evaluate_until(
+        &self,
+        reader: &dyn SeriesReader,
+        options: EvaluateOptions,
+        stop: &CancellationToken,
+    ) -> Result<Evaluation, EvaluateError> {
         let now = options.now_ms.div_euclid(1000);
         let context = Context { now, unjoined_ok: options.unjoined_ok, limits: options.limits };
-        let (answers, queries) = self.fetch(reader, &options, context).await?;
-        let (text, root) = (Arc::clone(&self.text), Arc::clone(&self.root));
-        let evaluated = on_blocking_thread(move || Evaluator::new(&text, &answers, context).evaluate(&root)).await;
+        let (answers, queries) = self.fetch(reader, &options, context, stop).await?;
+        let (text, root, stop) = (Arc::clone(&self.text), Arc::clone(&self.root), stop.clone());
+        let work = move || Evaluator::new(&text, &answers, context, &stop).evaluate(&root);
+        let evaluated = on_blocking_thread(work).await;
         let value =
             evaluated.map_err(|reason| EvaluateError { position: Position { line: 1, column: 1 }, reason })??;
         Ok(self.evaluation(value, queries))
@@ -164,10 +185,11 @@ impl Expression {
         reader: &dyn SeriesReader,
         options: &EvaluateOptions,
         context: Context,
+        stop: &CancellationToken,
     ) -> Result<(Answers, Vec<QueryRun>), EvaluateError> {
         let mut answers = Answers::new();
-        let mut fetcher = Fetcher::new(reader, options);
-        for (start, plan) in self.plans(context)? {
+        let mut fetcher = Fetcher::new(reader, options, stop);
+        for (start, plan) in self.plans(context, stop)? {
             let sets = fetcher.fetch(&plan).await.map_err(|reason| self.error(start, reason))?;
             answers.insert(start, (plan, sets));
         }
@@ -175,9 +197,13 @@ impl Expression {
     }
 
     /// What every query function reads, by where its call begins.
-    fn plans(&self, context: Context) -> Result<Vec<(usize, functions::QueryPlan)>, EvaluateError> {
+    fn plans(
+        &self,
+        context: Context,
+        stop: &CancellationToken,
+    ) -> Result<Vec<(usize, functions::QueryPlan)>, EvaluateError> {
         let answers = Answers::new();
-        let mut evaluator = Evaluator::new(&self.text, &answers, context);
+        let mut evaluator = Evaluator::new(&self.text, &answers, context, stop);
         let mut plans = Vec::new();
         let mut nodes = vec![&*self.root];
         while let Some(node) = nodes.pop() {

@@ -48,8 +48,8 @@ pub(super) async fn evaluate(
     }
 }
 
-/// Evaluates when there is a slot, within the time of a query. What does not end in time keeps its slot until it does,
-/// so that there are never more evaluations than slots.
+/// Evaluates when there is a slot, within the time of a query. Whoever ends it early has an answer at once; the slot is
+/// held until the evaluation has ended, which is soon after, so that there are never more evaluations than slots.
 async fn in_turn(
     state: &Data<AppState>,
     console: &Console,
@@ -57,44 +57,43 @@ async fn in_turn(
     options: EvaluateOptions,
     asked: Asked,
 ) -> Result<Result<Evaluation, EvaluateError>, ApiError> {
-    let limits = state.options.limits;
-    let entry = state.queries.enter(asked)?;
+    let limit = state.options.limits.query_time;
+    let entry = Arc::new(state.queries.enter(asked)?);
     let turn = wait_for_slot(state, &entry).await?;
     entry.enter(Phase::Evaluates);
-    let (reader, abandon, cancelled) =
-        (Arc::clone(&console.seams.reader), state.abandon.clone(), entry.cancelled().clone());
-    let entry = Arc::new(entry);
-    let of_task = Arc::clone(&entry);
+    // Fires when somebody ends the query, and when this function ends: nobody waits then.
+    let stop = entry.cancelled().child_token();
+    let _nobody_waits = stop.clone().drop_guard();
+    let (reader, of_task) = (Arc::clone(&console.seams.reader), Arc::clone(&entry));
     let evaluation = state.tasks.spawn(async move {
         let _turn = turn;
-        let evaluation = abandon.run_until_cancelled(expression.evaluate(reader.as_ref(), options)).await;
-        match &evaluation {
-            Some(Err(error)) => {
-                of_task.failed(ApiError::bad_request(error.to_string()));
+        let evaluation = expression.evaluate_until(reader.as_ref(), options, &stop).await;
+        // How it ended early is noted by whoever ended it.
+        if !stop.is_cancelled() {
+            match &evaluation {
+                Err(error) => drop(of_task.failed(ApiError::bad_request(error.to_string()))),
+                Ok(_) => of_task.answered(),
             }
-            Some(Ok(_)) | None => of_task.answered(),
         }
         evaluation
     });
-    let evaluation = async {
-        tokio::select! {
-            done = timeout(limits.query_time, evaluation) => Some(done),
-            () = cancelled.cancelled() => None,
-        }
+    let error = tokio::select! {
+        biased;
+        () = entry.cancelled().cancelled() => entry.cancellation(),
+        () = state.abandon.cancelled() => ApiError::unavailable("the server is ending"),
+        done = timeout(limit, evaluation) => match done {
+            Ok(Ok(evaluation)) => return Ok(evaluation),
+            Ok(Err(_)) => ApiError::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the evaluation of the expression failed; the log says why",
+            ),
+            Err(_) => ApiError::too_large(format!(
+                "the expression took longer than {} s; see `limits.query_time`",
+                limit.as_secs_f64()
+            )),
+        },
     };
-    let Some(evaluation) = evaluation.await else { return Err(entry.failed(entry.cancellation())) };
-    match evaluation {
-        Ok(Ok(Some(evaluation))) => Ok(evaluation),
-        Ok(Ok(None)) => Err(ApiError::unavailable("the server is ending")),
-        Ok(Err(_)) => Err(ApiError::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "the evaluation of the expression failed; the log says why",
-        )),
-        Err(_) => Err(ApiError::too_large(format!(
-            "the expression took longer than {} s; see `limits.query_time`",
-            limits.query_time.as_secs_f64()
-        ))),
-    }
+    Err(entry.failed(error))
 }
 
 fn refused(message: &str, error: &dyn Display) -> ApiError {

@@ -67,6 +67,11 @@ struct Evaluation<'a> {
 }
 
 impl<'a> Evaluation<'a> {
+    /// Between steps whose cost grows with all points that are held.
+    fn check_wanted(&self) -> Result<(), QueryError> {
+        if (self.control.cancelled)() { Err(QueryError::Cancelled) } else { Ok(()) }
+    }
+
     fn metric(&mut self, metric: &'a MetricVariable, mut groups: Vec<GroupResult>) -> Result<(), QueryError> {
         for group in &mut groups {
             self.budget.take(group.timestamps.len(), 1)?;
@@ -81,6 +86,7 @@ impl<'a> Evaluation<'a> {
     }
 
     fn expression(&mut self, expression: &'a NamedFormula) -> Result<(), QueryError> {
+        self.check_wanted()?;
         let names = expression.formula.variables();
         let variables: Vec<&Variable> =
             names.iter().filter_map(|name| self.found.get(name.as_str())).map(|known| &known.variable).collect();
@@ -126,6 +132,7 @@ impl<'a> Evaluation<'a> {
         shown.take(known.timeline.len(), known.variable.series.len())?;
         let mut columns = Vec::with_capacity(known.variable.series.len());
         for series in &known.variable.series {
+            self.check_wanted()?;
             let values = if *series.timestamps == *known.timeline {
                 Cow::Borrowed(series.values.as_slice())
             } else {
@@ -285,6 +292,16 @@ mod tests {
         };
         query.evaluate(&EvaluationControl::default(), |_| Ok(vec![filled.clone()]), emit).unwrap();
         assert_eq!(values, [1.0, 9.0, 3.0]);
+    }
+
+    #[test]
+    fn nothing_is_handed_out_once_nobody_waits() {
+        for expressions in [Vec::new(), vec![expression("e", "a + b")]] {
+            let query = query([None, None], expressions, &[]);
+            let control = EvaluationControl { cancelled: &|| true, ..EvaluationControl::default() };
+            let evaluated = query.evaluate(&control, |index| Ok(groups()[index].clone()), |_| panic!("handed out"));
+            assert_eq!(evaluated, Err(QueryError::Cancelled));
+        }
     }
 
     #[test]
