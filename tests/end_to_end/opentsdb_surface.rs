@@ -145,6 +145,7 @@ fn each_path_answers_each_method_as_opentsdb_does() {
         ("GET", "/nothing", "", 404, Text("<!DOCTYPE html>")),
         ("GET", "/nothing?json", "", 404, Json(json!({"err": "Page Not Found"}))),
         ("GET", "/diediedie", "", 404, Text("<!DOCTYPE html>")),
+        ("GET", "/s/queryui.nocache.js", "", 404, Text("<!DOCTYPE html>")),
         ("PATCH", "/version", "", 405, Empty),
     ];
     for (method, path, body, status, expect) in &cases {
@@ -157,6 +158,48 @@ fn each_path_answers_each_method_as_opentsdb_does() {
     // The client waits for a body that HEAD does not have.
     let head = raw(&node, "HEAD /api/version HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     assert!(head.starts_with("HTTP/1.1 405 "), "{head}");
+}
+
+#[test]
+fn browsers_find_an_icon_beside_any_answer() {
+    let node = Node::start(&NodeOptions::without_agent());
+    let found = node.client().get("/favicon.ico");
+    let path = found.header("location").unwrap();
+    let icon = node.client().get(path);
+    assert_eq!((found.status, icon.status, icon.header("content-type")), (302, 200, Some("image/svg+xml")));
+}
+
+#[test]
+fn settings_are_shown_under_the_names_of_opentsdb() {
+    let fixed = json!({
+        "tsd.core.auto_create_metrics": "true", "tsd.core.auto_create_tagks": "true", "tsd.core.auto_create_tagvs": "true",
+        "tsd.http.request.enable_chunked": "true", "tsd.http.show_stack_trace": "false",
+        "tsd.rpc.telnet.return_errors": "true", "tsd.storage.fix_duplicates": "true",
+    });
+    let set = [
+        ("LIMITS__CONNECTIONS", "321", "tsd.core.connections.limit", "321"),
+        ("OPENTSDB__TIMEZONE", "Asia/Tokyo", "tsd.core.timezone", "Asia/Tokyo"),
+        ("OPENTSDB__ALLOW_DELETE", "true", "tsd.http.query.allow_delete", "true"),
+        ("OPENTSDB__CORS_DOMAINS", "http://a,http://b", "tsd.http.request.cors_domains", "http://a,http://b"),
+        ("OPENTSDB__CORS_HEADERS", "X-Own", "tsd.http.request.cors_headers", "X-Own"),
+        ("LIMITS__BODY_BYTES", "3MiB", "tsd.http.request.max_chunk", "3145728"),
+        ("OPENTSDB__MODE", "ro", "tsd.mode", "ro"),
+        ("LIMITS__QUERY_BYTES", "2MiB", "tsd.query.limits.bytes.default", "2097152"),
+        ("LIMITS__QUERY_POINTS", "4567", "tsd.query.limits.data_points.default", "4567"),
+        ("OPENTSDB__SKIP_UNRESOLVED", "true", "tsd.query.skip_unresolved_tagvs", "true"),
+        ("LIMITS__QUERY_TIME", "7s", "tsd.query.timeout", "7000"),
+        ("OPENTSDB__ROLLUPS", "", "tsd.rollups.enable", "false"),
+        ("OPENTSDB__MAX_TAGS", "5", "tsd.storage.max_tags", "5"),
+    ];
+    let options = set.iter().fold(NodeOptions::without_agent(), |options, (variable, value, ..)| {
+        options.variable(&format!("TIDEMARK_{variable}"), value)
+    });
+    let mut expect = fixed;
+    set.iter().for_each(|(.., name, shown)| expect[*name] = json!(shown));
+    let mut shown = Node::start(&options).client().get("/api/config").json();
+    let threads = shown.as_object_mut().unwrap().remove("tsd.network.worker_threads");
+    assert!(threads.unwrap().as_str().unwrap().parse::<usize>().unwrap() > 0);
+    assert_eq!(shown, expect);
 }
 
 #[test]

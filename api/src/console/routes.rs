@@ -53,6 +53,7 @@ pub(crate) fn configure(config: &mut ServiceConfig, console: &Arc<Console>) {
         .route("/tasks/workflows/{id}", web::get().to(workflow))
         .route("/system/storage", web::get().to(storage))
         .route("/static/{path:.*}", web::get().to(file))
+        .route("/favicon.ico", web::get().to(icon))
         .route("/api/ws", web::get().to(live::socket))
         .route("/metrics", web::get().to(metrics))
         .default_service(web::to(nothing_here));
@@ -335,6 +336,14 @@ async fn file(request: HttpRequest, console: Data<Console>) -> HttpResponse {
             response.insert_header((header::CONTENT_ENCODING, HeaderValue::from_static("gzip"))).body(gzip.clone())
         }
         None => response.body(asset.bytes.clone()),
+    }
+}
+
+/// Pages name their icon; browsers ask for this one where they show something else, such as an answer in JSON.
+async fn icon(console: Data<Console>) -> HttpResponse {
+    match console.assets.path_of("icons/favicon.svg") {
+        Some(path) => HttpResponse::Found().insert_header((header::LOCATION, path)).finish(),
+        None => ApiError::new(StatusCode::NOT_FOUND, "there is no icon").to_response(),
     }
 }
 

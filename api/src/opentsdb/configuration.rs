@@ -7,11 +7,14 @@ use tidemark_query::FilterKind;
 use super::wire;
 use crate::state::AppState;
 
-/// The settings that OpenTSDB has a name for.
+/// The settings that OpenTSDB has a name for, as texts. Those that cannot be set here say what always holds.
 pub(crate) async fn settings(state: Data<AppState>) -> HttpResponse {
-    let (options, limits) = (&state.options.opentsdb, &state.options.limits);
+    let (workers, options, limits) = (state.options.workers, &state.options.opentsdb, &state.options.limits);
     wire::json(&json!({
         "tsd.core.auto_create_metrics": "true",
+        "tsd.core.auto_create_tagks": "true",
+        "tsd.core.auto_create_tagvs": "true",
+        "tsd.core.connections.limit": limits.connections.to_string(),
         "tsd.core.timezone": options.timezone,
         "tsd.http.query.allow_delete": options.allow_delete.to_string(),
         "tsd.http.request.cors_domains": options.cors_domains.join(","),
@@ -20,8 +23,13 @@ pub(crate) async fn settings(state: Data<AppState>) -> HttpResponse {
         "tsd.http.request.max_chunk": limits.body_bytes.to_string(),
         "tsd.http.show_stack_trace": "false",
         "tsd.mode": options.mode.to_string(),
+        "tsd.network.worker_threads": workers.to_string(),
+        "tsd.query.limits.bytes.default": limits.query_reads.bytes_max.to_string(),
+        "tsd.query.limits.data_points.default": limits.query_reads.points_max.to_string(),
         "tsd.query.skip_unresolved_tagvs": options.extras.skip_unresolved.to_string(),
         "tsd.query.timeout": limits.query_time.as_millis().to_string(),
+        "tsd.rollups.enable": (options.rollups.iter().next().is_some()).to_string(),
+        "tsd.rpc.telnet.return_errors": "true",
         "tsd.storage.fix_duplicates": "true",
         "tsd.storage.max_tags": options.max_tags.to_string(),
     }))
