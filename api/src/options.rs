@@ -30,6 +30,8 @@ pub struct ApiOptions {
     pub tokens: Tokens,
     /// Where telnet lines may come from although there are tokens, `auth.telnet_from`: lines cannot carry one.
     pub telnet_from: Vec<Network>,
+    /// Proxies that are believed when they say for whom they ask, `auth.trusted_proxies`.
+    pub trusted_proxies: Vec<Network>,
     /// Names, without ports, by which people reach the server beside `localhost` and loopback addresses: the host of
     /// `public_url`. As long as there is no token, requests to other names are refused.
     pub hosts: Vec<String>,
@@ -190,6 +192,7 @@ impl Default for ApiOptions {
             slow_request: Duration::from_secs(1),
             tokens: Tokens::default(),
             telnet_from: Vec::new(),
+            trusted_proxies: Vec::new(),
             hosts: Vec::new(),
             logs: None,
         }

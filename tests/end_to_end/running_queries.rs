@@ -47,6 +47,10 @@ fn send(node: &Node, body: &str) -> TcpStream {
     send_to(node, "/api/query", "", body)
 }
 
+fn send_for(node: &Node, clients: &str, body: &str) -> TcpStream {
+    send_to(node, "/api/query", &format!("X-Forwarded-For: {clients}\r\n"), body)
+}
+
 fn send_to(node: &Node, path: &str, headers: &str, body: &str) -> TcpStream {
     let mut stream = TcpStream::connect(node.address()).unwrap();
     let head = format!("POST {path} HTTP/1.1\r\nHost: {}\r\nUser-Agent: impatient/1\r\n{headers}", node.address());
@@ -193,6 +197,45 @@ fn one_client_cannot_have_any_number_of_queries() {
     assert_eq!(refused.json()["error"]["message"], text);
     drop(held);
     wait_until(&client, &[]);
+}
+
+#[test]
+fn the_clients_of_a_trusted_proxy_are_told_apart() {
+    let with = |proxies: &str| {
+        let options = NodeOptions::without_agent()
+            .variable("TIDEMARK_LIMITS__QUERIES", "1")
+            .variable("TIDEMARK_LIMITS__QUERIES_PER_CLIENT", "1")
+            .variable("TIDEMARK_AUTH__TRUSTED_PROXIES", proxies);
+        let node = Node::start(&options);
+        fill(&node.client());
+        node
+    };
+    let ask = |node: &Node, client: &str| {
+        let body = json!({"start": START_S, "queries": [{"aggregator": "sum", "metric": "none"}]}).to_string();
+        node.client().request("POST", "/api/query", &[("X-Forwarded-For", client)], body.as_bytes()).unwrap()
+    };
+    let node = with("127.0.0.1,10.0.0.0/8");
+    let held = send_for(&node, "192.0.2.1, 10.0.0.9", &long_query());
+    let shown = wait_until(&node.client(), &["evaluates"]);
+    assert_eq!(shown[0]["remote"], "192.0.2.1");
+    let refused = ask(&node, "198.51.100.7, 192.0.2.1");
+    assert_eq!(refused.status, 503, "{}", refused.text());
+    assert!(refused.text().contains("192.0.2.1 has 1 queries under way"), "{}", refused.text());
+    let id = shown[0]["id"].clone();
+    let waiting = send_for(&node, "192.0.2.2", &long_query());
+    wait_until(&node.client(), &["evaluates", "waits"]);
+    drop(waiting);
+    assert_eq!(node.client().post(&format!("/api/tidemark/v1/queries/{id}/cancel"), &json!({})).status, 202);
+    drop(held);
+    wait_until(&node.client(), &[]);
+    // Whoever is not trusted says nothing that counts.
+    let node = with("10.0.0.0/8");
+    let held = send(&node, &long_query());
+    wait_until(&node.client(), &["evaluates"]);
+    let refused = ask(&node, "192.0.2.2");
+    assert!(refused.text().contains("127.0.0.1 has 1 queries under way"), "{}", refused.text());
+    drop(held);
+    wait_until(&node.client(), &[]);
 }
 
 #[test]

@@ -154,10 +154,11 @@ impl Opened {
     /// Starts everything that the roles ask for, the server last.
     async fn start(&self, ending: &CancellationToken, parts: &TaskTracker) -> anyhow::Result<Serving> {
         let Self { settings, clock, store, work, jobs, alerting, host, .. } = self;
-        let telnet_from = exposure::telnet_from(&settings.auth)?;
+        let telnet_from = exposure::networks("auth.telnet_from", &settings.auth.telnet_from)?;
+        let trusted_proxies = exposure::networks("auth.trusted_proxies", &settings.auth.trusted_proxies)?;
         let tokens = exposure::tokens(&settings.auth)?;
-        let logs = Some(Arc::clone(&self.logs));
-        let options = ApiOptions { telnet_from, host: host.clone(), ..api_options(settings, tokens, logs) };
+        let options = api_options(settings, tokens, Some(Arc::clone(&self.logs)));
+        let options = ApiOptions { telnet_from, trusted_proxies, host: host.clone(), ..options };
         let state = AppState::new(self.api_seams(), options, ending.clone());
         let server = match settings.roles.contains(&Role::Api) {
             true => {

@@ -304,6 +304,9 @@ pub(crate) struct AuthSettings {
     pub(crate) tokens: Vec<TokenSettings>,
     /// Networks, such as `10.0.0.0/8`, whose telnet lines are taken without a token; with tokens, nobody else's are.
     pub(crate) telnet_from: Vec<String>,
+    /// Networks of proxies that are believed when they say for whom they ask (`X-Forwarded-For`). The clients of any other
+    /// proxy count as one.
+    pub(crate) trusted_proxies: Vec<String>,
 }
 
 /// One token, as its hash.

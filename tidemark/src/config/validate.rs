@@ -49,9 +49,11 @@ impl Settings {
             let zone = &self.opentsdb.timezone;
             problems.add("opentsdb.timezone", format!("`{zone}` is no time zone, such as `Europe/Amsterdam` or `UTC`"));
         }
-        for network in &self.auth.telnet_from {
-            if let Err(error) = network.parse::<Network>() {
-                problems.add("auth.telnet_from", error.to_string());
+        for (name, networks) in
+            [("auth.telnet_from", &self.auth.telnet_from), ("auth.trusted_proxies", &self.auth.trusted_proxies)]
+        {
+            for error in networks.iter().filter_map(|network| network.parse::<Network>().err()) {
+                problems.add(name, error.to_string());
             }
         }
         let rollups = &self.opentsdb.rollups;
@@ -338,6 +340,10 @@ mod tests {
         check("public_url = \"ftp://monitor\"", "expected `http://HOST`");
         check("[agent]\nproxy = \"ftp://me:pw@h\"", "setting agent.proxy: `ftp://***@h`");
         check("[auth]\ntelnet_from = [\"office\"]", "setting auth.telnet_from: `office` is no network");
+        check(
+            "[auth]\ntrusted_proxies = [\"10.0.0.0/33\"]",
+            "setting auth.trusted_proxies: `10.0.0.0/33` is no network",
+        );
         check("[opentsdb]\ntimezone = \"Mars/Phobos\"", "`Mars/Phobos` is no time zone");
         check("[log]\nlevel = \"loud\"", "`loud` is no level");
         check("[log]\nlevel = \"info,tidemark_api=loud\"", "setting log.level");

@@ -19,9 +19,12 @@ pub(crate) fn tokens(auth: &AuthSettings) -> anyhow::Result<Tokens> {
     Ok(tokens)
 }
 
-/// Whose telnet lines are let in without a token.
-pub(crate) fn telnet_from(auth: &AuthSettings) -> anyhow::Result<Vec<Network>> {
-    auth.telnet_from.iter().map(|network| network.parse().context("setting auth.telnet_from")).collect()
+/// The networks that a setting names.
+///
+/// # Errors
+/// Names the setting and what is no network.
+pub(crate) fn networks(name: &str, texts: &[String]) -> anyhow::Result<Vec<Network>> {
+    texts.iter().map(|network| network.parse().with_context(|| format!("setting {name}"))).collect()
 }
 
 /// Refuses to listen where others can reach us as long as anybody would be let in.
