@@ -107,6 +107,32 @@ fn a_client_that_goes_away_stops_its_query_within_a_second() {
 }
 
 #[test]
+fn a_client_that_goes_away_while_series_are_opened_stops_its_query_within_a_second() {
+    const HOSTS: usize = 20_000;
+    let node = Node::start(&NodeOptions::without_agent().variable("TIDEMARK_LIMITS__QUERY_SERIES", "10000000"));
+    let client = node.client();
+    for first in (0..HOSTS).step_by(5_000) {
+        let points: Vec<Value> = (first..first + 5_000)
+            .map(|host| json!({"metric": "wide", "timestamp": START_S, "value": 1, "tags": {"host": format!("h{host}")}}))
+            .collect();
+        assert_eq!(client.post("/api/put", &Value::Array(points)).status, 204);
+    }
+    let hosts = json!([{"type": "regexp", "tagk": "host", "filter": "h[0-9]+", "groupBy": false}]);
+    let sub_query = json!({"aggregator": "sum", "metric": "wide", "filters": hosts});
+    // 2,000,000 series in all, of which none is read.
+    let body = json!({"start": START_S + 7_200, "end": START_S + 7_300, "queries": vec![sub_query; 100]}).to_string();
+    let opens = send(&node, &body);
+    wait_until(&client, &["opens"]);
+    let left = now();
+    drop(opens);
+    wait_until(&client, &[]);
+    assert!(left.elapsed() < Duration::from_secs(1), "{:?}", left.elapsed());
+    let ended = client.get("/api/stats/query").json()["completed"].clone();
+    assert_eq!(ended[0]["exception"], "the client went away", "{ended}");
+    assert_eq!(ended[0]["stats"]["aggregationTime"], 0.0, "{ended}");
+}
+
+#[test]
 fn a_cancelled_query_says_so_to_its_client() {
     let node = node_with_one_slot();
     let client = node.client();
