@@ -19,6 +19,7 @@ pub mod metrics;
 mod number;
 mod opentsdb;
 mod options;
+mod planning;
 pub mod point_lines;
 mod put;
 mod queries;

@@ -6,7 +6,7 @@
 use std::{collections::HashMap, ops::ControlFlow, sync::Arc};
 
 use tidemark_model::{ReadError, SeriesReader, ValueColumn};
-use tidemark_query::{EvaluationControl, GroupResult, Query, QueryError, SubQuery, SubQueryPlan};
+use tidemark_query::{EvaluationControl, GroupResult, Query, QueryError, SubQuery, SubQueryPlan, are_long_to_plan};
 use tokio_util::sync::CancellationToken;
 
 use crate::expression::{
@@ -61,7 +61,12 @@ impl<'a> Fetcher<'a> {
             reason => EvaluateErrorKind::Query { text: plan.text.to_string(), reason },
         };
         let mut set = Set::default();
-        for sub_query in compile(&plan.query, window).map_err(explain)? {
+        let query = compile(&plan.query, window);
+        let planned = match are_long_to_plan(std::slice::from_ref(&query)) {
+            true => super::on_blocking_thread(move || query.plan()).await?,
+            false => query.plan(),
+        };
+        for sub_query in planned.map_err(explain)? {
             let request = sub_query.read_request(self.options.limits.read);
             let opened = self.stop.run_until_cancelled(self.reader.open(request)).await;
             let series = match opened.ok_or(EvaluateErrorKind::Interrupted)? {
@@ -77,11 +82,11 @@ impl<'a> Fetcher<'a> {
     }
 }
 
-fn compile(sub_query: &SubQuery, window: QueryWindow) -> Result<Vec<SubQueryPlan>, QueryError> {
+fn compile(sub_query: &SubQuery, window: QueryWindow) -> Query {
     let mut query =
         Query::new(window.start.saturating_mul(1000), window.end.saturating_mul(1000), vec![sub_query.clone()]);
     query.ms_resolution = false;
-    query.plan()
+    query
 }
 
 fn evaluate(

@@ -21,6 +21,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::ConsoleSeams;
+use crate::planning::plan;
 
 /// Most queries of one graph.
 pub(crate) const QUERIES_MAX: usize = 26;
@@ -197,7 +198,7 @@ impl Asker {
     /// Dropping the future ends the evaluation at its next series.
     async fn evaluate(&self, query: Query, turn: &mut Turn) -> Result<Vec<GroupResult>, AskError> {
         let mut groups = Vec::new();
-        for plan in query.plan()? {
+        for plan in plan(vec![query]).await? {
             let set = self.reader.open(plan.read_request(self.limits)).await?;
             let dropped = CancellationToken::new();
             let _ends_it = dropped.clone().drop_guard();

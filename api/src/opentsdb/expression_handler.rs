@@ -13,7 +13,7 @@ use super::{
     expression_request::{ExpressionBody, ExpressionRequest},
     query_handler::moment,
     query_request::unresolved,
-    query_run::{Answer, ChannelSink, Part, Run, Turn, api_error},
+    query_run::{Answer, ChannelSink, Part, Run, Turn, check},
     wire,
 };
 use crate::{
@@ -31,13 +31,13 @@ pub(crate) async fn post(
     let flags = QueryString::parse(request.query_string())?;
     let body: ExpressionBody = wire::read_json(&request, payload, &state).await?;
     let asked = body.into_request(moment(&state), state.options.limits.query_parts)?;
-    let plans = asked.query.sources().map(|source| source.plan(&asked.window));
-    let plans = plans.collect::<Result<Vec<_>, _>>().map_err(|error| api_error(&error))?;
+    let queries: Vec<_> = asked.query.sources().map(|source| source.query(&asked.window)).collect();
+    check(&queries)?;
     let state = state.into_inner();
     let unresolved = unresolved(None, &flags, state.options.opentsdb.extras);
     let entered = Asked::new(ClientIdentity::of(&request), "/api/query/exp", asked.echo.clone());
     let mut turn = Turn::wait(&state, entered).await?;
-    let parts = turn.open(plans, unresolved).await?;
+    let parts = turn.open(queries, unresolved).await?;
     turn.answer(ExpressionAnswer { asked, parts }).await
 }
 

@@ -11,7 +11,7 @@ use super::{
     query_annotations::QueryAnnotations,
     query_answer::AnswerWriter,
     query_handler::moment,
-    query_run::{Answer, ChannelSink, Part, Run, Turn, api_error, shown},
+    query_run::{Answer, ChannelSink, Part, Run, Turn, check, shown},
 };
 use crate::{
     error::ApiError,
@@ -23,12 +23,13 @@ use crate::{
 pub(crate) async fn get(request: HttpRequest, state: Data<AppState>) -> Result<HttpResponse, ApiError> {
     let flags = QueryString::parse(request.query_string())?;
     let asked = from_query_string(&flags, moment(&state), state.options.limits.query_parts)?;
-    let plans = asked.functions.sources().iter().map(|source| source.plan(&asked.window));
-    let plans = plans.collect::<Result<Vec<_>, _>>().map_err(|error| api_error(&error))?;
+    let queries: Vec<_> = asked.functions.sources().iter().map(|source| source.query(&asked.window)).collect();
+    check(&queries)?;
     let state = state.into_inner();
-    let entered = Asked::new(ClientIdentity::of(&request), "/api/query/gexp", shown(&asked.window, &plans));
+    let described = shown(&asked.window, asked.functions.sources().iter().map(|source| &source.sub_query));
+    let entered = Asked::new(ClientIdentity::of(&request), "/api/query/gexp", described);
     let mut turn = Turn::wait(&state, entered).await?;
-    let parts = turn.open(plans, asked.unresolved).await?;
+    let parts = turn.open(queries, asked.unresolved).await?;
     let range = TimeRange::inclusive(asked.window.start, asked.window.end);
     let series = parts.iter().flat_map(|part| part.series.series());
     let annotations = Arc::new(turn.in_time(QueryAnnotations::read(&state, asked.shape, range, series)).await?);

@@ -14,7 +14,7 @@ use super::{
     query_answer::AnswerSink,
     query_handler::moment,
     query_request::from_query_string,
-    query_run::{Answer, ChannelSink, Part, Run, Turn, api_error, shown},
+    query_run::{Answer, ChannelSink, Part, Run, Turn, check, shown},
 };
 use crate::{
     error::{ApiError, JSON},
@@ -37,11 +37,13 @@ pub(crate) async fn get(request: HttpRequest, state: Data<AppState>) -> Result<H
         return Ok(redirection(request.query_string()));
     };
     let asked = from_query_string(&flags, moment(&state), state.options.limits.query_parts)?;
-    let plans = asked.query.plan().map_err(|error| api_error(&error))?;
+    let queries = vec![asked.query.clone()];
+    check(&queries)?;
     let state = state.into_inner();
-    let entered = Asked::new(ClientIdentity::of(&request), "/q", shown(&asked.query, &plans));
+    let described = shown(&asked.query, asked.query.sub_queries.iter());
+    let entered = Asked::new(ClientIdentity::of(&request), "/q", described);
     let mut turn = Turn::wait(&state, entered).await?;
-    let parts = turn.open(plans, asked.unresolved).await?;
+    let parts = turn.open(queries, asked.unresolved).await?;
     let window = TimeRange::inclusive(asked.query.start, asked.query.end);
     turn.answer(GraphAnswer { parts, form, window }).await
 }

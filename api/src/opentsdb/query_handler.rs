@@ -17,7 +17,7 @@ use super::{
     query_annotations::QueryAnnotations,
     query_answer::AnswerWriter,
     query_request::{AnswerShape, Moment, QueryBody, QueryRequest, from_query_string},
-    query_run::{Answer, ChannelSink, Part, Run, Turn, api_error, shown},
+    query_run::{Answer, ChannelSink, Part, Run, Turn, check, shown},
     wire,
 };
 use crate::{
@@ -77,10 +77,12 @@ async fn answer(request: &HttpRequest, state: Arc<AppState>, asked: QueryRequest
     if asked.delete {
         check_may_delete(request, &state)?;
     }
-    let plans = asked.query.plan().map_err(|error| api_error(&error))?;
-    let entered = Asked::new(ClientIdentity::of(request), "/api/query", shown(&asked.query, &plans));
+    let queries = vec![asked.query.clone()];
+    check(&queries)?;
+    let described = shown(&asked.query, asked.query.sub_queries.iter());
+    let entered = Asked::new(ClientIdentity::of(request), "/api/query", described);
     let mut turn = Turn::wait(&state, entered).await?;
-    let parts = turn.open(plans, asked.unresolved).await?;
+    let parts = turn.open(queries, asked.unresolved).await?;
     let range = TimeRange::inclusive(asked.query.start, asked.query.end);
     if asked.delete {
         turn.whole(delete_points(&state, &parts, range).await)?;

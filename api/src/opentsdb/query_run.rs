@@ -13,7 +13,8 @@ use futures_util::stream;
 use serde_json::{Value, json};
 use tidemark_model::{SeriesSelector, SeriesSet};
 use tidemark_query::{
-    EvaluationControl, EvaluationStatistics, GroupResult, Query, QueryError, SubQueryPlan, expression::ShiftedSubQuery,
+    EvaluationControl, EvaluationStatistics, GroupResult, Query, QueryError, SubQuery, SubQueryPlan,
+    expression::ShiftedSubQuery,
 };
 use tokio::{
     runtime::Handle,
@@ -26,6 +27,7 @@ use super::{
 };
 use crate::{
     error::{ApiError, JSON},
+    planning::plan,
     queries::{Asked, Phase, QueryEntry},
     state::AppState,
 };
@@ -88,17 +90,17 @@ impl Turn {
         })
     }
 
-    /// Opens the series of all sub-queries, which together may read as much as the limits say.
+    /// Plans all sub-queries of these queries and opens their series, which together may read as much as the limits say.
     ///
     /// # Errors
-    /// What the reader says; 413 when it takes too long, 409 when somebody ends it.
-    pub(crate) async fn open(
-        &mut self,
-        plans: Vec<SubQueryPlan>,
-        unresolved: Unresolved,
-    ) -> Result<Vec<Part>, ApiError> {
+    /// What the reader says; 413 when it takes too long or is too much, 409 when somebody ends it.
+    pub(crate) async fn open(&mut self, queries: Vec<Query>, unresolved: Unresolved) -> Result<Vec<Part>, ApiError> {
         let mut warnings = Warnings::default();
-        let parts = self.in_time(open(&self.state, &self.entry, plans, unresolved, &mut warnings)).await?;
+        let opening = async {
+            let plans = plan(queries).await.map_err(|error| api_error(&error))?;
+            open(&self.state, &self.entry, plans, unresolved, &mut warnings).await
+        };
+        let parts = self.in_time(opening).await?;
         self.warnings = warnings;
         Ok(parts)
     }
@@ -170,9 +172,19 @@ pub(crate) async fn wait_for_slot(state: &AppState, entry: &QueryEntry) -> Resul
     Ok(permit)
 }
 
+/// Refuses at once what would be refused when the query has its turn.
+///
+/// # Errors
+/// 400 for the first query that is wrong.
+pub(crate) fn check(queries: &[Query]) -> Result<(), ApiError> {
+    let checked = queries.iter().try_for_each(Query::check);
+    checked.map_err(|error| api_error(&error.into()))
+}
+
 /// A query as the list of running ones shows it: the window in milliseconds, and its sub-queries.
-pub(crate) fn shown(window: &Query, plans: &[SubQueryPlan]) -> Value {
-    let queries: Vec<Value> = plans.iter().enumerate().map(|(index, plan)| describe(plan.sub_query(), index)).collect();
+pub(crate) fn shown<'a>(window: &Query, sub_queries: impl Iterator<Item = &'a SubQuery>) -> Value {
+    let queries: Vec<Value> =
+        sub_queries.enumerate().map(|(index, sub_query)| describe(&window.as_planned(sub_query), index)).collect();
     json!({ "start": window.start, "end": window.end, "timezone": window.time_zone.name(), "queries": queries })
 }
 

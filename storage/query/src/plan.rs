@@ -15,8 +15,12 @@ use crate::{
 /// How far from the window a neighbour may be, in milliseconds; with buckets, at least one bucket.
 pub(crate) const NEIGHBOUR_MS: i64 = 3_600_000;
 
-/// Most calendar buckets of all sub-queries of a query. Buckets of fixed length are not listed and need no such limit.
+/// Most calendar buckets of all queries that are planned together. Buckets of fixed length are not listed and need no such
+/// limit.
 const CALENDAR_BUCKETS_MAX: usize = 1_000_000;
+/// From so many calendar buckets on, planning takes longer than a thread may be held up that serves connections: each takes
+/// 0.1 to 0.2 µs.
+const CALENDAR_BUCKETS_FEW: i64 = 2_000;
 
 /// Bounds that keep sums of times within 64 bits; no point is beyond them.
 const TIME_MAX: TimestampMs = 1 << 60;
@@ -50,23 +54,58 @@ pub(crate) struct Window {
     pub(crate) end: TimestampMs,
 }
 
-impl Query {
-    /// Plans every sub-query, in order.
-    ///
-    /// # Errors
-    /// What [`Query::check`] refuses; [`QueryError::TooManyBuckets`] for calendar buckets beyond a million in all.
-    pub fn plan(&self) -> Result<Vec<SubQueryPlan>, QueryError> {
-        self.check()?;
-        let mut buckets_left = CALENDAR_BUCKETS_MAX;
-        let mut plans = Vec::with_capacity(self.sub_queries.len());
-        for sub_query in &self.sub_queries {
-            let plan = SubQueryPlan::new(self, sub_query, buckets_left)?;
+/// Plans every sub-query of all these queries, in order.
+///
+/// # Errors
+/// What [`Query::check`] refuses; [`QueryError::TooManyBuckets`] for calendar buckets beyond a million in all.
+pub fn plan_together(queries: &[Query]) -> Result<Vec<SubQueryPlan>, QueryError> {
+    let mut buckets_left = CALENDAR_BUCKETS_MAX;
+    let mut plans = Vec::with_capacity(queries.len());
+    for query in queries {
+        query.check()?;
+        for sub_query in &query.sub_queries {
+            let plan = SubQueryPlan::new(query, sub_query, buckets_left)?;
             if let Some(Grid::Listed(boundaries)) = &plan.grid {
                 buckets_left = buckets_left.saturating_sub(boundaries.len());
             }
             plans.push(plan);
         }
-        Ok(plans)
+    }
+    Ok(plans)
+}
+
+/// Whether [`plan_together`] takes so long that it should not hold up others: they have many calendar buckets.
+#[must_use]
+pub fn are_long_to_plan(queries: &[Query]) -> bool {
+    let buckets_of = |query: &Query| {
+        let sub_queries = query.sub_queries.iter().map(|sub_query| query.as_planned(sub_query).downsample);
+        let length = query.end.clamp(-TIME_MAX, TIME_MAX) - query.start.clamp(-TIME_MAX, TIME_MAX);
+        let intervals = sub_queries.filter_map(|downsample| match downsample?.buckets {
+            Buckets::Calendar(interval) => Some(interval.millis()),
+            Buckets::All | Buckets::Every(_) => None,
+        });
+        intervals.fold(0_i64, |buckets, millis| buckets.saturating_add(length / millis.max(1)))
+    };
+    queries.iter().fold(0, |buckets: i64, query| buckets.saturating_add(buckets_of(query))) > CALENDAR_BUCKETS_FEW
+}
+
+impl Query {
+    /// Plans every sub-query, in order.
+    ///
+    /// # Errors
+    /// As [`plan_together`].
+    pub fn plan(&self) -> Result<Vec<SubQueryPlan>, QueryError> {
+        plan_together(std::slice::from_ref(self))
+    }
+
+    /// One of the sub-queries as it is planned: its buckets are those of the calendar when the query asks for that.
+    #[must_use]
+    pub fn as_planned(&self, sub_query: &SubQuery) -> SubQuery {
+        let downsample = sub_query.downsample.map(|downsample| match self.use_calendar {
+            true => downsample.on_calendar(),
+            false => downsample,
+        });
+        SubQuery { downsample, ..sub_query.clone() }
     }
 }
 
@@ -74,10 +113,8 @@ impl SubQueryPlan {
     fn new(query: &Query, sub_query: &SubQuery, calendar_buckets_max: usize) -> Result<Self, QueryError> {
         let window =
             Window { start: query.start.clamp(-TIME_MAX, TIME_MAX), end: query.end.clamp(-TIME_MAX, TIME_MAX) };
-        let downsample = sub_query.downsample.map(|downsample| match query.use_calendar {
-            true => downsample.on_calendar(),
-            false => downsample,
-        });
+        let sub_query = query.as_planned(sub_query);
+        let downsample = sub_query.downsample;
         // Histograms are added up where they are, and are neither filled nor interpolated.
         let is_plain = sub_query.histogram.is_none();
         let rate = sub_query.rate.filter(|_| is_plain);
@@ -117,7 +154,7 @@ impl SubQueryPlan {
         let first = grid.as_ref().filter(|grid| grid.count() > 1).map_or(TimestampMs::MIN, |grid| grid.start(1));
         let interval = downsample.map(|found| found.buckets).and_then(Buckets::interval);
         Ok(Self {
-            sub_query: SubQuery { downsample, ..sub_query.clone() },
+            sub_query,
             ms_resolution: query.ms_resolution,
             window,
             fill,
@@ -320,6 +357,14 @@ mod tests {
         let query = |count| Query::new(0, 600_000 * MINUTE, vec![minutes.clone(); count]);
         assert!(query(1).plan().is_ok());
         assert!(matches!(query(2).plan(), Err(QueryError::TooManyBuckets { limit: 1_000_000, .. })));
+        // The limit is one for all that is planned together.
+        assert!(matches!(plan_together(&[query(1), query(1)]), Err(QueryError::TooManyBuckets { .. })));
+        assert!(
+            are_long_to_plan(&[query(1)]) && are_long_to_plan(&[Query::new(i64::MIN, i64::MAX, vec![minutes.clone()])])
+        );
+        let short = |text: &str| Query::new(0, 600_000 * MINUTE, vec![SubQuery::parse(text).unwrap()]);
+        assert!(!are_long_to_plan(&[short("sum:1ms-avg:m"), short("sum:1dc-avg:m"), short("sum:m")]));
+        assert!(are_long_to_plan(&[Query { use_calendar: true, ..short("sum:1m-avg:m") }]));
         let query = Query::new(0, i64::MAX, vec![SubQuery::parse("sum:1sc-sum:m").unwrap()]);
         assert!(matches!(query.plan(), Err(QueryError::TooManyBuckets { .. })));
     }

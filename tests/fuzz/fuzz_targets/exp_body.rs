@@ -23,7 +23,7 @@ fuzz_target!(|text: &str| {
     }
     let Some((window, query, echo)) = read_expressions(text, NOW) else { return };
     for source in query.sources() {
-        let _may_have_too_many_buckets = source.plan(&window);
+        let _may_have_too_many_buckets = source.query(&window).plan();
     }
     let limits = EvaluationLimits { result_points_max: 20_000, ..EvaluationLimits::default() };
     let control = EvaluationControl { limits, ..EvaluationControl::default() };

@@ -29,7 +29,7 @@ fuzz_target!(|text: &str| {
     assert_eq!(FunctionQuery::parse(texts.iter().map(String::as_str)).as_ref(), Ok(&query));
     for source in query.sources() {
         assert!(source.shift_ms >= 0);
-        let _may_have_too_many_buckets = source.plan(&Query::new(0, 3_600_000, Vec::new()));
+        let _may_have_too_many_buckets = source.query(&Query::new(0, 3_600_000, Vec::new())).plan();
     }
     let limits = EvaluationLimits { result_points_max: 20_000, ..EvaluationLimits::default() };
     let control = EvaluationControl { limits, ..EvaluationControl::default() };

@@ -20,23 +20,20 @@ pub struct ShiftedSubQuery {
 }
 
 impl ShiftedSubQuery {
-    /// Plans the sub-query in the window of `query`, whose own sub-queries do not matter. Results keep their milliseconds.
-    ///
-    /// # Errors
-    /// As [`Query::plan`].
-    pub fn plan(&self, query: &Query) -> Result<SubQueryPlan, QueryError> {
-        let shifted = Query {
+    /// The query of this sub-query alone in the window of `query`, whose own sub-queries do not matter. Results keep their
+    /// milliseconds.
+    #[must_use]
+    pub fn query(&self, query: &Query) -> Query {
+        Query {
             start: query.start.saturating_sub(self.shift_ms),
             end: query.end.saturating_sub(self.shift_ms),
             ms_resolution: true,
             sub_queries: vec![self.sub_query.clone()],
             ..*query
-        };
-        let plan = shifted.plan()?.pop();
-        plan.ok_or(QueryError::Parse(crate::ParseError::MissingQueries))
+        }
     }
 
-    /// Evaluates a plan of [`Self::plan`] over what was read for it; points are where the request shows them.
+    /// Evaluates the plan of [`Self::query`] over what was read for it; points are where the request shows them.
     ///
     /// # Errors
     /// As [`SubQueryPlan::evaluate`].
@@ -79,11 +76,11 @@ mod tests {
     #[test]
     fn a_shifted_sub_query_reads_an_earlier_window() {
         let shifted = ShiftedSubQuery { sub_query: SubQuery::parse("none:m").unwrap(), shift_ms: 3_000 };
-        let plan = shifted.plan(&Query::new(10_000, 20_000, Vec::new())).unwrap();
-        let range = plan.read_request(ReadLimits::default()).range;
+        let plans = shifted.query(&Query::new(10_000, 20_000, Vec::new())).plan().unwrap();
+        let range = plans[0].read_request(ReadLimits::default()).range;
         assert_eq!((range.start, range.end), (7_000, 17_001));
         let far = ShiftedSubQuery { shift_ms: i64::MAX, ..shifted };
-        assert!(far.plan(&Query::new(0, 1, Vec::new())).is_ok());
+        assert!(far.query(&Query::new(0, 1, Vec::new())).plan().is_ok());
     }
 
     #[test]
