@@ -31,8 +31,8 @@ pub fn read_body_of_points(text: &str) -> PointBatch {
 /// What a body is of `/api/histogram` and of `/api/rollup`; empty where it is wrong.
 #[must_use]
 pub fn read_bodies_of_values(text: &str) -> [PointBatch; 2] {
-    let histograms = put::parse_histograms(text, 8).unwrap_or_default().batch;
-    [histograms, put::parse_rollups(text, 8, &RollupIntervals::default()).unwrap_or_default().batch]
+    let histograms = put::parse_histograms(text, 8, None).unwrap_or_default().batch;
+    [histograms, put::parse_rollups(text, 8, &RollupIntervals::default(), None).unwrap_or_default().batch]
 }
 
 /// The values of `histogram` and `rollup` lines; wrong lines are left out.

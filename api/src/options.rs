@@ -131,6 +131,10 @@ pub struct OpenTsdbOptions {
     pub cors_domains: Vec<String>,
     /// Request headers that such pages may send, `opentsdb.cors_headers`.
     pub cors_headers: String,
+    /// The request header with a tag, `key=value`, for all points of a request, `opentsdb.header_tag`; empty for none.
+    pub header_tag: String,
+    /// Whether telnet clients are told what is wrong with their points, `opentsdb.telnet_errors`.
+    pub telnet_errors: bool,
     /// The time zone of formatted dates without one, `opentsdb.timezone`.
     pub timezone: String,
     /// What queries do differently from OpenTSDB unless they say otherwise.
@@ -163,6 +167,8 @@ impl Default for OpenTsdbOptions {
             cors_headers: "Authorization, Content-Type, Accept, Origin, User-Agent, DNT, Cache-Control, \
                            X-Mx-ReqToken, Keep-Alive, X-Requested-With, If-Modified-Since"
                 .to_owned(),
+            header_tag: String::new(),
+            telnet_errors: true,
             timezone: "UTC".to_owned(),
             extras: QueryExtras::default(),
             rollups: RollupIntervals::default(),

@@ -174,7 +174,7 @@ fn settings_are_shown_under_the_names_of_opentsdb() {
     let fixed = json!({
         "tsd.core.auto_create_metrics": "true", "tsd.core.auto_create_tagks": "true", "tsd.core.auto_create_tagvs": "true",
         "tsd.http.request.enable_chunked": "true", "tsd.http.show_stack_trace": "false",
-        "tsd.rpc.telnet.return_errors": "true", "tsd.storage.fix_duplicates": "true",
+        "tsd.storage.fix_duplicates": "true",
     });
     let set = [
         ("LIMITS__CONNECTIONS", "321", "tsd.core.connections.limit", "321"),
@@ -182,6 +182,8 @@ fn settings_are_shown_under_the_names_of_opentsdb() {
         ("OPENTSDB__ALLOW_DELETE", "true", "tsd.http.query.allow_delete", "true"),
         ("OPENTSDB__CORS_DOMAINS", "http://a,http://b", "tsd.http.request.cors_domains", "http://a,http://b"),
         ("OPENTSDB__CORS_HEADERS", "X-Own", "tsd.http.request.cors_headers", "X-Own"),
+        ("OPENTSDB__HEADER_TAG", "X-Tag", "tsd.http.header_tag", "X-Tag"),
+        ("OPENTSDB__TELNET_ERRORS", "false", "tsd.rpc.telnet.return_errors", "false"),
         ("LIMITS__BODY_BYTES", "3MiB", "tsd.http.request.max_chunk", "3145728"),
         ("OPENTSDB__MODE", "ro", "tsd.mode", "ro"),
         ("LIMITS__QUERY_BYTES", "2MiB", "tsd.query.limits.bytes.default", "2097152"),

@@ -16,6 +16,7 @@ pub(crate) async fn settings(state: Data<AppState>) -> HttpResponse {
         "tsd.core.auto_create_tagvs": "true",
         "tsd.core.connections.limit": limits.connections.to_string(),
         "tsd.core.timezone": options.timezone,
+        "tsd.http.header_tag": options.header_tag,
         "tsd.http.query.allow_delete": options.allow_delete.to_string(),
         "tsd.http.request.cors_domains": options.cors_domains.join(","),
         "tsd.http.request.cors_headers": options.cors_headers,
@@ -29,7 +30,7 @@ pub(crate) async fn settings(state: Data<AppState>) -> HttpResponse {
         "tsd.query.skip_unresolved_tagvs": options.extras.skip_unresolved.to_string(),
         "tsd.query.timeout": limits.query_time.as_millis().to_string(),
         "tsd.rollups.enable": (options.rollups.iter().next().is_some()).to_string(),
-        "tsd.rpc.telnet.return_errors": "true",
+        "tsd.rpc.telnet.return_errors": options.telnet_errors.to_string(),
         "tsd.storage.fix_duplicates": "true",
         "tsd.storage.max_tags": options.max_tags.to_string(),
     }))

@@ -12,7 +12,7 @@ fn agree(text: &str) -> bool {
     if cursor::parse(text, &mut builder).is_err() {
         return false;
     }
-    let parsed = slow::parse(text, 8).unwrap_or_else(|error| panic!("{error} for {text:?}"));
+    let parsed = slow::parse(text, 8, None).unwrap_or_else(|error| panic!("{error} for {text:?}"));
     assert_eq!(parsed.rejections.described(), [], "{text:?}");
     let (fast, slow) = (builder.finish(), parsed.batch);
     assert_eq!(fast.columns().collect::<Vec<_>>(), slow.columns().collect::<Vec<_>>(), "{text:?}");
@@ -138,6 +138,6 @@ proptest! {
     #[test]
     fn no_body_makes_either_panic(text in "\\PC*") {
         agree(&text);
-        let _either = slow::parse(&text, 8);
+        let _either = slow::parse(&text, 8, None);
     }
 }

@@ -12,6 +12,7 @@ use tidemark_model::{PointBatch, WriteOutcome, WriteReceipt, WriteRefusal, is_re
 use super::{
     answer::PutOutcome,
     flags::PutFlags,
+    header_tag::HeaderTag,
     parse::{BodyKind, ParsedBody, parse_kind},
     rejected::{Datapoint, Rejection, Rejections},
 };
@@ -22,7 +23,6 @@ use crate::{
         query_string::QueryString,
     },
     metrics::{PointCounters, Protocol, RejectReason},
-    options::OpenTsdbOptions,
     state::AppState,
 };
 
@@ -49,7 +49,8 @@ type Answered = Result<HttpResponse, ApiError>;
 async fn store(kind: BodyKind, request: HttpRequest, payload: Payload, state: Data<AppState>) -> Answered {
     let flags = PutFlags::from_query(&QueryString::parse(request.query_string())?)?;
     let body = read_body(&request, payload, &state).await?;
-    let (body, ParsedBody { batch, mut rejections }) = parse_body(body, kind, &state).await?;
+    let tag = HeaderTag::of(request.headers(), &state.options.opentsdb.header_tag)?;
+    let (body, ParsedBody { batch, mut rejections }) = parse_body(body, kind, tag.as_ref(), &state).await?;
     record_rejections(&state, &rejections);
     // A histogram is one thing that somebody sent and several points of the batch.
     let sent = if kind == BodyKind::Histograms { batch.datapoint_starts().count() } else { batch.len() };
@@ -60,7 +61,7 @@ async fn store(kind: BodyKind, request: HttpRequest, payload: Payload, state: Da
     let receipt = acknowledged(outcome, sent, &state.counters.points)?;
     let mut refused = 0;
     if !receipt.refused.is_empty() {
-        refused = describe(&body, kind, &state.options.opentsdb, &receipt.refused, &mut rejections)?;
+        refused = describe(&body, kind, tag.as_ref(), &state, &receipt.refused, &mut rejections)?;
     }
     let stored = sent.saturating_sub(refused);
     state.counters.points.accept(Protocol::Http, stored);
@@ -104,17 +105,27 @@ fn acknowledged(outcome: WriteOutcome, points: usize, counters: &PointCounters) 
 }
 
 /// Parses a body and gives it back: when the store refuses some of its points, they are described from it.
-async fn parse_body(body: Body, kind: BodyKind, state: &Data<AppState>) -> Result<(Body, ParsedBody), ApiError> {
+async fn parse_body(
+    body: Body,
+    kind: BodyKind,
+    tag: Option<&HeaderTag>,
+    state: &Data<AppState>,
+) -> Result<(Body, ParsedBody), ApiError> {
     if body.bytes.len() > INLINE_PARSE_BYTES {
-        return parse_elsewhere(body, kind, Data::clone(state)).await;
+        return parse_elsewhere(body, kind, tag.cloned(), Data::clone(state)).await;
     }
-    let parsed = parse_kind(body.text()?, kind, &state.options.opentsdb)?;
+    let parsed = parse_kind(body.text()?, kind, &state.options.opentsdb, tag)?;
     Ok((body, parsed))
 }
 
-async fn parse_elsewhere(body: Body, kind: BodyKind, state: Data<AppState>) -> Result<(Body, ParsedBody), ApiError> {
+async fn parse_elsewhere(
+    body: Body,
+    kind: BodyKind,
+    tag: Option<HeaderTag>,
+    state: Data<AppState>,
+) -> Result<(Body, ParsedBody), ApiError> {
     tokio::task::spawn_blocking(move || {
-        let parsed = parse_kind(body.text()?, kind, &state.options.opentsdb)?;
+        let parsed = parse_kind(body.text()?, kind, &state.options.opentsdb, tag.as_ref())?;
         Ok((body, parsed))
     })
     .await
@@ -142,11 +153,12 @@ fn record_rejections(state: &AppState, rejections: &Rejections) {
 fn describe(
     body: &Body,
     kind: BodyKind,
-    options: &OpenTsdbOptions,
+    tag: Option<&HeaderTag>,
+    state: &AppState,
     refused: &[(usize, WriteRefusal)],
     rejections: &mut Rejections,
 ) -> Result<usize, ApiError> {
-    let batch = parse_kind(body.text()?, kind, options)?.batch;
+    let batch = parse_kind(body.text()?, kind, &state.options.opentsdb, tag)?.batch;
     let points: Vec<_> = batch.points().collect();
     let starts: Vec<usize> = batch.datapoint_starts().collect();
     let mut described = BTreeSet::new();

@@ -12,6 +12,7 @@ mod answer;
 pub(crate) mod cursor;
 mod flags;
 mod handler;
+mod header_tag;
 mod other_values;
 mod parse;
 pub(crate) mod refusal_text;

@@ -6,6 +6,7 @@ use tidemark_model::{Histogram, PointBatchBuilder, timestamp_ms};
 use tidemark_query::RollupIntervals;
 
 use super::{
+    header_tag::HeaderTag,
     parse::ParsedBody,
     refusal_text::refusal_text,
     rejected::{Rejection, Rejections},
@@ -19,21 +20,27 @@ use crate::{error::ApiError, number};
 ///
 /// # Errors
 /// As that of points.
-pub(crate) fn parse_histograms(text: &str, tags_max: usize) -> Result<ParsedBody, ApiError> {
-    parse(text, tags_max, |sent, builder| sent.push_histogram(builder))
+pub(crate) fn parse_histograms(text: &str, tags_max: usize, tag: Option<&HeaderTag>) -> Result<ParsedBody, ApiError> {
+    parse(text, tags_max, tag, |sent, builder| sent.push_histogram(builder))
 }
 
 /// Reads a body of rollups and pre-aggregates.
 ///
 /// # Errors
 /// As that of points.
-pub(crate) fn parse_rollups(text: &str, tags_max: usize, intervals: &RollupIntervals) -> Result<ParsedBody, ApiError> {
-    parse(text, tags_max, |sent, builder| sent.push_rollup(builder, intervals))
+pub(crate) fn parse_rollups(
+    text: &str,
+    tags_max: usize,
+    intervals: &RollupIntervals,
+    tag: Option<&HeaderTag>,
+) -> Result<ParsedBody, ApiError> {
+    parse(text, tags_max, tag, |sent, builder| sent.push_rollup(builder, intervals))
 }
 
 fn parse(
     text: &str,
     tags_max: usize,
+    tag: Option<&HeaderTag>,
     push: impl Fn(&Sent, &mut PointBatchBuilder) -> Result<(), String>,
 ) -> Result<ParsedBody, ApiError> {
     let mut builder = PointBatchBuilder::new(tags_max);
@@ -45,6 +52,7 @@ fn parse(
         }
         let mut sent = Sent::default();
         let shaped = serde_json::Deserializer::from_str(raw.get()).deserialize_map(&mut sent);
+        sent.point.add_tag(tag);
         let pushed = match shaped {
             Ok(()) => push(&sent, &mut builder),
             Err(error) => Err(format!("Unable to parse the datapoint: {error}")),
@@ -203,12 +211,12 @@ mod tests {
 
     fn histogram(fields: &str) -> (Vec<String>, Vec<String>) {
         let body = format!(r#"{{"metric":"m","timestamp":1356998400,"tags":{{"a":"b"}},{fields}}}"#);
-        of(parse_histograms(&body, 8).unwrap())
+        of(parse_histograms(&body, 8, None).unwrap())
     }
 
     fn rollup(fields: &str) -> (Vec<String>, Vec<String>) {
         let body = format!(r#"[{{"metric":"m","timestamp":1356998400,"value":"1.5","tags":{{"a":"b"}},{fields}}}]"#);
-        of(parse_rollups(&body, 8, &RollupIntervals::default()).unwrap())
+        of(parse_rollups(&body, 8, &RollupIntervals::default(), None).unwrap())
     }
 
     #[test]
@@ -230,7 +238,7 @@ mod tests {
         check(r#""id":256,"value":"AAAA""#, "Invalid type. Must be from 0 to 255.");
         check(r#""id":1,"value":"AAAA""#, "Byte array shorter than 6 bytes detected: [0, 0, 0]");
         let bare = |body: &str, expect: &str| {
-            assert_eq!(of(parse_histograms(body, 8).unwrap()), (vec![], vec![expect.to_owned()]));
+            assert_eq!(of(parse_histograms(body, 8, None).unwrap()), (vec![], vec![expect.to_owned()]));
         };
         bare("{}", "Metric name was empty");
         bare(r#"{"metric":"m"}"#, "Invalid timestamp");
@@ -240,7 +248,7 @@ mod tests {
             r#"{"metric":"m:","timestamp":1,"tags":{"a":"b"},"buckets":{"0,1":1}}"#,
             "Invalid metric name (\"m:\"): illegal character: :",
         );
-        assert_eq!(parse_histograms("[]", 8).unwrap_err().message(), "No datapoints found in content");
+        assert_eq!(parse_histograms("[]", 8, None).unwrap_err().message(), "No datapoints found in content");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use tidemark_model::{PointBatch, PointBatchBuilder};
 
 use super::{
     cursor,
+    header_tag::HeaderTag,
     other_values::{parse_histograms, parse_rollups},
     rejected::Rejections,
     slow,
@@ -30,15 +31,21 @@ pub(crate) enum BodyKind {
     Rollups,
 }
 
-/// Reads a body of this kind.
+/// Reads a body of this kind, whose points have the tag of the header in addition, or in place of theirs of that key.
 ///
 /// # Errors
 /// As [`parse`].
-pub(super) fn parse_kind(text: &str, kind: BodyKind, options: &OpenTsdbOptions) -> Result<ParsedBody, ApiError> {
+pub(super) fn parse_kind(
+    text: &str,
+    kind: BodyKind,
+    options: &OpenTsdbOptions,
+    tag: Option<&HeaderTag>,
+) -> Result<ParsedBody, ApiError> {
     match kind {
+        BodyKind::Points if tag.is_some() => slow::parse(text, options.max_tags, tag),
         BodyKind::Points => parse(text, options.max_tags),
-        BodyKind::Histograms => parse_histograms(text, options.max_tags),
-        BodyKind::Rollups => parse_rollups(text, options.max_tags, &options.rollups),
+        BodyKind::Histograms => parse_histograms(text, options.max_tags, tag),
+        BodyKind::Rollups => parse_rollups(text, options.max_tags, &options.rollups, tag),
     }
 }
 
@@ -50,6 +57,6 @@ pub(crate) fn parse(text: &str, tags_max: usize) -> Result<ParsedBody, ApiError>
     let mut builder = PointBatchBuilder::new(tags_max);
     match cursor::parse(text, &mut builder) {
         Ok(()) => Ok(ParsedBody { batch: builder.finish(), rejections: Rejections::default() }),
-        Err(cursor::GaveUp) => slow::parse(text, tags_max),
+        Err(cursor::GaveUp) => slow::parse(text, tags_max, None),
     }
 }

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use tidemark_model::{PointBatchBuilder, Value, timestamp_ms};
 
 use super::{
+    header_tag::HeaderTag,
     parse::ParsedBody,
     refusal_text::refusal_text,
     rejected::{Datapoint, Rejection, Rejections},
@@ -19,10 +20,10 @@ use crate::{error::ApiError, number};
 ///
 /// # Errors
 /// 400 when the body is no JSON, or has no point. Bad points are no error of the body.
-pub(crate) fn parse(text: &str, tags_max: usize) -> Result<ParsedBody, ApiError> {
+pub(crate) fn parse(text: &str, tags_max: usize, tag: Option<&HeaderTag>) -> Result<ParsedBody, ApiError> {
     let mut builder = PointBatchBuilder::new(tags_max);
     let mut rejections = Rejections::default();
-    each_element(text, |raw| take(raw, &mut builder, &mut rejections))?;
+    each_element(text, |raw| take(raw, tag, &mut builder, &mut rejections))?;
     if builder.is_empty() && rejections.count() == 0 {
         return Err(ApiError::bad_request("No datapoints found in content"));
     }
@@ -72,13 +73,14 @@ impl<'de, F: FnMut(&RawValue)> Visitor<'de> for Elements<'_, F> {
     }
 }
 
-fn take(raw: &RawValue, builder: &mut PointBatchBuilder, rejections: &mut Rejections) {
+fn take(raw: &RawValue, tag: Option<&HeaderTag>, builder: &mut PointBatchBuilder, rejections: &mut Rejections) {
     if raw.get() == "null" {
         let error = "Unexpected null datapoint encountered in set.".to_owned();
         return rejections.add(|| Rejection { datapoint: None, error });
     }
     let mut point = SentPoint::default();
     let shaped = serde_json::Deserializer::from_str(raw.get()).deserialize_map(&mut point);
+    point.add_tag(tag);
     let pushed = match shaped {
         Ok(()) => point.push(builder),
         Err(error) => Err(format!("Unable to parse the datapoint: {error}")),
@@ -127,6 +129,15 @@ impl SentPoint {
             "value" => self.value = self.scalar("value", raw),
             "tags" => self.tags = self.tags(raw),
             _ => {}
+        }
+    }
+
+    /// Adds the tag of a header.
+    pub(super) fn add_tag(&mut self, tag: Option<&HeaderTag>) {
+        if let Some(HeaderTag { key, value }) = tag {
+            let tags = self.tags.get_or_insert_default();
+            tags.retain(|(sent, _)| sent != key);
+            tags.push((key.clone(), Some(value.clone())));
         }
     }
 
@@ -257,7 +268,7 @@ mod tests {
     use super::*;
 
     fn check(point: &str, expect: &str) {
-        let parsed = parse(point, 8).unwrap();
+        let parsed = parse(point, 8, None).unwrap();
         let errors: Vec<_> = parsed.rejections.described().iter().map(|rejection| rejection.error.as_str()).collect();
         assert_eq!(errors, [expect], "{point}");
         assert!(parsed.batch.is_empty());
@@ -291,7 +302,8 @@ mod tests {
 
     #[test]
     fn whole_bodies_that_are_wrong_are_refused() {
-        let check = |body: &str, expect: &str| assert_eq!(parse(body, 8).unwrap_err().message(), expect, "{body}");
+        let check =
+            |body: &str, expect: &str| assert_eq!(parse(body, 8, None).unwrap_err().message(), expect, "{body}");
         check("", "Missing request content");
         check(" \n ", "Missing request content");
         check("[]", "No datapoints found in content");
@@ -310,6 +322,7 @@ mod tests {
             r#"[{"metric":"\u006d","timestamp":"1356998400","value":"4.5","tags":{"a":1,"a":"b"},"x":[{}]},
                 {"metric":"m","timestamp":1356998400.9,"value":"+7","tags":{"a":true}}, null]"#,
             8,
+            None,
         )
         .unwrap();
         assert_eq!(parsed.rejections.count(), 1);
@@ -322,7 +335,7 @@ mod tests {
     #[test]
     fn a_body_of_mistakes_is_counted_in_full_and_described_in_part() {
         let body = format!("[{}]", vec!["0"; 50_000].join(","));
-        let parsed = parse(&body, 8).unwrap();
+        let parsed = parse(&body, 8, None).unwrap();
         assert_eq!(parsed.rejections.count(), 50_000);
         assert_eq!(parsed.rejections.described().len(), super::super::rejected::DESCRIBED_MAX);
     }

@@ -88,7 +88,10 @@ fn take_lines<'a>(buffer: &mut LineBuffer, replies: &mut Replies<'a>, state: &'a
         }
     }
     if too_long {
-        let reply = format!("put: illegal argument: a line is longer than {LINE_BYTES_MAX} bytes\n");
+        let reply = match state.options.opentsdb.telnet_errors {
+            true => format!("put: illegal argument: a line is longer than {LINE_BYTES_MAX} bytes\n"),
+            false => String::new(),
+        };
         replies.push_back(Box::pin(ready(Written { reply, close: true })));
     }
     !too_long

@@ -111,10 +111,12 @@ impl<'a> Session<'a> {
     }
 
     fn reject(&mut self, line: &str, command: &str, error: &str) {
-        self.reply.push_str(command);
-        self.reply.push_str(": ");
-        self.reply.push_str(error);
-        self.reply.push('\n');
+        if self.state.options.opentsdb.telnet_errors {
+            self.reply.push_str(command);
+            self.reply.push_str(": ");
+            self.reply.push_str(error);
+            self.reply.push('\n');
+        }
         self.count_rejected(line, error);
     }
 

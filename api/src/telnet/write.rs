@@ -32,7 +32,12 @@ pub(crate) struct Written {
 pub(crate) async fn write(batch: PointBatch, state: &AppState) -> Written {
     let trace = state.traces.begin();
     let caused = Origin { trace: Some(trace), job: None };
-    caused.scope(write_patiently(batch, state)).instrument(tracing::info_span!("telnet", trace = %trace)).await
+    let mut written =
+        caused.scope(write_patiently(batch, state)).instrument(tracing::info_span!("telnet", trace = %trace)).await;
+    if !state.options.opentsdb.telnet_errors {
+        written.reply.clear();
+    }
+    written
 }
 
 async fn write_patiently(batch: PointBatch, state: &AppState) -> Written {

@@ -6,7 +6,7 @@ use flate2::{Compression, write::GzEncoder};
 use serde_json::json;
 use tidemark_model::{RefusalReason, Value, WriteOutcome, WriteReceipt, WriteRefusal};
 
-use crate::started::Started;
+use crate::{client::Client, started::Started};
 
 const POINT: &str = r#"{"metric":"cpu","timestamp":1356998400,"value":42,"tags":{"host":"web01"}}"#;
 
@@ -31,6 +31,32 @@ fn a_good_point_is_stored_and_answered_by_its_flags() {
     assert_eq!(client.post("/api/put?sync", &format!("[{POINT},{POINT}]")).status, 204);
     let counts = &server.state.counters.points.snapshot()[0];
     assert_eq!(counts.accepted, 6);
+}
+
+#[test]
+fn a_header_adds_a_tag_to_every_point() {
+    let server = Started::with(|options| options.opentsdb.header_tag = "X-Tag".to_owned());
+    let mut client = server.client();
+    let tagged = |client: &mut Client, tag: &str, body: &str| {
+        client.request("POST", "/api/put?details", &format!("x-tag: {tag}\r\n"), body)
+    };
+    let bare = r#"{"metric":"mem","timestamp":1356998400,"value":1}"#;
+    let own = r#"{"metric":"net","timestamp":1356998400,"value":1,"tags":{"dc":"dal","host":"a"}}"#;
+    let body = format!("[{POINT},{bare},{own}]");
+    tagged(&mut client, "dc=lga", &body).expect(200, json!({"success": 3, "failed": 0, "errors": []}));
+    for series in ["cpu{dc=lga,host=web01}", "mem{dc=lga}", "net{dc=lga,host=a}"] {
+        assert_eq!(server.store.points(series).len(), 1, "{series}");
+    }
+    let histogram = r#"{"metric":"h","timestamp":1356998400,"buckets":{"0,1":2},"tags":{"host":"a"}}"#;
+    let answer = client.request("POST", "/api/histogram?summary", "X-Tag: dc=b d\r\n", histogram);
+    answer.expect(400, json!({"success": 0, "failed": 1}));
+    tagged(&mut client, "lga", POINT).expect(
+        400,
+        json!({"error": {"code": 400, "message": "invalid tag: lga", "details": "in the header `X-Tag`"}}),
+    );
+    // Without the header points are as they were sent.
+    assert_eq!(client.post("/api/put", POINT).status, 204);
+    assert_eq!(server.store.points("cpu{host=web01}").len(), 1);
 }
 
 #[test]

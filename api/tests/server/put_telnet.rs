@@ -56,6 +56,17 @@ fn replies_come_in_the_order_of_the_lines() {
 }
 
 #[test]
+fn nothing_is_said_of_bad_points_where_that_is_set() {
+    let server = Started::with(|options| options.opentsdb.telnet_errors = false);
+    let mut client = server.client();
+    client.send("put cpu x 42 host=a\nrollup x\nput cpu 1356998400 1 host=a\nfoo\ndropcaches\n");
+    client.send(format!("put cpu 1356998400 1 host={}\n", "a".repeat(2000)));
+    assert_eq!(client.read_to_end(), "unknown command: foo.  Try `help'.\nCaches dropped.\n");
+    assert_eq!(server.store.points("cpu{host=a}"), [(1_356_998_400_000, Value::Int(1))]);
+    assert_eq!(server.state.counters.rejected_lines.snapshot().len(), 2);
+}
+
+#[test]
 fn histograms_and_rollups_are_counted_as_what_was_sent() {
     let server = Started::new();
     let mut client = server.client();

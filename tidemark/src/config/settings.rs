@@ -147,6 +147,10 @@ pub(crate) struct OpentsdbSettings {
     pub(crate) cors_domains: Vec<String>,
     /// Request headers that such pages may send.
     pub(crate) cors_headers: String,
+    /// Request header with a tag, `key=value`, that all points of the request get; empty for none.
+    pub(crate) header_tag: String,
+    /// Whether telnet clients are told what is wrong with their points.
+    pub(crate) telnet_errors: bool,
     /// Time zone of formatted dates without one.
     pub(crate) timezone: String,
     /// Whether queries aggregate series where their buckets are, and interpolate nothing between them, unless they say
@@ -495,6 +499,8 @@ impl Default for OpentsdbSettings {
             cors_domains: Vec::new(),
             cors_headers: "Authorization, Content-Type, Accept, Origin, User-Agent, Cache-Control, X-Requested-With"
                 .to_owned(),
+            header_tag: String::new(),
+            telnet_errors: true,
             timezone: "UTC".to_owned(),
             align_first: false,
             rate_before_downsample: false,

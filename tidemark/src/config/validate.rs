@@ -64,6 +64,10 @@ impl Settings {
             problems
                 .add("opentsdb.rollups", format!("has {found} intervals, at most {ROLLUP_INTERVALS_MAX} are allowed"));
         }
+        let header = &self.opentsdb.header_tag;
+        if !header.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)) {
+            problems.add("opentsdb.header_tag", format!("`{header}` is no name of a header"));
+        }
         if self.opentsdb.cors_headers.chars().any(char::is_control) {
             problems.add("opentsdb.cors_headers", "has a control character");
         }

@@ -20,6 +20,8 @@ pub(crate) fn api_options(settings: &Settings, tokens: Tokens, logs: Option<Arc<
             max_tags: opentsdb.max_tags,
             cors_domains: opentsdb.cors_domains,
             cors_headers: opentsdb.cors_headers,
+            header_tag: opentsdb.header_tag,
+            telnet_errors: opentsdb.telnet_errors,
             timezone: opentsdb.timezone,
             extras: QueryExtras {
                 align_first: opentsdb.align_first,
