@@ -160,7 +160,11 @@ impl Evaluation<'_> {
         let infos: Vec<_> = members.values().flatten().filter_map(|&index| series.get(index)).collect();
         let metric = infos.first().map_or("", |info| written_metric(info.key.metric()));
         let CommonTags { tags, aggregate_tags } = CommonTags::of(infos.iter().copied());
-        let mut tsuids: Vec<_> = infos.iter().map(|info| info.tsuid.clone()).collect();
+        // A histogram is listed as the one of its series that every histogram has.
+        let is_shape = |info: &&&SeriesInfo| {
+            info.key.tag(HISTOGRAM_PART_KEY).and_then(HistogramPart::from_tag_value) == Some(HistogramPart::Shape)
+        };
+        let mut tsuids: Vec<_> = infos.iter().filter(is_shape).map(|info| info.tsuid.clone()).collect();
         tsuids.sort_unstable();
         let mut columns: Vec<(String, ValueColumn)> = Vec::new();
         for &percentile in &asked.percentiles {
