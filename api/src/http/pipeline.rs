@@ -76,7 +76,10 @@ pub(crate) async fn pipeline(
         Err(answer) => {
             let function = called_back(&request, &state);
             let response = request.into_response(answer);
-            function.into_iter().fold(response, |response, function| call(&function, response))
+            match function {
+                Some(function) => call(&function, response),
+                None => response,
+            }
         }
     };
     if let Some(unread) = unread {

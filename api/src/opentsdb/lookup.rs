@@ -22,6 +22,8 @@ use crate::{
 
 /// Most tag keys under which a value without a key is looked for.
 const KEYS_MAX: usize = 1_000;
+/// Most series with such a value where more than one key has it.
+const SERIES_OF_SEVERAL_KEYS_MAX: usize = 10_000;
 /// Series that are listed unless told otherwise.
 const LIMIT_DEFAULT: u64 = 25;
 
@@ -175,34 +177,50 @@ pub(super) fn selector(
     Ok(SeriesSelector::Tags { metric, predicates, exact_keys: false })
 }
 
-/// The series with a tag value under whatever key, in the order of their names.
+/// A page of the series with a tag value under whatever key, in the order of their names.
+///
+/// The index is by keys, so each key is asked. Nearly always one of them has the value, and the page is one of its series;
+/// of several keys all series are gathered, since one may have the value twice.
 ///
 /// # Errors
-/// 404 when nobody has written the value, 413 for more series or keys than are looked at.
-async fn by_value(
+/// 404 when nobody has written the value, 413 for more keys, or more series under several keys, than are looked at.
+async fn page_by_value(
     state: &AppState,
     metric: &str,
     named: &[(String, String)],
     value: &str,
-) -> Result<BTreeMap<String, SeriesInfo>, ApiError> {
+    (offset, limit): (usize, usize),
+) -> Result<SeriesPage, ApiError> {
     let catalog = &state.seams.catalog;
+    let too_many = |what: String| ApiError::too_large(what).details("name the tag key, as in `key=value`");
     let keys = catalog.suggest(NameKind::TagKey, "", KEYS_MAX + 1).await?;
     if keys.len() > KEYS_MAX {
-        return Err(ApiError::too_large(format!("there are more than {KEYS_MAX} tag keys"))
-            .details("name the tag key, as in `key=value`"));
+        return Err(too_many(format!("there are more than {KEYS_MAX} tag keys")));
     }
-    let results = state.options.limits.results;
-    let mut found = BTreeMap::new();
+    let (mut having, mut total) = (Vec::new(), 0);
     for key in keys {
-        let tags = named.iter().cloned().chain([(key, value.to_owned())]);
-        let page = catalog.lookup(&selector(metric, tags)?, 0, results).await.map_err(unresolved)?;
-        if page.total > results || found.len() + page.series.len() > results {
-            return Err(ApiError::too_large(format!("more than {results} series; see `limits.results`"))
-                .details("name the tag key, as in `key=value`"));
+        let selector = selector(metric, named.iter().cloned().chain([(key, value.to_owned())]))?;
+        let found = catalog.lookup(&selector, 0, 0).await.map_err(unresolved)?.total;
+        if found > 0 {
+            total += found;
+            having.push(selector);
         }
+    }
+    if let [selector] = having.as_slice() {
+        return catalog.lookup(selector, offset, limit).await.map_err(unresolved);
+    }
+    if total > SERIES_OF_SEVERAL_KEYS_MAX {
+        return Err(too_many(format!(
+            "{} tag keys have the value on {total} series, at most {SERIES_OF_SEVERAL_KEYS_MAX} are looked at",
+            having.len()
+        )));
+    }
+    let mut found = BTreeMap::new();
+    for selector in &having {
+        let page = catalog.lookup(selector, 0, SERIES_OF_SEVERAL_KEYS_MAX).await.map_err(unresolved)?;
         found.extend(page.series.into_iter().map(|info| (info.key.to_string(), info)));
     }
-    Ok(found)
+    Ok(SeriesPage { total: found.len(), series: found.into_values().skip(offset).take(limit).collect() })
 }
 
 /// 404 for a name that nobody has written.
@@ -225,10 +243,7 @@ async fn lookup(state: &AppState, sought: Lookup) -> Result<HttpResponse, ApiErr
     let named: Vec<(String, String)> = named.into_iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect();
     let page = match keyless.as_slice() {
         [] => state.seams.catalog.lookup(&selector(&sought.metric, named)?, offset, limit).await.map_err(unresolved)?,
-        [tag] => {
-            let found = by_value(state, &sought.metric, &named, &tag.value).await?;
-            SeriesPage { total: found.len(), series: found.into_values().skip(offset).take(limit).collect() }
-        }
+        [tag] => page_by_value(state, &sought.metric, &named, &tag.value, (offset, limit)).await?,
         _ => {
             return Err(ApiError::bad_request("only one tag value can be looked up without its key")
                 .details("name the keys of the others, as in `key=value`"));
