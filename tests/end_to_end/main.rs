@@ -8,6 +8,7 @@ mod authorisation;
 mod bad_input;
 mod broker;
 mod browser;
+mod clock_steps;
 mod cluster;
 mod cluster_operations;
 mod cluster_outage;

@@ -1,4 +1,4 @@
-//! What the tests need beside Rust: a Redis server, libclang, Chromium, Node.js and `playwright-core`.
+//! What the tests need beside Rust: a Redis server, libfaketime, libclang, Chromium, Node.js and `playwright-core`.
 
 use std::path::Path;
 
@@ -13,8 +13,9 @@ struct Tool {
     purpose: &'static str,
 }
 
-const TOOLS: [Tool; 5] = [
+const TOOLS: [Tool; 6] = [
     Tool { is_there: || starts(&["redis-server"]), package: "redis-server", purpose: "the tests of the Redis broker" },
+    Tool { is_there: faketime_is_there, package: "faketime", purpose: "the tests that set the clock of a process" },
     Tool { is_there: libclang_is_there, package: "libclang-dev", purpose: "building the engine foundationdb" },
     Tool {
         is_there: || starts(&["chromium", "chromium-browser", "google-chrome"]),
@@ -57,6 +58,15 @@ pub(crate) fn ensure(root: &Path) -> anyhow::Result<()> {
 /// Whether one of these programs can be started.
 fn starts(programs: &[&str]) -> bool {
     programs.iter().any(|name| command::exists(name))
+}
+
+/// Whether libfaketime is where its packages put it: in a folder below that of the machine's libraries.
+fn faketime_is_there() -> bool {
+    const NAME: &str = "faketime/libfaketimeMT.so.1";
+    let folders = ["/usr/lib", "/usr/lib64", "/usr/local/lib"].map(Path::new);
+    let of_machines = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten().map(|entry| entry.path());
+    folders.iter().any(|folder| folder.join(NAME).exists())
+        || of_machines.into_iter().any(|folder| folder.join(NAME).exists())
 }
 
 /// Whether libclang is where bindgen looks for it, with its headers: the name without a version comes with them.

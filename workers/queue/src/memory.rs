@@ -83,7 +83,7 @@ impl TableRunner for MemoryRunner {
             }
             let (answer, announcements, became_ready) = {
                 let mut table = self.table.lock();
-                let answer = call(&mut TableAccess { table: &mut table, now: self.shared.now() });
+                let answer = call(&mut TableAccess::new(&mut table, self.shared.now()));
                 drop(table.take_changes());
                 (answer, table.take_announcements(), table.take_became_ready())
             };

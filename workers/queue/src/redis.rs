@@ -35,6 +35,7 @@ mod push;
 mod reconcile;
 mod scripts;
 mod sentinels;
+mod server_time;
 mod servers;
 mod slot;
 mod steering;
@@ -64,6 +65,7 @@ pub(crate) use frame::rewrite as reread_frame;
 use keys::Keys;
 pub use options::{RedisOptions, RedisTls};
 use scripts::Scripts;
+use server_time::ServerTime;
 use servers::Servers;
 
 /// Version of the layout of the keys.
@@ -94,6 +96,7 @@ struct Shared {
     picks: std::sync::atomic::AtomicU64,
     state: Mutex<State>,
     watch: Mutex<DataWatch>,
+    server_time: ServerTime,
     /// Where it is written down what became of jobs.
     journal: Option<JobJournal>,
 }
@@ -200,6 +203,7 @@ impl RedisBroker {
                 history_second: (0, history_per_second_max),
             }),
             watch: Mutex::new(DataWatch::default()),
+            server_time: ServerTime::default(),
             journal,
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -214,6 +218,11 @@ impl Shared {
 
     fn check_open(&self) -> Result<(), BrokerError> {
         if self.closed.load(std::sync::atomic::Ordering::Acquire) { Err(BrokerError::Closed) } else { Ok(()) }
+    }
+
+    /// What time it is on the server, as far as this process knows.
+    fn server_now_ms(&self) -> i64 {
+        self.server_time.now_ms(self.clock.as_ref())
     }
 
     /// Runs a prepared command or script.

@@ -11,6 +11,7 @@
 
 mod bulk;
 mod changes;
+mod clock_steps;
 mod entries;
 mod entry;
 mod finish;
@@ -120,6 +121,8 @@ pub(crate) struct JobTable {
     workflows: Workflows,
     became_ready: bool,
     announcements: Vec<(oneshot::Sender<JobResult>, JobResult)>,
+    /// How far the wall clock was ahead of the monotonic one when it was set last, or at the beginning.
+    wall_ahead_ms: Option<i64>,
 }
 
 impl JobTable {
@@ -154,6 +157,7 @@ impl JobTable {
             workflows: Workflows::default(),
             became_ready: false,
             announcements: Vec::new(),
+            wall_ahead_ms: None,
         }
     }
 

@@ -52,6 +52,14 @@ pub struct TableAccess<'a> {
     pub(crate) now: Now,
 }
 
+impl<'a> TableAccess<'a> {
+    /// The table at this time.
+    pub(crate) fn new(table: &'a mut JobTable, now: Now) -> Self {
+        table.follow_clock(now);
+        Self { table, now }
+    }
+}
+
 /// A broker whose jobs are in the memory of this process; see the module's text.
 pub struct TableBroker<R> {
     runner: R,

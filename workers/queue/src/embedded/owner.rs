@@ -55,7 +55,7 @@ impl Owner {
         let mut next = Some(first);
         while let Some(call) = next.take() {
             let now = self.shared.now();
-            finishes.push(call(&mut TableAccess { table: &mut self.table, now }));
+            finishes.push(call(&mut TableAccess::new(&mut self.table, now)));
             if finishes.len() < GROUP_CALLS_MAX && self.table.changes_len() < GROUP_CHANGES_MAX {
                 next = calls.try_recv().ok();
             }

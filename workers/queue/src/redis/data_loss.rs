@@ -163,7 +163,9 @@ impl Shared {
         call.key(keys.generation()).key(&keys.counters).key(&keys.delayed);
         let (id, beat) = seen_before.map_or(("", 0), |seen| (seen.id.as_str(), seen.beat));
         call.arg(id).arg(beat).arg(self.ids.next_id().to_string());
-        let (id, beat, back, jobs): (String, u64, String, u64) = read(self.servers.run(&&call).await?)?;
+        let answer = read(self.servers.run(&&call).await?)?;
+        let (id, beat, back, jobs, now_ms): (String, u64, String, u64, i64) = answer;
+        self.server_time.note(now_ms, self.clock.as_ref());
         let found = Generation { id, beat, back, jobs };
         let generation = found.id.clone();
         let mut watch = self.watch.lock();

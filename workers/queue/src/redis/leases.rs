@@ -104,6 +104,7 @@ impl RedisBroker {
         });
         let answer: Vec<Value> = shared.run(&call).await?;
         let Answer { now_ms, cancel_requests, turn_ms, fetched } = read_fetched(answer)?;
+        self.shared.server_time.note(now_ms, self.shared.clock.as_ref());
         let first = into.deliveries.len();
         let mut unreadable = Vec::new();
         for one in fetched {
@@ -285,7 +286,7 @@ impl RedisBroker {
         let mut transition = Transition::new(self, queue);
         let mut states = Vec::with_capacity(keys.len());
         {
-            let now_ms = self.shared.clock.now_ms();
+            let now_ms = self.shared.server_now_ms();
             // The lock is short: nothing waits inside.
             let held_frames: Vec<_> = {
                 let mut state = self.shared.state.lock();

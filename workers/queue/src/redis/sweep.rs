@@ -91,7 +91,7 @@ impl RedisBroker {
     fn add_rescues(&self, transition: &mut Transition<'_>, lost: &LostFrame, items: &[Item]) -> (u64, u64) {
         let LostFrame { level, entry, ref worker, started_ms } = *lost;
         let min_idle_ms = millis(self.shared.options.lease).max(1);
-        let now_ms = self.shared.clock.now_ms();
+        let now_ms = self.shared.server_now_ms();
         transition.take(&Source::Pending { level, entry, jobs: items.len(), min_idle_ms });
         let (mut rescued, mut poisoned, mut bytes) = (0, 0, 0);
         for item in items {
