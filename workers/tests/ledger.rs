@@ -34,11 +34,13 @@ use tidemark_workers::{
     Attempted, Handler, Handlers, JobContext, JobOutput, PoolOptions, QueueOptions, WorkFigures, WorkerPool,
 };
 
-/// Address of the broker, its lease in ms, name of the worker, folder of the files.
+/// Address of the broker, its lease in ms, jobs at one time, name of the worker, folder of the files.
 const WORKER: &str = "TIDEMARK_LEDGER_WORKER";
 const SHORT_LEASE: Duration = Duration::from_secs(1);
 /// So long that no worker loses one by a busy machine alone.
 const LONG_LEASE: Duration = Duration::from_secs(4);
+/// Jobs of each queue that a worker runs at one time.
+const CONCURRENCY: usize = 16;
 
 fn broker(url: &str, lease: Duration) -> RedisBroker {
     // No job is poison here: it is the test that kills.
@@ -71,12 +73,20 @@ impl Handler for Noting {
 #[ignore = "the other tests run it as a process of its own"]
 fn worker_process() {
     let given = std::env::var(WORKER).unwrap();
-    let [url, lease_ms, name, folder] = given.split(' ').collect::<Vec<_>>()[..] else { panic!("{given}") };
+    let [url, lease_ms, concurrency, name, folder] = given.split(' ').collect::<Vec<_>>()[..] else {
+        panic!("{given}")
+    };
     let (folder, lease) = (PathBuf::from(folder), Duration::from_millis(lease_ms.parse().unwrap()));
     let runs = OpenOptions::new().append(true).open(folder.join("runs")).unwrap();
     let handler: Arc<dyn Handler> = Arc::new(Noting { runs, folder });
     let handlers = Handlers::new().with(JobKind::Notify, handler.clone()).with(JobKind::Write, handler);
-    let queue = |kind: JobKind| QueueOptions::new(kind.default_queue(), 16);
+    let concurrency = concurrency.parse().unwrap();
+    let queue = |kind: JobKind| {
+        let options = QueueOptions::new(kind.default_queue(), concurrency);
+        // Where it is about what a worker runs, it holds nothing besides.
+        let prefetch = if concurrency > CONCURRENCY { 0 } else { options.prefetch };
+        QueueOptions { prefetch, ..options }
+    };
     let options = PoolOptions {
         sweep_every: Duration::from_millis(100),
         ..PoolOptions::new(WorkerId::new(name)).with_queue(queue(JobKind::Notify)).with_queue(queue(JobKind::Write))
@@ -104,8 +114,22 @@ impl Ledger {
     }
 
     fn worker(&self, name: &str) -> TestProcess {
-        let told = format!("{} {} {name} {}", self.server.url(), self.lease.as_millis(), self.folder.path().display());
-        TestProcess::start("worker_process", WORKER, &told)
+        self.worker_of(name, CONCURRENCY)
+    }
+
+    fn worker_of(&self, name: &str, concurrency: usize) -> TestProcess {
+        let (url, lease_ms, folder) = (self.server.url(), self.lease.as_millis(), self.folder.path().display());
+        TestProcess::start("worker_process", WORKER, &format!("{url} {lease_ms} {concurrency} {name} {folder}"))
+    }
+
+    /// How many attempts each worker began.
+    fn begun(&self) -> BTreeMap<String, usize> {
+        let mut begun = BTreeMap::new();
+        let text = std::fs::read_to_string(self.folder.path().join("runs")).unwrap();
+        for worker in text.lines().filter_map(|line| line.split(' ').nth(1)) {
+            *begun.entry(worker.to_owned()).or_default() += 1;
+        }
+        begun
     }
 
     /// Attempts by job.
@@ -179,6 +203,50 @@ async fn a_worker_that_was_stopped_past_its_lease_completes_nothing_of_what_othe
     .await;
     let totals = ledger.stats().await[0].totals;
     assert_eq!((totals.completed, totals.rescued), (16, 16), "{totals:?}");
+}
+
+/// A thousand jobs that three workers hold, of which one is killed and one is stopped past its lease.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_jobs_have_one_effect_each_although_two_of_three_workers_are_lost() {
+    const JOBS: usize = 1_000;
+    let Some(ledger) = Ledger::start(LONG_LEASE).await else { return };
+    // Each holds a third, and the one that is left has room for all.
+    let mut killed = ledger.worker_of("killed", 300);
+    let stopped = ledger.worker_of("stopped", 300);
+    let texts: Vec<String> = (0..JOBS).map(|number| format!("wait{number}")).collect();
+    ledger.broker.push(texts[..600].iter().map(|text| job(JobKind::Notify, text)).collect()).await.unwrap();
+    eventually("two of them hold their part", || async { ledger.runs().len() == 600 }).await;
+    let _left = ledger.worker_of("left", JOBS);
+    ledger.broker.push(texts[600..].iter().map(|text| job(JobKind::Notify, text)).collect()).await.unwrap();
+    eventually("all of them run", || async { ledger.runs().len() == JOBS }).await;
+    let begun = ledger.begun();
+    let lost = begun["killed"] + begun["stopped"];
+    assert_eq!((begun["killed"] > 0, begun["stopped"] > 0, lost), (true, true, 600), "{begun:?}");
+    let clock = SystemClock::new();
+    let since = clock.monotonic();
+    killed.kill();
+    stopped.stop();
+    eventually("what they held is rescued", || async {
+        ledger.stats().await.iter().map(|queue| queue.totals.rescued).sum::<u64>() == lost as u64
+    })
+    .await;
+    let rescued_after = clock.monotonic() - since;
+    std::fs::write(ledger.folder.path().join("go"), "").unwrap();
+    ledger.wait_until_empty().await;
+    stopped.go_on();
+    eventually("the stopped one has given up what it held", || async {
+        let workers = ledger.broker.workers().await.unwrap();
+        let has_none = |worker: &WorkerView| worker.report.worker == "stopped" && worker.report.running == 0;
+        workers.iter().any(|worker| has_none(worker) && worker.silent_for < LONG_LEASE)
+    })
+    .await;
+    // None is lost, none ended twice, and only what was lost was begun twice.
+    let runs = ledger.runs();
+    assert_eq!(runs.len(), JOBS);
+    assert_eq!(runs.values().filter(|times| **times > 1).count(), lost);
+    let totals = ledger.stats().await[0].totals;
+    assert_eq!((totals.completed, totals.discarded, totals.retried), (JOBS as u64, 0, 0), "{totals:?}");
+    eprintln!("{lost} jobs of two lost workers rescued after {rescued_after:?} with a lease of {LONG_LEASE:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
