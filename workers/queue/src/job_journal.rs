@@ -10,6 +10,7 @@
 
 mod known;
 mod page;
+mod seen;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -19,6 +20,7 @@ use tidemark_model::{Clock, DocumentError, DocumentStore, ExpectedVersion};
 use crate::{JobId, JobIdSource, JobKind, QueueLoss, QueueName};
 pub(crate) use known::Known;
 pub(crate) use page::{Event, EventKind, rewrite as reread_page};
+pub(crate) use seen::{Seen, SeenGeneration, rewrite as reread_seen};
 
 /// How often events are written down.
 const FLUSH_EVERY: Duration = Duration::from_secs(2);

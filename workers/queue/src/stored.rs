@@ -2,7 +2,7 @@
 
 use crate::{
     QueueLoss, attempt_note, finished_codec,
-    job_journal::reread_page,
+    job_journal::{reread_page, reread_seen},
     job_note, record_codec,
     redis::reread_frame,
     workflow::{
@@ -38,11 +38,13 @@ pub enum Stored {
     JournalPage,
     /// A loss of jobs.
     QueueLoss,
+    /// What was seen last of the queues of a broker.
+    SeenGenerations,
 }
 
 impl Stored {
     /// Everything.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::JobRecord,
         Self::FinishedJob,
         Self::Frame,
@@ -55,6 +57,7 @@ impl Stored {
         Self::FinishedWorkflow,
         Self::JournalPage,
         Self::QueueLoss,
+        Self::SeenGenerations,
     ];
 
     /// Reads bytes and writes what they say; what was written by this release comes out as it went in.
@@ -78,6 +81,7 @@ impl Stored {
             Self::FinishedWorkflow => decode_finished(bytes).map(|finished| encode_finished(&finished)),
             Self::JournalPage => reread_page(bytes),
             Self::QueueLoss => QueueLoss::decode(bytes).map(|loss| loss.encode()),
+            Self::SeenGenerations => reread_seen(bytes),
         }
     }
 }
@@ -144,6 +148,7 @@ mod tests {
             ("finished_job", Stored::FinishedJob, finished),
             ("journal_page", Stored::JournalPage, page),
             ("queue_loss", Stored::QueueLoss, loss.encode()),
+            ("seen_generations", Stored::SeenGenerations, b"\x01\x81\xa6notify\x93\xa1x\x07\x03".to_vec()),
         ]
     }
 

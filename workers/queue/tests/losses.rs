@@ -11,7 +11,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use documents::Documents;
 use support::{RedisServer, job, options, request};
-use tidemark_model::{Clock, ManualClock, SystemClock};
+use tidemark_model::{Clock, DocumentStore, ManualClock, SystemClock};
 use tidemark_queue::{
     Broker, JobId, JobJournal, JobKind, LossFound, LossKind, NewJob, Outcome, QueueLoss, RedisBroker,
 };
@@ -23,12 +23,31 @@ use tokio_util::{
 /// A process with a journal of its own in documents that it shares.
 struct Process {
     broker: RedisBroker,
-    _keeping: AbortOnDropHandle<()>,
+    stop: CancellationToken,
+    keeping: AbortOnDropHandle<()>,
+}
+
+impl Process {
+    fn start(server: &RedisServer, clock: &Arc<ManualClock>, documents: &Arc<Documents>) -> Self {
+        let journal = JobJournal::new(documents.clone(), clock.clone()).flushing_every(Duration::from_millis(50));
+        let broker = RedisBroker::with_journal(server.options.clone(), options(), clock.clone(), journal).unwrap();
+        let (keeping, stop) = (broker.clone(), CancellationToken::new());
+        let stopping = stop.clone();
+        let task = TaskTracker::new().spawn(async move { keeping.keep_journal(stopping).await });
+        Self { broker, stop, keeping: AbortOnDropHandle::new(task) }
+    }
+
+    async fn end(self) {
+        self.stop.cancel();
+        self.keeping.await.unwrap();
+        self.broker.close().await;
+    }
 }
 
 struct Setting {
     server: RedisServer,
     clock: Arc<ManualClock>,
+    documents: Arc<Documents>,
     producer: Process,
     worker: Process,
 }
@@ -38,15 +57,38 @@ impl Setting {
         let server = RedisServer::start_with(settings).await?;
         let clock = Arc::new(ManualClock::new(SystemClock::new().now_ms()));
         let documents = Arc::new(Documents::default());
-        let process = || {
-            let journal = JobJournal::new(documents.clone(), clock.clone()).flushing_every(Duration::from_millis(50));
-            let broker = RedisBroker::with_journal(server.options.clone(), options(), clock.clone(), journal).unwrap();
-            let keeping = broker.clone();
-            let task = TaskTracker::new().spawn(async move { keeping.keep_journal(CancellationToken::new()).await });
-            Process { broker, _keeping: AbortOnDropHandle::new(task) }
-        };
+        let process = || Process::start(&server, &clock, &documents);
         let (producer, worker) = (process(), process());
-        Some(Self { server, clock, producer, worker })
+        Some(Self { server, clock, documents, producer, worker })
+    }
+
+    /// What is remembered of the generations.
+    async fn remembered(&self) -> Option<Vec<u8>> {
+        let found = self.documents.list("queue_generations", None, 2).await.unwrap();
+        assert!(found.len() <= 1, "there is one broker");
+        found.into_iter().next().map(|document| document.bytes)
+    }
+
+    /// Waits until something else is remembered than `before`.
+    async fn remembers_more_than(&self, before: Option<Vec<u8>>) {
+        for _ in 0..2_000 {
+            if self.remembered().await != before {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("waited in vain");
+    }
+
+    /// Both processes end, something happens to the server, and two others start.
+    async fn while_nobody_runs(self, happens: impl AsyncFnOnce(&mut RedisServer)) -> Self {
+        let Self { mut server, clock, documents, producer, worker } = self;
+        producer.end().await;
+        worker.end().await;
+        happens(&mut server).await;
+        let process = || Process::start(&server, &clock, &documents);
+        let (producer, worker) = (process(), process());
+        Self { server, clock, documents, producer, worker }
     }
 
     async fn push(&self, texts: impl Iterator<Item = String>) -> BTreeSet<JobId> {
@@ -155,4 +197,74 @@ async fn an_older_state_lost_what_came_since_and_has_again_what_ended_since() {
     // Told once, also when everybody looks again.
     setting.look().await;
     assert_eq!(setting.producer.broker.losses().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_server_that_was_emptied_while_nobody_ran_is_noticed_by_whoever_starts_next() {
+    let Some(setting) = Setting::start(&[]).await else { return };
+    let mut open = setting.push((0..10).map(|number| format!("j{number}"))).await;
+    let completed = setting.complete(3).await;
+    open.retain(|id| !completed.contains(id));
+    let writes = (0..7).map(|_| NewJob::from_bytes(JobKind::Write, "points".into())).collect();
+    setting.producer.broker.push(writes).await.unwrap();
+    setting.look().await;
+    setting.remembers_more_than(None).await;
+    let setting = setting.while_nobody_runs(async |server| server.command(&["FLUSHALL"])).await;
+    // Somebody pushes before anybody looks.
+    setting.push((0..2).map(|number| format!("new{number}"))).await;
+    setting.look().await;
+    let losses = setting.found(2).await;
+    assert!(losses.iter().all(|loss| loss.kind == LossKind::Emptied), "{losses:?}");
+    assert_eq!((set(&of(&losses, "notify").lost), of(&losses, "notify").lost_jobs), (open, 7));
+    assert_eq!((of(&losses, "write").lost_jobs, of(&losses, "write").is_counted), (7, true));
+    // It is told once, also when all start again.
+    let setting = setting.while_nobody_runs(async |_| {}).await;
+    setting.look().await;
+    setting.look().await;
+    assert_eq!(setting.found(2).await, losses);
+}
+
+#[tokio::test]
+async fn a_server_that_went_back_while_nobody_ran_is_noticed_by_whoever_starts_next() {
+    let Some(setting) = Setting::start(&["--appendonly", "no"]).await else { return };
+    setting.push((0..5).map(|number| format!("old{number}"))).await;
+    setting.look().await;
+    setting.remembers_more_than(None).await;
+    setting.server.command(&["SAVE"]);
+    let before = setting.remembered().await;
+    let ended_since = setting.complete(2).await;
+    let came_since = setting.push((0..3).map(|number| format!("new{number}"))).await;
+    setting.look().await;
+    setting.remembers_more_than(before).await;
+    let back = setting.while_nobody_runs(async |server| {
+        server.kill();
+        server.restart().await;
+    });
+    let setting = back.await;
+    setting.look().await;
+    let losses = setting.found(1).await;
+    assert_eq!(losses[0].kind, LossKind::WentBack);
+    assert_eq!((set(&of(&losses, "notify").lost), set(&of(&losses, "notify").resurrected)), (came_since, ended_since));
+}
+
+#[tokio::test]
+async fn queues_are_not_looked_at_before_it_is_known_what_was_seen_of_them() {
+    let Some(setting) = Setting::start(&[]).await else { return };
+    let open = setting.push((0..4).map(|number| format!("j{number}"))).await;
+    setting.look().await;
+    setting.remembers_more_than(None).await;
+    let documents = setting.documents.clone();
+    let setting = setting
+        .while_nobody_runs(async |server| {
+            server.command(&["FLUSHALL"]);
+            documents.refuse(true);
+        })
+        .await;
+    // The store is away, and the jobs go on.
+    setting.push(std::iter::once("new".to_owned())).await;
+    setting.look().await;
+    documents.refuse(false);
+    setting.look().await;
+    let losses = setting.found(1).await;
+    assert_eq!(set(&of(&losses, "notify").lost), open);
 }

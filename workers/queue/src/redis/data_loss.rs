@@ -5,6 +5,9 @@
 //! one we saw means that Redis went back to an older state, such as an old snapshot, a replica that had not heard of
 //! everything, or an append-only file whose last second was not written. The id alone would not show the second. Whoever
 //! notices that begins another generation, which names the one before it, so that everybody speaks of the same loss.
+//!
+//! A process that has just started has seen nothing. With a journal it begins with what processes before it saw last, so that
+//! a loss is noticed although nobody ran when it happened.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -12,12 +15,17 @@ use std::{
 };
 
 use super::{Shared, read};
-use crate::{BrokerError, LossKind, QueueLoss, QueueName};
+use crate::{
+    BrokerError, LossKind, QueueLoss, QueueName,
+    job_journal::{Seen, SeenGeneration},
+};
 
 /// How long health tells of a loss.
 const TOLD_FOR: Duration = Duration::from_secs(3_600);
 /// Most queues that are watched.
 const QUEUES_MAX: usize = 1_024;
+/// How long to wait for what processes before this one saw. Longer, and the queues are looked at the next time.
+const SEEN_WAIT: Duration = Duration::from_millis(500);
 /// Most losses that are told.
 const LOSSES_MAX: usize = 16;
 
@@ -28,6 +36,8 @@ pub(super) struct DataWatch {
     losses: VecDeque<Loss>,
     /// Losses that nobody has looked into, for a process that keeps a journal.
     noticed: Vec<Noticed>,
+    /// Whether this process knows what was seen before it started.
+    begins_with_seen: bool,
 }
 
 /// A loss to look into.
@@ -66,6 +76,27 @@ impl DataWatch {
                 self.queues.insert(queue.clone(), None);
             }
         }
+    }
+
+    /// Begins with what processes before this one saw.
+    fn begin_with(&mut self, seen: Seen) {
+        self.begins_with_seen = true;
+        for (queue, SeenGeneration { id, beat, jobs }) in seen {
+            if self.queues.len() < QUEUES_MAX || self.queues.contains_key(&queue) {
+                let generation = Generation { id, beat, back: String::new(), jobs };
+                self.queues.entry(queue).or_default().get_or_insert(generation);
+            }
+        }
+    }
+
+    /// What was seen last, unless there are losses that nobody has looked into: whoever comes after this process must
+    /// notice them, too.
+    pub(super) fn seen(&self) -> Option<Seen> {
+        let seen = |(queue, generation): (&QueueName, &Option<Generation>)| {
+            let Generation { id, beat, jobs, .. } = generation.clone()?;
+            Some((queue.clone(), SeenGeneration { id, beat, jobs }))
+        };
+        self.noticed.is_empty().then(|| self.queues.iter().filter_map(seen).collect())
     }
 
     /// Takes down what was found. Answers of two checks that ran at the same time may come in any order, so that only
@@ -152,9 +183,35 @@ impl DataWatch {
 impl Shared {
     /// Looks at the generation of every queue that this process knows, at once.
     pub(super) async fn look_for_losses(&self) -> Result<(), BrokerError> {
+        if !self.begin_with_seen().await {
+            return Ok(());
+        }
         let watched = self.watch.lock().queues.clone();
         let looks = watched.iter().map(|(queue, seen_before)| self.look_for_loss(queue, seen_before.as_ref()));
         futures_util::future::try_join_all(looks).await.map(drop)
+    }
+
+    /// Whether the queues can be looked at: a first look without what was seen before would begin new generations in
+    /// silence.
+    async fn begin_with_seen(&self) -> bool {
+        let Some(journal) = self.journal.as_ref().filter(|_| !self.watch.lock().begins_with_seen) else { return true };
+        let broker = self.shown_with_prefix();
+        match tokio::time::timeout(SEEN_WAIT, journal.seen(&broker)).await {
+            Ok(Ok(seen)) => {
+                self.watch.lock().begin_with(seen);
+                true
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "read what was seen of the queues before; trying again");
+                false
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Which broker this is, for what is remembered of it.
+    pub(super) fn shown_with_prefix(&self) -> String {
+        format!("{} {}", self.address, self.redis.prefix)
     }
 
     async fn look_for_loss(&self, queue: &QueueName, seen_before: Option<&Generation>) -> Result<(), BrokerError> {

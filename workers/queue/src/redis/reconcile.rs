@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::{RedisBroker, data_loss::Noticed, frame, sweep::frame_of};
 use crate::{
     BrokerError, JobId, JobJournal, LossFound, QueueLoss, QueueName,
-    job_journal::{Known, is_listed},
+    job_journal::{Known, Seen, is_listed},
 };
 
 /// How often old pages of the journal are forgotten.
@@ -38,12 +38,13 @@ impl RedisBroker {
     pub async fn keep_journal(&self, stop: CancellationToken) {
         let Some(journal) = &self.shared.journal else { return };
         let (mut prune_at, mut was_well) = (self.shared.clock.monotonic() + PRUNE_EVERY, true);
+        let mut written = Seen::new();
         while stop.run_until_cancelled(tokio::time::sleep(journal.flush_every())).await.is_some() {
             // Processes that hand out nothing would notice a loss with their next job only.
             if let Err(error) = self.shared.check_owner().await {
                 tracing::debug!(%error, "the broker does not answer");
             }
-            let kept = stop.run_until_cancelled(self.keep_once(journal, &mut prune_at)).await;
+            let kept = stop.run_until_cancelled(self.keep_once(journal, &mut prune_at, &mut written)).await;
             let is_well = match kept {
                 Some(Err(error)) => {
                     if was_well {
@@ -60,9 +61,20 @@ impl RedisBroker {
         }
     }
 
-    async fn keep_once(&self, journal: &JobJournal, prune_at: &mut Duration) -> Result<(), BrokerError> {
+    async fn keep_once(
+        &self,
+        journal: &JobJournal,
+        prune_at: &mut Duration,
+        written: &mut Seen,
+    ) -> Result<(), BrokerError> {
         journal.flush().await?;
         self.look_into_losses(journal).await?;
+        // IMPORTANT: after the losses were looked into, or a process that dies in between would leave none to notice.
+        let seen = self.shared.watch.lock().seen();
+        if let Some(seen) = seen.filter(|seen| seen != written) {
+            journal.note_seen(&self.shared.shown_with_prefix(), &seen).await?;
+            *written = seen;
+        }
         if self.shared.watch.lock().has_open_losses() {
             // Others look into those.
             let losses = journal.losses().await?;
