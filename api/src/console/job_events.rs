@@ -4,8 +4,9 @@
 //! Brokers tell nobody what they do, and a worker may be another process. So the newest jobs are looked at again and
 //! again while somebody listens, and what is different since the last look becomes an event. That works the same for every
 //! broker and costs nothing while nobody listens; the price is that a job which begins and ends between two looks is told
-//! by its end only, and one of which no history is kept by nothing. Events sent by the workers were turned down: under the
-//! rates that queues are made for they would cost more than the jobs.
+//! by its end only, and that the ends of some are not seen: of jobs behind a thousand newer ones, and of completed ones that
+//! the history does not keep. Brokers count all ends, so it is known how many those are, and every listener is told. Events
+//! sent by the workers were turned down: under the rates that queues are made for they would cost more than the jobs.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -13,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use tidemark_queue::{Broker, BrokerError, JobFilter, JobId, JobState, JobView, Page};
+use tidemark_queue::{Broker, BrokerError, JobFilter, JobId, JobState, JobView, Page, QueueStats};
 
 /// Jobs that are looked at: the newest.
 const JOBS_LOOKED_AT: usize = 1_000;
@@ -27,7 +28,8 @@ const GAP_MAX: Duration = Duration::from_secs(15);
 /// Something that happened to a job.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct JobEvent {
-    /// Counts up by one.
+    /// Counts up by one for each end of an attempt, and for each other event that is told: where numbers are missing, there
+    /// were ends that nobody saw.
     pub(super) number: u64,
     /// What happened.
     pub(super) what: &'static str,
@@ -46,13 +48,17 @@ struct Feed {
     oldest: Option<JobId>,
     events: VecDeque<Arc<JobEvent>>,
     next_number: u64,
+    /// Attempts that had ended at the last look, as the broker counts them.
+    ended: u64,
+    /// Ends that were told and are not in that count yet.
+    told_ahead: u64,
 }
 
 /// Events that a listener has not had.
 #[derive(Debug, Default)]
 pub(super) struct News {
     pub(super) events: Vec<Arc<JobEvent>>,
-    /// How many more there were than are kept.
+    /// How many more there were than were seen or are kept.
     pub(super) left_out: u64,
     /// To be handed in with the next question.
     pub(super) next_number: u64,
@@ -72,8 +78,10 @@ impl JobEvents {
         let mut feed = self.0.lock().await;
         let age = feed.looked_at.map(|at| now.saturating_sub(at));
         if age.is_none_or(|age| age >= FRESH) {
+            // IMPORTANT: the counts first, so that every end that is counted could be seen.
+            let ended = broker.queues().await?.iter().map(ends_of).sum();
             let page = broker.jobs(JobFilter::default(), Page::first(JOBS_LOOKED_AT)).await?;
-            feed.look(page.jobs, age.is_some_and(|age| age <= GAP_MAX));
+            feed.look(page.jobs, ended, age.is_some_and(|age| age <= GAP_MAX));
             feed.looked_at = Some(now);
         }
         Ok(feed.news(from))
@@ -81,8 +89,8 @@ impl JobEvents {
 }
 
 impl Feed {
-    /// Compares jobs, the newest first, with those of the last look.
-    fn look(&mut self, jobs: Vec<JobView>, tells: bool) {
+    /// Compares jobs, the newest first, with those of the last look, and how many attempts have ended.
+    fn look(&mut self, jobs: Vec<JobView>, ended: u64, tells: bool) {
         let oldest = jobs.last().map(|job| job.id);
         let known = jobs.iter().map(|job| (job.id, (job.state, job.attempt))).collect();
         if tells {
@@ -90,8 +98,22 @@ impl Feed {
                 self.compare(job);
             }
         }
+        self.account(ended, tells);
         self.known = known;
         self.oldest = oldest.or(self.oldest);
+    }
+
+    /// Counts the ends that were not seen.
+    fn account(&mut self, ended: u64, tells: bool) {
+        if !tells || ended < self.ended {
+            // Nobody listened, or the broker lost its data and counts anew.
+            self.told_ahead = 0;
+        } else {
+            let since = ended - self.ended;
+            self.next_number += since.saturating_sub(self.told_ahead);
+            self.told_ahead = self.told_ahead.saturating_sub(since);
+        }
+        self.ended = ended;
     }
 
     fn compare(&mut self, job: JobView) {
@@ -110,6 +132,8 @@ impl Feed {
             JobState::Cancelled => "cancelled",
             JobState::Discarded => "discarded",
         };
+        let is_end = !matches!(job.state, JobState::Scheduled | JobState::Available | JobState::Running);
+        self.told_ahead += u64::from(is_end);
         if self.events.len() >= EVENTS_KEPT {
             self.events.pop_front();
         }
@@ -120,10 +144,16 @@ impl Feed {
     fn news(&self, from: Option<u64>) -> News {
         let next_number = self.next_number;
         let Some(from) = from else { return News { next_number, ..News::default() } };
-        let first = self.events.front().map_or(next_number, |event| event.number);
-        let events = self.events.iter().filter(|event| event.number >= from).cloned().collect();
-        News { events, left_out: first.saturating_sub(from), next_number }
+        let events: Vec<_> = self.events.iter().filter(|event| event.number >= from).cloned().collect();
+        let left_out = next_number.saturating_sub(from).saturating_sub(events.len() as u64);
+        News { events, left_out, next_number }
     }
+}
+
+/// Attempts that ended, those included that never began.
+fn ends_of(queue: &QueueStats) -> u64 {
+    let totals = &queue.totals;
+    totals.completed + totals.retried + totals.cancelled + totals.discarded
 }
 
 #[cfg(test)]
@@ -180,5 +210,52 @@ mod tests {
         assert_eq!(feed.news(Some(4)).left_out, 3);
         feed.next_number = 4;
         assert_eq!(feed.news(Some(4)).left_out, 0);
+    }
+
+    #[tokio::test]
+    async fn the_ends_of_jobs_that_nobody_saw_are_counted() {
+        // Of two completed jobs a second the history keeps one.
+        let options = BrokerOptions { history_per_second_max: 1, ..BrokerOptions::default() };
+        let broker = MemoryBroker::new(options, Arc::new(ManualClock::new(1_700_000_000_000)), 1);
+        let events = JobEvents::default();
+        let mut now = Duration::from_secs(100);
+        let mut listen = async |from| {
+            now += Duration::from_secs(2);
+            events.since(from, &broker, now).await.unwrap()
+        };
+        let request = FetchRequest {
+            worker: WorkerId::new("w"),
+            queues: vec![JobKind::Notify.default_queue()],
+            max: 3,
+            wait: Duration::ZERO,
+        };
+        let mut from = listen(None).await.next_number;
+        for _ in 0..2 {
+            let jobs = (0..3).map(|_| NewJob::from_bytes(JobKind::Notify, bytes::Bytes::new())).collect();
+            broker.push(jobs).await.unwrap();
+            let deliveries = broker.fetch(request.clone()).await.unwrap();
+            let done = |outcome: Outcome| move |delivery: tidemark_queue::Delivery| (delivery.receipt, outcome.clone());
+            let settlements = deliveries.into_iter().map(done(Outcome::Completed { result: None })).collect();
+            broker.settle(settlements).await.unwrap();
+            let news = listen(Some(from)).await;
+            // The clock stands still: the second time the history keeps none.
+            let kept = usize::from(from == 0);
+            assert_eq!((news.events.len(), news.left_out), (kept, 3 - kept as u64));
+            assert!(told(&news).iter().all(|what| *what == "completed"));
+            from = news.next_number;
+        }
+        assert_eq!((listen(Some(from)).await.left_out, from), (0, 6));
+    }
+
+    #[test]
+    fn an_end_that_is_told_before_it_is_counted_is_not_left_out() {
+        let mut feed = Feed { told_ahead: 2, ..Feed::default() };
+        feed.account(1, true);
+        assert_eq!((feed.next_number, feed.told_ahead), (0, 1));
+        feed.account(4, true);
+        assert_eq!((feed.next_number, feed.told_ahead), (2, 0));
+        // The broker was emptied.
+        feed.account(1, true);
+        assert_eq!(feed.next_number, 2);
     }
 }

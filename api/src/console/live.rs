@@ -339,7 +339,7 @@ impl Tab {
         };
         self.listening.insert(id, Some(news.next_number));
         if news.left_out > 0 {
-            let message = format!("{} events came faster than they are kept and were left out", news.left_out);
+            let message = format!("{} events were left out: more happened than is looked at", news.left_out);
             self.send(&Says::Error { id, message: &message }).await?;
         }
         for event in news.events {
