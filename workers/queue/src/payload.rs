@@ -79,6 +79,28 @@ pub fn decode_body<T: DeserializeOwned>(kind: JobKind, bytes: &[u8]) -> Result<T
     }
 }
 
+/// Reads the payload of a job and writes it again.
+///
+/// # Errors
+/// As [`Payload::decode`]; for a batch of points also what is wrong in its columns.
+pub(crate) fn rewrite(kind: JobKind, bytes: &[u8]) -> Result<Vec<u8>, PayloadError> {
+    fn again<P: Payload>(bytes: &[u8]) -> Result<Vec<u8>, PayloadError> {
+        P::decode(bytes)?.encode()
+    }
+    match kind {
+        JobKind::Write | JobKind::Relay => {
+            WritePayload::from_batch(&WritePayload::decode(bytes)?.into_batch()?).encode()
+        }
+        JobKind::Rollup => again::<RollupPayload>(bytes),
+        JobKind::Collect => again::<CollectPayload>(bytes),
+        JobKind::Evaluate => again::<EvaluatePayload>(bytes),
+        JobKind::Notify => again::<NotifyPayload>(bytes),
+        JobKind::Import => again::<ImportPayload>(bytes),
+        JobKind::Export => again::<ExportPayload>(bytes),
+        JobKind::Backtest => again::<BacktestPayload>(bytes),
+    }
+}
+
 /// Why a payload cannot be made or read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PayloadError {

@@ -1,9 +1,9 @@
 //! What brokers store, read and written again: for tools that look for bytes which a reader cannot take.
 
 use crate::{
-    QueueLoss, attempt_note, finished_codec,
+    JobKind, QueueLoss, attempt_note, finished_codec,
     job_journal::{reread_page, reread_seen},
-    job_note, record_codec,
+    job_note, payload, record_codec,
     redis::reread_frame,
     workflow::{
         decode_definition, decode_event, decode_finished, decode_inputs, encode_definition, encode_event,
@@ -40,11 +40,13 @@ pub enum Stored {
     QueueLoss,
     /// What was seen last of the queues of a broker.
     SeenGenerations,
+    /// What a job carries, behind a byte that is the place of its kind in [`JobKind::ALL`].
+    Payload,
 }
 
 impl Stored {
     /// Everything.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::JobRecord,
         Self::FinishedJob,
         Self::Frame,
@@ -58,6 +60,7 @@ impl Stored {
         Self::JournalPage,
         Self::QueueLoss,
         Self::SeenGenerations,
+        Self::Payload,
     ];
 
     /// Reads bytes and writes what they say; what was written by this release comes out as it went in.
@@ -82,8 +85,16 @@ impl Stored {
             Self::JournalPage => reread_page(bytes),
             Self::QueueLoss => QueueLoss::decode(bytes).map(|loss| loss.encode()),
             Self::SeenGenerations => reread_seen(bytes),
+            Self::Payload => rewrite_payload(bytes),
         }
     }
+}
+
+fn rewrite_payload(bytes: &[u8]) -> Result<Vec<u8>, String> {
+    let (place, payload) = bytes.split_first().ok_or("it is empty")?;
+    let kind = JobKind::ALL.get(usize::from(*place)).ok_or_else(|| format!("there is no kind {place}"))?;
+    let written = payload::rewrite(*kind, payload).map_err(|error| error.to_string())?;
+    Ok([&[*place][..], &written].concat())
 }
 
 #[cfg(test)]
@@ -91,7 +102,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::record_codec::tests::record;
+    use crate::{
+        BacktestPayload, ExportPayload, ImportPayload, Payload as _, RollupPayload, RollupRange, RollupStep,
+        TimeWindow, WritePayload, record_codec::tests::record,
+    };
 
     proptest! {
         #[test]
@@ -142,7 +156,32 @@ mod tests {
             jobs_after: 3,
             found: Some(found),
         };
+        let window = || TimeWindow { from: Some("1d-ago".to_owned()), to: None };
+        let import = ImportPayload { file: "cpu.csv.gz".to_owned(), format: Some("csv".to_owned()) };
+        let export =
+            ExportPayload { series: vec!["os.cpu{host=*}".to_owned()], window: window(), format: "json".to_owned() };
+        let backtest = BacktestPayload {
+            rule: Some("disk.full".to_owned()),
+            text: None,
+            window: window(),
+            every_ms: Some(60_000),
+        };
+        let range = RollupRange { window: window(), metric: Some("os.cpu".to_owned()) };
+        let rollup = RollupPayload { step: RollupStep::Range(range) };
+        let mut batch = tidemark_model::PointBatchBuilder::default();
+        batch.push("os.cpu", &mut [("host", "a")], 1_000, tidemark_model::Value::Int(7)).unwrap();
+        batch.push("os.cpu", &mut [("host", "b")], 2_000, tidemark_model::Value::Float(1.5)).unwrap();
+        let write = WritePayload::from_batch(&batch.finish());
+        let payload = |kind: JobKind, payload: Result<Vec<u8>, _>| {
+            let place = JobKind::ALL.iter().position(|one| *one == kind).unwrap();
+            [&[u8::try_from(place).unwrap()][..], &payload.unwrap()].concat()
+        };
         vec![
+            ("payload_import", Stored::Payload, payload(JobKind::Import, import.encode())),
+            ("payload_export", Stored::Payload, payload(JobKind::Export, export.encode())),
+            ("payload_backtest", Stored::Payload, payload(JobKind::Backtest, backtest.encode())),
+            ("payload_rollup", Stored::Payload, payload(JobKind::Rollup, rollup.encode())),
+            ("payload_write", Stored::Payload, payload(JobKind::Write, write.encode())),
             ("job_record", Stored::JobRecord, record.to_vec()),
             ("frame", Stored::Frame, frame),
             ("finished_job", Stored::FinishedJob, finished),
