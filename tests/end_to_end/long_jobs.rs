@@ -86,6 +86,47 @@ fn what_a_job_exports_another_imports() {
 }
 
 #[test]
+fn a_file_is_brought_to_the_server_and_imported_by_one_command() {
+    let node = Node::start(&NodeOptions::without_agent());
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("depth.csv");
+    // More than is held in memory at a time, by either side.
+    let points = 300_000;
+    let mut text = String::from("metric,timestamp_ms,value,tags\n");
+    (0..points).for_each(|point| text.push_str(&format!("depth,{},{point},host=a\n", (START + point) * 1_000)));
+    fs::write(&file, &text).unwrap();
+    assert!(text.len() > 8 << 20, "{}", text.len());
+    let path = file.to_str().unwrap();
+    let told = node.ok(&["jobs", "run", "import", "--file", path, "--wait", "60s"]);
+    assert!(told.contains("completed") && told.contains(&format!("\"points\":{points}")), "{told}");
+    let uploads = node.client().get(UPLOADS).json();
+    assert_eq!(
+        (&uploads["uploads"][0]["file"], &uploads["uploads"][0]["bytes"]),
+        (&json!("depth.csv"), &json!(text.len()))
+    );
+    let query = format!("/api/query?start={START}&end={}&m=sum:1d-count-none:depth", START + points);
+    let counted = node.client().get(&query).json();
+    let counted: f64 = counted[0]["dps"].as_object().unwrap().values().filter_map(Value::as_f64).sum();
+    assert_eq!(counted, points as f64);
+
+    // Under another name, which takes the place of the file of that name.
+    fs::write(&file, "depth 1767225600 5 host=b\n").unwrap();
+    for _ in 0..2 {
+        let told = node.ok(&["jobs", "run", "import", "other.txt", "--file", path, "--wait", "30s"]);
+        assert!(told.contains("other.txt") && told.contains("\"points\":1"), "{told}");
+    }
+    let check = |arguments: &[&str], expect_code: i32, expect: &str| {
+        let (code, _, error) = node.run(&[&["jobs", "run"], arguments].concat());
+        assert!(code == Some(expect_code) && error.contains(expect), "{arguments:?}: {code:?} {error}");
+    };
+    check(&["import"], 2, "`jobs run import --file FILE`");
+    check(&["rollup", "seal", "--file", path], 2, "only `import` reads a file");
+    check(&["import", "--file", "/no/such/file"], 2, "/no/such/file");
+    check(&["import", "--file", folder.path().to_str().unwrap()], 2, "is no file");
+    check(&["import", "../x", "--file", path], 1, "the server answered 4");
+}
+
+#[test]
 fn a_path_of_a_job_stays_in_its_folder() {
     let folder = tempfile::tempdir().unwrap();
     let jobs = folder.path().join("files");

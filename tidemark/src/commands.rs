@@ -22,6 +22,7 @@ mod report;
 pub(crate) mod rules;
 pub(crate) mod schedules;
 pub(crate) mod token;
+mod upload;
 pub(crate) mod version;
 pub(crate) mod workers;
 pub(crate) mod workflows;

@@ -8,7 +8,7 @@ use url::Url;
 
 use crate::{
     ClientOptions, EgressError, OptionsError, PrivateAddresses, Redacted, Redirects, Request, Response, TargetError,
-    check_target,
+    UploadBody, check_target,
     error::{find_cause, innermost},
     resolver::{GuardedResolver, ResolveError},
 };
@@ -95,6 +95,31 @@ impl Client {
         let sending = self.http.request(request.method, request.url).headers(request.headers).body(request.body).send();
         let answer = context.in_time(sending).await?;
         Ok(OpenResponse { answer, context })
+    }
+
+    /// Sends a request with a body that may be of any length, in the place of its own, and reads the answer. Not the whole
+    /// takes a limited time but each step: the server has to take something more, or to answer after the end, within the
+    /// request's limit or the client's (twice that at most).
+    ///
+    /// # Errors
+    /// As [`Client::send`]; [`EgressError::Broken`] also when the body ends too early.
+    ///
+    /// # Cancel safety
+    /// As [`Client::send`].
+    pub async fn upload(&self, request: Request, body: UploadBody) -> Result<Response, EgressError> {
+        check_target(&request.url, self.options.private_addresses).map_err(EgressError::Refused)?;
+        let limit = request.timeout.unwrap_or(self.options.total_timeout);
+        let context = Exchange { host: host_of(&request.url), connect: self.options.connect_timeout, total: limit };
+        let watch = body.watch();
+        let builder = self.http.request(request.method, request.url).headers(request.headers);
+        let sending = builder.body(reqwest::Body::wrap(body)).send();
+        let answer = tokio::select! {
+            answer = sending => answer.map_err(|error| context.explain(&error))?,
+            () = watch.stalled(limit) => {
+                return Err(EgressError::Timeout { host: context.host, waiting_for: "take the body", limit });
+            }
+        };
+        self.read(answer, &context).await
     }
 
     async fn read(&self, mut answer: reqwest::Response, context: &Exchange) -> Result<Response, EgressError> {

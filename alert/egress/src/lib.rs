@@ -18,6 +18,7 @@ mod redacted;
 mod request;
 mod resolver;
 mod target;
+mod upload;
 
 pub use address::{AddressKind, PrivateAddresses, classify};
 pub use client::{Client, OpenResponse};
@@ -31,4 +32,5 @@ pub use reqwest::{
 };
 pub use resolver::{Looking, Lookup, SystemLookup};
 pub use target::check_target;
+pub use upload::UploadBody;
 pub use url::Url;

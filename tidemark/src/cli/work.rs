@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{OutputOptions, ServerOptions};
+use crate::usage::UsageError;
 
 /// How to ask, and the form of the answer; of every command here.
 #[derive(Debug, Args)]
@@ -35,6 +36,7 @@ pub(crate) enum JobsCommand {
     #[command(after_help = "Examples:\n  tidemark jobs run evaluate disk.full --wait 10s\n  \
         tidemark jobs run collect shop\n  tidemark jobs run rollup seal --not-before +10m\n  \
         tidemark jobs run rollup range --from 2026/11/01 --to 2026/11/08 --metric os.cpu\n  \
+        tidemark jobs run import --file cpu.csv.gz --wait 30s\n  \
         tidemark jobs run export csv --series 'os.cpu{host=web*}' --from 1w-ago\n\
         With --wait the exit code is 1 unless the job is completed in time.")]
     Run(JobsRunOptions),
@@ -160,7 +162,7 @@ pub(crate) enum WorkKind {
     Evaluate,
     /// `seal` the log into blocks, `compact` days, or make the rollups of a `range` again.
     Rollup,
-    /// Write the points of a file that was uploaded (`curl -T FILE URL/api/tidemark/v1/uploads/NAME`).
+    /// Write the points of a file that `--file` brings to the server, or that is there already.
     Import,
     /// Write points into a file of the server, as `json`, `csv` or `opentsdb`; `jobs output` fetches it.
     Export,
@@ -173,8 +175,8 @@ pub(crate) enum WorkKind {
 pub(crate) struct WorkOptions {
     /// What to do.
     pub(crate) kind: WorkKind,
-    /// The target, the rule, the file, the form of lines, or `seal`, `compact` or `range`.
-    pub(crate) subject: String,
+    /// The target, the rule, the file on the server, the form of lines, or `seal`, `compact` or `range`.
+    pub(crate) subject: Option<String>,
     /// First moment of a range, an export or a backtest: `1w-ago`, `2026/11/25`.
     #[arg(long, value_name = "TIME")]
     pub(crate) from: Option<String>,
@@ -201,10 +203,33 @@ pub(crate) struct WorkOptions {
     pub(crate) time_limit: Option<String>,
 }
 
+impl WorkOptions {
+    /// What it is about.
+    ///
+    /// # Errors
+    /// When nobody said.
+    pub(crate) fn subject(&self) -> Result<&str, UsageError> {
+        let missing = match self.kind {
+            WorkKind::Collect => "which target is to be polled: `collect TARGET`",
+            WorkKind::Evaluate => "which rule is to be evaluated: `evaluate RULE`",
+            WorkKind::Rollup => "what is to be done: `rollup seal`, `rollup compact` or `rollup range`",
+            WorkKind::Import => {
+                "which file is to be read: `import NAME` on the server, or `jobs run import --file FILE`"
+            }
+            WorkKind::Export => "which form lines are to have: `export json`, `export csv` or `export opentsdb`",
+            WorkKind::Backtest => "which rule is to be tried: `backtest RULE`",
+        };
+        self.subject.as_deref().ok_or_else(|| UsageError(format!("say {missing}")))
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct JobsRunOptions {
     #[command(flatten)]
     pub(crate) work: WorkOptions,
+    /// With `import`: bring this file to the server first, under its own name or the one given.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
     /// Earliest start: `+10m`, `2026/11/25-09:00`.
     #[arg(long, value_name = "TIME")]
     pub(crate) not_before: Option<String>,

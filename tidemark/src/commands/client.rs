@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use serde_json::Value;
-use tidemark_egress::{Client, ClientOptions, EgressError, Method, OpenResponse, PrivateAddresses, Request, Url};
+use tidemark_egress::{
+    Client, ClientOptions, EgressError, Method, OpenResponse, PrivateAddresses, Request, Response, UploadBody, Url,
+};
 
 use crate::{cli::ServerOptions, config::masked, usage::UsageError};
 
@@ -106,16 +108,20 @@ impl Server {
     fn send(&self, mut request: Request) -> anyhow::Result<String> {
         self.authorize(&mut request)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let response = runtime.block_on(self.client.send(request)).context("ask the server")?;
-        let text = String::from_utf8_lossy(&response.body).into_owned();
-        if response.truncated {
-            bail!("the answer is larger than {ANSWER_BYTES_MAX} bytes; shorten the range");
-        }
-        if !response.status.is_success() {
-            bail!("the server answered {}: {}", response.status, reason(&text));
-        }
-        Ok(text)
+        text_of(&runtime.block_on(self.client.send(request)).context("ask the server")?)
     }
+}
+
+/// The text of an answer that is none of an error.
+fn text_of(response: &Response) -> anyhow::Result<String> {
+    let text = String::from_utf8_lossy(&response.body).into_owned();
+    if response.truncated {
+        bail!("the answer is larger than {ANSWER_BYTES_MAX} bytes; shorten the range");
+    }
+    if !response.status.is_success() {
+        bail!("the server answered {}: {}", response.status, reason(&text));
+    }
+    Ok(text)
 }
 
 /// A request that is being put together.
@@ -159,6 +165,16 @@ impl Call<'_> {
         // The server waits for the end of a job for a minute at most.
         self.request.timeout = Some(CALL_MAX);
         self.server.send(self.request)
+    }
+
+    /// Sends it with a body that comes piece by piece; the text of the answer.
+    pub(crate) async fn upload(mut self, body: UploadBody) -> anyhow::Result<String> {
+        if let Some(wrong) = self.wrong {
+            return Err(wrong);
+        }
+        self.request.timeout = Some(CALL_MAX);
+        self.server.authorize(&mut self.request)?;
+        text_of(&self.server.client.upload(self.request, body).await.context("ask the server")?)
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use serde_json::{Value, json};
 use tidemark_egress::Method;
 use tidemark_queue::JobId;
@@ -17,6 +17,7 @@ use super::{
     export::is_broken_pipe,
     offline, print,
     report::{age, cell, duration, fields, json_or, rows_of},
+    upload,
 };
 use crate::{
     cli::{
@@ -124,7 +125,11 @@ fn print_job(job: &Value) -> anyhow::Result<()> {
 
 fn enqueue(options: &JobsRunOptions) -> anyhow::Result<ExitCode> {
     let server = Server::new(&options.ask.server)?;
-    let mut body = work(&options.work);
+    let subject = match &options.file {
+        Some(path) => bring(&server, path, options)?,
+        None => options.work.subject()?.to_owned(),
+    };
+    let mut body = work(&options.work, &subject);
     body.extend(given([("not_before", &options.not_before), ("expires", &options.expires)]));
     let parameters: Vec<_> = options.wait.as_deref().map(|wait| ("wait", wait)).into_iter().collect();
     let mut call = server.own(Method::POST, &["jobs"]).parameters(&parameters).body(&Value::Object(body));
@@ -141,6 +146,19 @@ fn enqueue(options: &JobsRunOptions) -> anyhow::Result<ExitCode> {
     })?;
     let completed = answer.get("state").and_then(Value::as_str) == Some("completed");
     Ok(if options.wait.is_none() || completed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Brings the file of an import to the server; its name there.
+fn bring(server: &Server, path: &Path, options: &JobsRunOptions) -> anyhow::Result<String> {
+    if options.work.kind != WorkKind::Import {
+        bail!(UsageError("option --file: only `import` reads a file".to_owned()));
+    }
+    let name = match &options.work.subject {
+        Some(name) => name.clone(),
+        None => upload::name_of(path)?,
+    };
+    upload::upload(server, path, &name)?;
+    Ok(name)
 }
 
 /// Writes what a job made to a file or to standard output.
@@ -167,7 +185,7 @@ fn output(id: &str, to_file: Option<&Path>, server: &ServerOptions) -> anyhow::R
 }
 
 /// The fields of a request that say what to do.
-pub(super) fn work(options: &WorkOptions) -> serde_json::Map<String, Value> {
+pub(super) fn work(options: &WorkOptions, subject: &str) -> serde_json::Map<String, Value> {
     let (kind, field) = match options.kind {
         WorkKind::Collect => ("collect", "target"),
         WorkKind::Evaluate => ("evaluate", "rule"),
@@ -191,7 +209,7 @@ pub(super) fn work(options: &WorkOptions) -> serde_json::Map<String, Value> {
         ("time_limit", &options.time_limit),
     ]));
     // What the kind is about stands before an option of the same name.
-    body.insert(field.to_owned(), options.subject.as_str().into());
+    body.insert(field.to_owned(), subject.into());
     body
 }
 

@@ -78,12 +78,12 @@ fn print_schedule(schedule: &Value) -> anyhow::Result<()> {
 
 fn set(options: &SchedulesSetOptions) -> anyhow::Result<ExitCode> {
     let server = Server::new(&options.ask.server)?;
-    let text = server.own(Method::PUT, &["schedules", &options.name]).body(&body(options));
+    let text = server.own(Method::PUT, &["schedules", &options.name]).body(&body(options)?);
     let text = if options.new { text.header("if-none-match", "*") } else { text }.send()?;
     json_or(&text, &options.ask.output, print_schedule)
 }
 
-fn body(options: &SchedulesSetOptions) -> Value {
+fn body(options: &SchedulesSetOptions) -> anyhow::Result<Value> {
     let mut when = Map::new();
     when.extend(given([
         ("every", &options.every),
@@ -93,14 +93,14 @@ fn body(options: &SchedulesSetOptions) -> Value {
     ]));
     let mut body = Map::new();
     body.insert("when".to_owned(), Value::Object(when));
-    body.insert("job".to_owned(), Value::Object(work(&options.work)));
+    body.insert("job".to_owned(), Value::Object(work(&options.work, options.work.subject()?)));
     body.insert("paused".to_owned(), json!(options.paused));
     body.extend(given([
         ("catch_up", &options.catch_up),
         ("splay", &options.splay),
         ("expires_after", &options.expires_after),
     ]));
-    Value::Object(body)
+    Ok(Value::Object(body))
 }
 
 fn steer(
