@@ -63,7 +63,10 @@ impl RedisCluster {
         for node in cluster.masters.iter().chain(&cluster.replicas) {
             let is_whole = || {
                 let info = node.ask(&["CLUSTER", "INFO"]);
-                info.contains("cluster_state:ok") && info.contains(&format!("cluster_known_nodes:{}", 3 + replicas))
+                // Without full coverage the state is ok before a node knows who has the slots of others.
+                let lines = ["cluster_state:ok", "cluster_slots_assigned:16384"];
+                let known = format!("cluster_known_nodes:{}", 3 + replicas);
+                lines.into_iter().chain([known.as_str()]).all(|line| info.contains(line))
             };
             wait_for("the cluster is whole", is_whole).await;
         }
