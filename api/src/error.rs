@@ -8,6 +8,9 @@ use actix_web::{
 };
 use tidemark_model::{CatalogError, DocumentError, NameKind, ReadError, RefusalReason, WriteRefusal};
 
+/// What something was answered without, one header for each warning. HTTP's own `Warning` is about caches and obsolete.
+pub(crate) const WARNING_HEADER: &str = "X-Tidemark-Warning";
+
 /// An answer that is an error: a status, a message for the caller and, when there is more to say, details.
 ///
 /// The body is `{"error":{"code":…,"message":…,"details":…}}`; a stack trace is never in it.

@@ -84,6 +84,36 @@ fn check(client: &Client) {
     }
 }
 
+/// What has no points has no last one, and no line.
+fn check_what_needs_points(node: &Node) {
+    let client = node.client();
+    let point = json!({"metric": "late.point", "timestamp": START_S, "value": 7, "tags": {"host": "web01"}});
+    assert_eq!(client.post("/api/put?sync", &point).status, 204);
+    let rollup = json!({"metric": "late.hourly", "timestamp": START_S, "value": 7, "tags": {"host": "web01"}, "interval": "1h",
+        "aggregator": "SUM"});
+    assert_eq!(client.post("/api/rollup?sync", &rollup).status, 204);
+    for metric in ["e2e.lat", "late.hourly"] {
+        assert_eq!(client.get(&format!("/api/query/last?timeseries={metric}")).json(), json!([]), "{metric}");
+    }
+    let unknown = client.get("/api/query/last?timeseries=e2e.none");
+    assert_eq!(
+        (unknown.status, unknown.json()["error"]["message"].clone()),
+        (400, json!("No such name for 'metrics': 'e2e.none'"))
+    );
+    let export = |arguments: &[&str]| {
+        let (code, lines, told) = node.run(&[&["export"], arguments].concat());
+        assert_eq!(code, Some(0), "{told}");
+        (lines, told)
+    };
+    let line =
+        format!("{}\n", r#"{"metric":"late.point","timestamp":1356998400000,"value":7,"tags":{"host":"web01"}}"#);
+    let left_out =
+        |metrics: u32| format!("metrics whose histograms or rollups are left out: {metrics}; a backup has them\n");
+    assert_eq!(export(&["--to", "2013/01/02"]), (line.clone(), left_out(2)));
+    assert_eq!(export(&["e2e.lat"]), (String::new(), left_out(1)));
+    assert_eq!(export(&["late.point"]), (line, String::new()));
+}
+
 fn seal(client: &Client) {
     let job = wait_for("the schedule of seals is written", Duration::from_secs(30), || {
         let answer = client.post("/api/tidemark/v1/schedules/seal/run", &json!({}));
@@ -99,6 +129,7 @@ fn live(options: &NodeOptions) {
     let mut node = Node::start(options);
     write(&node.client());
     check(&node.client());
+    check_what_needs_points(&node);
     node.kill();
     let node = Node::start(options);
     check(&node.client());

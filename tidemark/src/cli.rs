@@ -101,7 +101,8 @@ pub(crate) enum Command {
     /// Backups of the store: take one, also of a server that is writing, verify it, restore it.
     #[command(subcommand)]
     Backup(BackupCommand),
-    /// Write points as lines: JSON, CSV, or OpenTSDB's import text.
+    /// Write points as lines: JSON, CSV, or OpenTSDB's import text. Histograms and rollups that others computed have no lines;
+    /// a backup has them.
     #[command(after_help = "Examples:\n  tidemark export 'os.cpu{host=web*}' --from 1w-ago --format csv > cpu.csv\n  \
         tidemark export --to-file all.jsonl --data /var/lib/tidemark")]
     Export(ExportOptions),

@@ -242,7 +242,7 @@ impl Opened {
             sink_sync: self.jobs.sink_sync(),
             reader: space_reader(&self.settings, &self.store),
             deleter: space_deleter(&self.settings, &self.store),
-            catalog: space_catalog(&self.store),
+            catalog: space_catalog(&self.settings, &self.store),
             metadata: Arc::new(self.store.clone()),
             described: Arc::new(self.store.clone()),
             names: Arc::new(self.store.clone()),
@@ -255,7 +255,7 @@ impl Opened {
         ConsoleSeams {
             clock: Arc::clone(&self.clock),
             reader: space_reader(&self.settings, &self.store),
-            catalog: space_catalog(&self.store),
+            catalog: space_catalog(&self.settings, &self.store),
             metadata: Arc::new(self.store.clone()),
             broker: Arc::clone(&self.jobs.broker),
             files: Arc::clone(&self.jobs.files),

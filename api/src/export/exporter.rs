@@ -1,10 +1,10 @@
 //! Reads and writes.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use tidemark_model::{
-    BoxFuture, NameKind, PointColumns, ReadError, ReadLimits, ReadRequest, SeriesCatalog, SeriesReader, SeriesSelector,
-    SeriesSet, TIMESTAMP_MAX, TimeRange, Tsuid,
+    BoxFuture, CatalogError, NameKind, PointColumns, RESERVED, ReadError, ReadLimits, ReadRequest, SeriesCatalog,
+    SeriesReader, SeriesSelector, SeriesSet, TIMESTAMP_MAX, TimeRange, Tsuid, is_reserved, written_metric,
 };
 use tidemark_query::{ParseError, Source, SubQuery};
 
@@ -30,6 +30,12 @@ const POINTS_FEW: u64 = 1_000_000;
 
 /// Every timestamp that a point may have.
 pub const ALL_TIMES: TimeRange = TimeRange { start: 0, end: TIMESTAMP_MAX + 1 };
+
+/// Says of how many metrics an export leaves out what lines cannot say; nothing when there are none.
+#[must_use]
+pub fn left_out_text(metrics: usize) -> Option<String> {
+    (metrics > 0).then(|| format!("metrics whose histograms or rollups are left out: {metrics}; a backup has them"))
+}
 
 /// Where lines go.
 pub trait LineSink: Send {
@@ -79,7 +85,24 @@ impl Export {
         Ok(Self { selectors, range, format })
     }
 
-    /// Writes all of it; how many points there were.
+    /// How many metrics have values that lines cannot say: histograms, and what others aggregated. They are left out.
+    ///
+    /// # Errors
+    /// What the catalogue says.
+    pub async fn left_out(&self, catalog: &dyn SeriesCatalog) -> Result<usize, CatalogError> {
+        let reserved = catalog.suggest(NameKind::Metric, &RESERVED.to_string(), METRICS_MAX).await?;
+        let is_asked_for = |metric: &&str| {
+            let metrics = self.selectors.iter().filter_map(|selector| match selector {
+                SeriesSelector::Tags { metric, .. } => metric.as_deref(),
+                SeriesSelector::Tsuids(_) => None,
+            });
+            self.selectors.is_empty() || metrics.into_iter().any(|asked| asked == *metric)
+        };
+        let metrics: BTreeSet<&str> = reserved.iter().map(|name| written_metric(name)).filter(is_asked_for).collect();
+        Ok(metrics.len())
+    }
+
+    /// Writes all of it but for [`Self::left_out`]; how many points there were.
     ///
     /// # Errors
     /// [`ExportError::Read`], or what the sink says. What was written until then is right.
@@ -183,8 +206,11 @@ fn lines(set: &dyn SeriesSet, format: LineFormat, start: usize) -> Result<(Vec<u
     let (mut out, mut points, mut next) = (Vec::new(), 0, start);
     let mut columns = PointColumns::default();
     for series in set.series().iter().skip(start) {
-        set.read(next, &mut columns)?;
         next += 1;
+        if is_reserved(series.key.metric()) {
+            continue;
+        }
+        set.read(next - 1, &mut columns)?;
         points += columns.len() as u64;
         columns.iter().for_each(|point| format.write(&series.key, point.timestamp, point.value, &mut out));
         if out.len() >= PIECE_BYTES {

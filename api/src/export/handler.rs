@@ -14,8 +14,13 @@ use tidemark_model::BoxFuture;
 use tidemark_query::{parse_time, parse_time_zone};
 use tokio::sync::mpsc;
 
-use super::{ALL_TIMES, Export, ExportError, LineSink};
-use crate::{console::Console, error::ApiError, point_lines::LineFormat, state::AppState};
+use super::{ALL_TIMES, Export, ExportError, LineSink, left_out_text};
+use crate::{
+    console::Console,
+    error::{ApiError, WARNING_HEADER},
+    point_lines::LineFormat,
+    state::AppState,
+};
 
 /// Pieces that wait for the client; the reading waits when there are more.
 const PIECES_WAITING: usize = 4;
@@ -30,6 +35,7 @@ pub(crate) async fn get(
     let (export, format) = asked(&request, &state)?;
     let turn = Arc::clone(&console.exports).try_acquire_owned();
     let turn = turn.map_err(|_| ApiError::unavailable("enough exports are under way; try again when one has ended"))?;
+    let left_out = export.left_out(state.seams.catalog.as_ref()).await?;
     let (sender, pieces) = mpsc::channel::<Piece>(PIECES_WAITING);
     let of_task = Arc::clone(&state);
     state.tasks.spawn(async move {
@@ -52,7 +58,12 @@ pub(crate) async fn get(
     // An error cuts the connection, so that half an export cannot be taken for a whole one.
     let body = stream::unfold(pieces, |mut pieces| async move { Some((pieces.recv().await?, pieces)) });
     let no_store = (header::CACHE_CONTROL, "no-store");
-    Ok(HttpResponse::Ok().content_type(format.content_type()).insert_header(no_store).body(BodyStream::new(body)))
+    let mut response = HttpResponse::Ok();
+    response.content_type(format.content_type()).insert_header(no_store);
+    if let Some(text) = left_out_text(left_out) {
+        response.insert_header((WARNING_HEADER, text));
+    }
+    Ok(response.body(BodyStream::new(body)))
 }
 
 fn asked(request: &HttpRequest, state: &AppState) -> Result<(Export, LineFormat), ApiError> {

@@ -9,7 +9,7 @@ use tidemark_workers::{
     Handler, JobContext, JobError, JobFileError, JobFileKind, JobFiles, JobOutput, UnfinishedFile, range_at,
 };
 
-use super::{Export, ExportError, LineSink};
+use super::{Export, ExportError, LineSink, left_out_text};
 use crate::point_lines::{LineFormat, LineFormatError};
 
 /// Writes points into files. Idempotent: an attempt begins the file anew, and it has its name only when it is whole.
@@ -32,9 +32,13 @@ impl ExportHandler {
         let (files, name) = (Arc::clone(&self.files), file_name(job.job.id, format));
         let begun = blocking(move || files.create(JobFileKind::Output, &name)).await?;
         let mut sink = FileSink { job: job.clone(), file: Some(begun), failed: None };
-        let ended = export.run(self.reader.as_ref(), self.catalog.as_ref(), &mut sink).await;
-        let points = match ended {
-            Ok(points) => points,
+        let ended = async {
+            let left_out = export.left_out(self.catalog.as_ref()).await.map_err(|error| error.0)?;
+            let points = export.run(self.reader.as_ref(), self.catalog.as_ref(), &mut sink).await?;
+            Ok((points, left_out))
+        };
+        let (points, left_out) = match ended.await {
+            Ok(ended) => ended,
             Err(ExportError::Gone) => return Err(sink.failed.unwrap_or(JobError::Cancelled)),
             Err(error @ ExportError::Selector(_)) => return Err(JobError::Discard(error.to_string())),
             Err(error) => return Err(JobError::Retry(error.to_string(), None)),
@@ -42,6 +46,9 @@ impl ExportHandler {
         let file = sink.file.ok_or_else(|| JobError::Retry("the file is lost".to_owned(), None))?;
         let bytes = blocking(move || file.finish()).await?;
         job.log(format!("{points} points in {bytes} bytes"));
+        if let Some(text) = left_out_text(left_out) {
+            job.log(text);
+        }
         let output = format!("/api/tidemark/v1/jobs/{}/output", job.job.id);
         Ok(job.answer(&json!({"points": points, "bytes": bytes, "output": output})))
     }

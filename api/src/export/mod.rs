@@ -8,7 +8,7 @@ mod exporter;
 mod handler;
 mod job;
 
-pub use exporter::{ALL_TIMES, Export, ExportError, LineSink, WINDOW_LIMITS};
+pub use exporter::{ALL_TIMES, Export, ExportError, LineSink, WINDOW_LIMITS, left_out_text};
 pub use job::ExportHandler;
 
 pub(crate) use handler::get;

@@ -26,14 +26,12 @@ use super::{
     unresolved::{Unresolved, Warnings, open_resolved},
 };
 use crate::{
-    error::{ApiError, JSON},
+    error::{ApiError, JSON, WARNING_HEADER},
     planning::plan,
     queries::{Asked, Phase, QueryEntry},
     state::AppState,
 };
 
-/// What a query was answered without, one header for each warning. HTTP's own `Warning` is about caches and obsolete.
-const WARNING_HEADER: &str = "X-Tidemark-Warning";
 /// Bytes that are handed over at once.
 const PIECE_BYTES: usize = 64 << 10;
 /// Pieces that wait for the client; the evaluation waits when there are more.

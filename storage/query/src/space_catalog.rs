@@ -8,23 +8,29 @@ use tidemark_model::{
     is_reserved, written_metric,
 };
 
-use crate::space_reader::metric_of;
+use crate::{
+    RollupIntervals,
+    space_reader::{metric_of, names_in_spaces},
+};
 
 /// A catalogue that lists histograms under the names that they were written with. Where a metric has points, too, its
-/// series are those of the points.
-pub struct SpaceCatalog(Arc<dyn SeriesCatalog>);
+/// series are those of the points. A metric without points has no last one, and is not unknown, when it has other values.
+pub struct SpaceCatalog {
+    points: Arc<dyn SeriesCatalog>,
+    intervals: RollupIntervals,
+}
 
 impl SpaceCatalog {
-    /// The catalogue of a store.
+    /// The catalogue of a store to which rollups of these intervals may be written.
     #[must_use]
-    pub fn new(points: Arc<dyn SeriesCatalog>) -> Self {
-        Self(points)
+    pub fn new(points: Arc<dyn SeriesCatalog>, intervals: RollupIntervals) -> Self {
+        Self { points, intervals }
     }
 
     async fn suggest_all(&self, kind: NameKind, prefix: &str, max: usize) -> Result<Vec<String>, CatalogError> {
-        let mut names = self.0.suggest(kind, prefix, max).await?;
+        let mut names = self.points.suggest(kind, prefix, max).await?;
         if kind == NameKind::Metric && !is_reserved(prefix) {
-            let of_histograms = self.0.suggest(kind, &MetricSpace::Histogram.stored_name(prefix), max).await?;
+            let of_histograms = self.points.suggest(kind, &MetricSpace::Histogram.stored_name(prefix), max).await?;
             names.extend(of_histograms.iter().map(|name| written_metric(name).to_owned()));
             names.sort_unstable();
             names.dedup();
@@ -39,18 +45,39 @@ impl SpaceCatalog {
         offset: usize,
         limit: usize,
     ) -> Result<SeriesPage, CatalogError> {
-        let unknown = match self.0.lookup(selector, offset, limit).await {
+        let unknown = match self.points.lookup(selector, offset, limit).await {
             Err(CatalogError(unknown @ ReadError::UnknownName { kind: NameKind::Metric, .. })) => unknown,
             found => return found,
         };
         let Some(of_histograms) = histograms(selector) else { return Err(CatalogError(unknown)) };
-        match self.0.lookup(&of_histograms, offset, limit).await {
+        match self.points.lookup(&of_histograms, offset, limit).await {
             Ok(SeriesPage { total, series }) => {
                 Ok(SeriesPage { total, series: series.into_iter().map(as_written).collect() })
             }
             Err(CatalogError(ReadError::UnknownName { kind: NameKind::Metric, .. })) => Err(CatalogError(unknown)),
             Err(error) => Err(error),
         }
+    }
+}
+
+impl SpaceCatalog {
+    async fn last_all(
+        &self,
+        selector: &SeriesSelector,
+        not_before: TimestampMs,
+    ) -> Result<Vec<LastPoint>, CatalogError> {
+        let unknown = match self.points.last(selector, not_before).await {
+            Err(CatalogError(unknown @ ReadError::UnknownName { kind: NameKind::Metric, .. })) => unknown,
+            found => return found,
+        };
+        let Some(metric) = metric_of(selector) else { return Err(CatalogError(unknown)) };
+        for name in names_in_spaces(&metric, &self.intervals) {
+            match self.points.lookup(&SeriesSelector::metric(name), 0, 0).await {
+                Err(CatalogError(ReadError::UnknownName { .. })) => {}
+                found => return found.map(|_| Vec::new()),
+            }
+        }
+        Err(CatalogError(unknown))
     }
 }
 
@@ -78,11 +105,11 @@ impl SeriesCatalog for SpaceCatalog {
         selector: &'a SeriesSelector,
         not_before: TimestampMs,
     ) -> BoxFuture<'a, Result<Vec<LastPoint>, CatalogError>> {
-        self.0.last(selector, not_before)
+        Box::pin(self.last_all(selector, not_before))
     }
 
     fn cardinality(&self, top: usize) -> BoxFuture<'_, Result<Cardinality, CatalogError>> {
-        self.0.cardinality(top)
+        self.points.cardinality(top)
     }
 }
 

@@ -97,10 +97,8 @@ impl SpaceReader {
     /// Nothing, when the metric has values of another kind than those that were asked for.
     async fn unknown(&self, stored: &str) -> Result<Box<dyn SeriesSet>, ReadError> {
         let metric = written_metric(stored);
-        let spaces = [MetricSpace::Histogram, MetricSpace::Aggregate].map(|space| space.stored_name(metric));
-        let mut names: Vec<String> = [metric.to_owned()].into_iter().chain(spaces).collect();
-        names.extend(rollup_names(metric, &self.intervals));
-        for name in names.into_iter().filter(|name| name != stored) {
+        let names = [metric.to_owned()].into_iter().chain(names_in_spaces(metric, &self.intervals));
+        for name in names.filter(|name| name != stored) {
             let request = ReadRequest {
                 selector: SeriesSelector::metric(name),
                 range: TimeRange::new(0, 0),
@@ -119,6 +117,15 @@ impl SeriesReader for SpaceReader {
     fn open(&self, request: ReadRequest) -> BoxFuture<'_, Result<Box<dyn SeriesSet>, ReadError>> {
         Box::pin(self.read(request))
     }
+}
+
+/// The stored names that a metric has in all spaces.
+pub(crate) fn names_in_spaces<'a>(
+    metric: &'a str,
+    intervals: &'a RollupIntervals,
+) -> impl Iterator<Item = String> + 'a {
+    let spaces = [MetricSpace::Histogram, MetricSpace::Aggregate].map(|space| space.stored_name(metric));
+    spaces.into_iter().chain(rollup_names(metric, intervals))
 }
 
 /// The stored names of all rollups of a metric.

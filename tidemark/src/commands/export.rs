@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use tidemark_api::export::{ALL_TIMES, Export, ExportError, LineSink};
+use tidemark_api::export::{ALL_TIMES, Export, ExportError, LineSink, left_out_text};
 use tidemark_egress::Method;
 use tidemark_model::{BoxFuture, Clock, SystemClock, TimeRange};
 use tidemark_query::{parse_time, parse_time_zone};
@@ -46,6 +46,9 @@ async fn from_server(options: &ExportOptions, server: &Server, out: &mut dyn Wri
     parameters.extend(options.to.as_deref().map(|to| ("end", to)));
     let answer = server.open(Method::GET, "/api/tidemark/v1/export", &parameters).await;
     let mut answer = answer.map_err(|failed| failed.error)?;
+    if let Some(warning) = answer.headers().get("x-tidemark-warning").and_then(|text| text.to_str().ok()) {
+        eprintln!("{warning}");
+    }
     while let Some(lines) = answer.chunk().await.context("the export was broken off")? {
         out.write_all(&lines)?;
     }
@@ -61,10 +64,18 @@ async fn from_store(options: &ExportOptions, settings: &Settings, out: &mut (dyn
     let folder = offline::take_folder_of_store(settings)?;
     let (store, _engine) = open_store(settings, folder.as_ref(), &clock).await?;
     let mut sink = Lines(out);
-    let ended = export.run(&store, &store, &mut sink).await;
+    let ended = async {
+        let left_out = export.left_out(&store).await.map_err(|error| error.0)?;
+        let points = export.run(&store, &store, &mut sink).await?;
+        Ok((points, left_out))
+    };
+    let ended = ended.await;
     store.close().await;
     match ended {
-        Ok(points) => eprintln!("{points} points"),
+        Ok((points, left_out)) => {
+            eprintln!("{points} points");
+            left_out_text(left_out).into_iter().for_each(|text| eprintln!("{text}"));
+        }
         Err(ExportError::Gone) => {}
         Err(error) => bail!(error),
     }

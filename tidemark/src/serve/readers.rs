@@ -20,6 +20,6 @@ pub(crate) fn space_deleter(settings: &Settings, store: &Store) -> Arc<dyn Point
 }
 
 /// Lists series of points, and those of histograms.
-pub(crate) fn space_catalog(store: &Store) -> Arc<dyn SeriesCatalog> {
-    Arc::new(SpaceCatalog::new(Arc::new(store.clone())))
+pub(crate) fn space_catalog(settings: &Settings, store: &Store) -> Arc<dyn SeriesCatalog> {
+    Arc::new(SpaceCatalog::new(Arc::new(store.clone()), rollup_intervals(settings)))
 }
