@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use serde_json::Value;
 use tidemark_model::{PointBatch, TimestampMs};
-use tidemark_query::{EvaluationControl, GroupResult, Query, RollupIntervals, expression::ExpressionQuery};
+use tidemark_query::{EvaluationControl, GroupResult, Query, RollupIntervals, Weekday, expression::ExpressionQuery};
 
 use crate::{
     http::query_string::QueryString,
@@ -70,7 +70,7 @@ pub fn read_lines_of_points(lines: &str) -> PointBatch {
 /// milliseconds since the epoch.
 #[must_use]
 pub fn read_query(text: &str, now: TimestampMs) -> Vec<Query> {
-    let moment = Moment { now, time_zone: "UTC", extras: QueryExtras::default() };
+    let moment = Moment { now, time_zone: "UTC", week_start: Weekday::Sun, extras: QueryExtras::default() };
     let flags = QueryString::parse(text).unwrap_or_default();
     let of_string = from_query_string(&flags, moment, PARTS_MAX);
     let of_body = serde_json::from_str::<QueryBody>(text).ok();
@@ -83,7 +83,12 @@ pub fn read_query(text: &str, now: TimestampMs) -> Vec<Query> {
 #[must_use]
 pub fn read_expressions(text: &str, now: TimestampMs) -> Option<(Query, ExpressionQuery, Value)> {
     let body: ExpressionBody = serde_json::from_str(text).ok()?;
-    let asked = body.into_request(Moment { now, time_zone: "UTC", extras: QueryExtras::default() }, PARTS_MAX).ok()?;
+    let asked = body
+        .into_request(
+            Moment { now, time_zone: "UTC", week_start: Weekday::Sun, extras: QueryExtras::default() },
+            PARTS_MAX,
+        )
+        .ok()?;
     Some((asked.window, asked.query, asked.echo))
 }
 

@@ -3,7 +3,7 @@
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use tidemark_model::ReadLimits;
-use tidemark_query::{EvaluationLimits, RollupIntervals};
+use tidemark_query::{EvaluationLimits, RollupIntervals, Weekday};
 
 use crate::{
     auth::{Network, Tokens},
@@ -137,6 +137,8 @@ pub struct OpenTsdbOptions {
     pub telnet_errors: bool,
     /// The time zone of formatted dates without one, `opentsdb.timezone`.
     pub timezone: String,
+    /// First day of the weeks that calendar buckets are, `opentsdb.week_start`.
+    pub week_start: Weekday,
     /// What queries do differently from OpenTSDB unless they say otherwise.
     pub extras: QueryExtras,
     /// For which intervals values may be written that stand for all points of an interval, `opentsdb.rollups`.
@@ -170,6 +172,7 @@ impl Default for OpenTsdbOptions {
             header_tag: String::new(),
             telnet_errors: true,
             timezone: "UTC".to_owned(),
+            week_start: Weekday::Sun,
             extras: QueryExtras::default(),
             rollups: RollupIntervals::default(),
         }

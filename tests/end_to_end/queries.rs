@@ -76,3 +76,22 @@ fn a_limit_on_series_names_itself() {
     assert_eq!(answer.status, 400, "{}", answer.text());
     assert!(answer.text().contains("limits.query_series"), "{}", answer.text());
 }
+
+#[test]
+fn weeks_of_the_calendar_start_on_the_day_that_is_set() {
+    // A Sunday, a Monday and the Saturday after.
+    let days = [1_357_430_400, 1_357_516_800, 1_357_948_800];
+    let weeks = |options: NodeOptions| {
+        let node = Node::start(&options);
+        let points: Vec<Value> = days
+            .iter()
+            .map(|time| json!({"metric": "q.week", "timestamp": time, "value": 1, "tags": {"host": "a"}}))
+            .collect();
+        assert_eq!(node.client().post("/api/put", &Value::Array(points)).status, 204);
+        let path = "/api/query?start=1356000000&end=1358000000&m=none:1wc-count:q.week";
+        node.client().get(path).json()[0]["dps"].clone()
+    };
+    assert_eq!(weeks(NodeOptions::without_agent()), json!({"1357430400": 3.0}));
+    let monday = NodeOptions::without_agent().variable("TIDEMARK_OPENTSDB__WEEK_START", "monday");
+    assert_eq!(weeks(monday), json!({"1356912000": 1.0, "1357516800": 2.0}));
+}

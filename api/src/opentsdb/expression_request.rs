@@ -381,7 +381,15 @@ mod tests {
 
     fn read(body: &Value) -> Result<ExpressionRequest, ApiError> {
         let body: ExpressionBody = serde_json::from_str(&body.to_string()).unwrap();
-        body.into_request(Moment { now: 1_357_000_000_000, time_zone: "UTC", extras: crate::QueryExtras::default() }, 4)
+        body.into_request(
+            Moment {
+                now: 1_357_000_000_000,
+                time_zone: "UTC",
+                week_start: tidemark_query::Weekday::Sun,
+                extras: crate::QueryExtras::default(),
+            },
+            4,
+        )
     }
 
     /// A request that is right, with some of its fields replaced.

@@ -58,7 +58,12 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<FunctionRequest, ApiError> {
-        let moment = Moment { now: 1_357_000_000_000, time_zone: "UTC", extras: crate::QueryExtras::default() };
+        let moment = Moment {
+            now: 1_357_000_000_000,
+            time_zone: "UTC",
+            week_start: tidemark_query::Weekday::Sun,
+            extras: crate::QueryExtras::default(),
+        };
         from_query_string(&QueryString::parse(text).unwrap(), moment, 2)
     }
 

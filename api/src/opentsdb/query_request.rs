@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use tidemark_model::TimestampMs;
 use tidemark_query::{
-    Filter, HistogramQuery, ParseError, Query, RateOptions, RollupUsage, Source, SubQuery, parse_time, parse_time_zone,
+    Filter, HistogramQuery, ParseError, Query, RateOptions, RollupUsage, Source, SubQuery, Weekday, parse_time,
+    parse_time_zone,
 };
 
 use super::{
@@ -45,11 +46,12 @@ pub(crate) struct AnswerShape {
     pub(crate) nan_as_null: bool,
 }
 
-/// What time it is, and what a query does not say: the time zone and the extras.
+/// What time it is, and what a query does not say: the time zone, the first day of weeks and the extras.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Moment<'a> {
     pub(crate) now: TimestampMs,
     pub(crate) time_zone: &'a str,
+    pub(crate) week_start: Weekday,
     pub(crate) extras: QueryExtras,
 }
 
@@ -297,7 +299,8 @@ impl Window<'_> {
         let zone = parse_time_zone(named.as_deref().unwrap_or(moment.time_zone))?;
         let start = parse_time(self.start, moment.now, zone)?;
         let end = self.end.map_or(Ok(moment.now), |end| parse_time(&end, moment.now, zone))?;
-        Ok(Query { time_zone: zone, ..Query::new(start, end, Vec::new()) })
+        let week_start = moment.week_start;
+        Ok(Query { time_zone: zone, week_start, ..Query::new(start, end, Vec::new()) })
     }
 }
 
@@ -380,7 +383,8 @@ mod tests {
 
     const EXTRAS: QueryExtras =
         QueryExtras { align_first: false, rate_before_downsample: false, skip_unresolved: false, nan_as_null: false };
-    const MOMENT: Moment<'_> = Moment { now: 1_357_000_000_000, time_zone: "UTC", extras: EXTRAS };
+    const MOMENT: Moment<'_> =
+        Moment { now: 1_357_000_000_000, time_zone: "UTC", week_start: Weekday::Sun, extras: EXTRAS };
 
     fn of_body(text: &str) -> Result<QueryRequest, ApiError> {
         of_body_with(text, EXTRAS)

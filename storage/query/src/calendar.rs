@@ -10,7 +10,7 @@
 //! Buckets within an hour, and hours, are lengths of time, longer ones are spans of the local clock: a day on which
 //! clocks change is one bucket of 23 or 25 hours.
 
-use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveDateTime, Offset, TimeDelta, TimeZone};
+use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveDateTime, Offset, TimeDelta, TimeZone, Weekday};
 use chrono_tz::Tz;
 use tidemark_model::TimestampMs;
 
@@ -29,6 +29,7 @@ const DAY_MS: i64 = 24 * HOUR_MS;
 pub(crate) fn boundaries(
     interval: Interval,
     zone: Tz,
+    week_start: Weekday,
     from: TimestampMs,
     until: TimestampMs,
     buckets_max: usize,
@@ -39,7 +40,7 @@ pub(crate) fn boundaries(
     if (until - from) / longest_ms > i64::try_from(buckets_max).unwrap_or(i64::MAX) {
         return None;
     }
-    let calendar = Calendar { interval, zone };
+    let calendar = Calendar { interval, zone, week_start };
     match calendar.period() {
         Period::Length(period) => calendar.elapsed_boundaries(period, from, until, buckets_max),
         Period::Day | Period::Month | Period::Year => calendar.local_boundaries(from, until, buckets_max),
@@ -49,6 +50,8 @@ pub(crate) fn boundaries(
 struct Calendar {
     interval: Interval,
     zone: Tz,
+    /// First day of a week.
+    week_start: Weekday,
 }
 
 /// What buckets of up to hours are counted in.
@@ -174,9 +177,9 @@ impl Calendar {
                 let month = i64::from(date.month0()) / count * count + 1;
                 midnight(NaiveDate::from_ymd_opt(date.year(), u32::try_from(month).ok()?, 1)?)
             }
-            TimeUnit::Week if count == 1 => midnight(sunday_of(date)?),
+            TimeUnit::Week if count == 1 => midnight(self.week_of(date)?),
             TimeUnit::Week => {
-                let first = sunday_of(january_1(date.year())?)?;
+                let first = self.week_of(january_1(date.year())?)?;
                 let weeks = date.signed_duration_since(first).num_days() / 7;
                 midnight(first.checked_add_days(days(weeks / count * count * 7)?)?)
             }
@@ -193,6 +196,11 @@ impl Calendar {
         }
     }
 
+    /// First day of the week of a date.
+    fn week_of(&self, date: NaiveDate) -> Option<NaiveDate> {
+        date.checked_sub_days(Days::new(u64::from(date.weekday().days_since(self.week_start))))
+    }
+
     /// Start of the bucket after the one that starts at `start`.
     fn next_bucket(&self, start: NaiveDateTime) -> Option<NaiveDateTime> {
         let count = self.interval.count();
@@ -206,9 +214,10 @@ impl Calendar {
             }
             TimeUnit::Week => {
                 let next = start.checked_add_days(days(count * 7)?)?;
-                // The Sunday of the next January 1 may lie in this December, and `start` may be that Sunday.
-                let year = (date.year()..).find(|year| january_1(*year).and_then(sunday_of) > Some(date))?;
-                let restart = midnight(sunday_of(january_1(year)?)?)?;
+                // The week of the next January 1 may begin in this December, and `start` may be that beginning.
+                let week_of_year = |year: i32| january_1(year).and_then(|first| self.week_of(first));
+                let year = (date.year()..).find(|year| week_of_year(*year) > Some(date))?;
+                let restart = midnight(week_of_year(year)?)?;
                 Some(if count > 1 { next.min(restart) } else { next })
             }
             TimeUnit::Day => Some(start.checked_add_days(days(count)?)?.min(next_year()?)),
@@ -229,10 +238,6 @@ fn january_1(year: i32) -> Option<NaiveDate> {
     NaiveDate::from_ymd_opt(year, 1, 1)
 }
 
-fn sunday_of(date: NaiveDate) -> Option<NaiveDate> {
-    date.checked_sub_days(Days::new(u64::from(date.weekday().num_days_from_sunday())))
-}
-
 fn days(count: i64) -> Option<Days> {
     u64::try_from(count).ok().map(Days::new)
 }
@@ -242,8 +247,12 @@ mod tests {
     use super::*;
 
     fn local_starts(interval: &str, zone: Tz, from: &str, until: &str) -> Vec<String> {
+        local_starts_of_weeks(Weekday::Sun, interval, zone, from, until)
+    }
+
+    fn local_starts_of_weeks(week_start: Weekday, interval: &str, zone: Tz, from: &str, until: &str) -> Vec<String> {
         let time = |text: &str| crate::parse_time(text, 0, zone).unwrap();
-        let found = boundaries(interval.parse().unwrap(), zone, time(from), time(until), 1000).unwrap();
+        let found = boundaries(interval.parse().unwrap(), zone, week_start, time(from), time(until), 1000).unwrap();
         let local = |moment: &i64| zone.timestamp_millis_opt(*moment).unwrap().format("%Y-%m-%d %H:%M").to_string();
         found.iter().map(local).collect()
     }
@@ -257,6 +266,23 @@ mod tests {
         assert_eq!(
             local_starts("2w", Tz::UTC, "2013/01/02", "2013/01/28"),
             ["2012-12-30 00:00", "2013-01-13 00:00", "2013-01-27 00:00", "2013-02-10 00:00"]
+        );
+    }
+
+    #[test]
+    fn weeks_may_start_on_any_day() {
+        assert_eq!(
+            local_starts_of_weeks(Weekday::Mon, "1w", Tz::UTC, "2013/01/02", "2013/01/08"),
+            ["2012-12-31 00:00", "2013-01-07 00:00", "2013-01-14 00:00"]
+        );
+        // Monday December 31 is the one of January 1.
+        assert_eq!(
+            local_starts_of_weeks(Weekday::Mon, "2w", Tz::UTC, "2012/12/25", "2013/01/14"),
+            ["2012-12-24 00:00", "2012-12-31 00:00", "2013-01-14 00:00", "2013-01-28 00:00"]
+        );
+        assert_eq!(
+            local_starts_of_weeks(Weekday::Sat, "1w", Tz::Asia__Tokyo, "2013/01/05", "2013/01/11"),
+            ["2013-01-05 00:00", "2013-01-12 00:00"]
         );
     }
 
@@ -285,7 +311,9 @@ mod tests {
     fn a_day_on_which_clocks_change_is_one_bucket() {
         let found = |from: &str, until: &str| {
             let time = |text: &str| crate::parse_time(text, 0, Tz::Europe__Paris).unwrap();
-            let starts = boundaries("1d".parse().unwrap(), Tz::Europe__Paris, time(from), time(until), 1000).unwrap();
+            let starts =
+                boundaries("1d".parse().unwrap(), Tz::Europe__Paris, Weekday::Sun, time(from), time(until), 1000)
+                    .unwrap();
             starts.windows(2).map(|pair| (pair[1] - pair[0]) / HOUR_MS).collect::<Vec<_>>()
         };
         assert_eq!(found("2013/03/30", "2013/04/01"), [24, 23, 24]);
@@ -339,9 +367,12 @@ mod tests {
     fn a_window_with_too_many_buckets_is_refused() {
         // Found by the fuzz target `m_parameter`: all hours that there are were listed up to the limit.
         for interval in ["1ms", "1s", "1h", "1d", "25m"] {
-            assert_eq!(boundaries(interval.parse().unwrap(), Tz::Europe__Paris, i64::MIN, i64::MAX, 1_000_000), None);
+            assert_eq!(
+                boundaries(interval.parse().unwrap(), Tz::Europe__Paris, Weekday::Sun, i64::MIN, i64::MAX, 1_000_000),
+                None
+            );
         }
-        assert_eq!(boundaries("1s".parse().unwrap(), Tz::UTC, 0, 10_000_000, 1000), None);
-        assert_eq!(boundaries("1d".parse().unwrap(), Tz::UTC, 0, i64::MAX, 1000), None);
+        assert_eq!(boundaries("1s".parse().unwrap(), Tz::UTC, Weekday::Sun, 0, 10_000_000, 1000), None);
+        assert_eq!(boundaries("1d".parse().unwrap(), Tz::UTC, Weekday::Sun, 0, i64::MAX, 1000), None);
     }
 }

@@ -69,6 +69,7 @@ mod wildcard;
 mod written_rollups;
 
 pub use aggregator::{Aggregator, Interpolation};
+pub use chrono::Weekday;
 pub use chrono_tz::Tz;
 pub use control::{EvaluationControl, EvaluationLimits};
 pub use downsample::{Buckets, Downsample, Fill};

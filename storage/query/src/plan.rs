@@ -5,7 +5,6 @@
 //! the position of the window in the hour whether a neighbour is found; we look one hour beyond the window, always, and
 //! one bucket at least. Where nothing is interpolated we read no more than the window.
 
-use chrono_tz::Tz;
 use tidemark_model::{ReadLimits, ReadRequest, RollupBuckets, RollupFunction, RollupRequest, TimeRange, TimestampMs};
 
 use crate::{
@@ -131,7 +130,7 @@ impl SubQueryPlan {
             Some(Buckets::All) => Some(Grid::Listed(Vec::new())),
             Some(Buckets::Every(interval)) => Some(regular_grid(window, interval, margins)),
             Some(Buckets::Calendar(interval)) => {
-                Some(calendar_grid(window, interval, query.time_zone, margins, calendar_buckets_max)?)
+                Some(calendar_grid(window, interval, query, margins, calendar_buckets_max)?)
             }
         };
         let read = match &grid {
@@ -240,7 +239,7 @@ fn regular_grid(window: Window, interval: Interval, margins: Margins) -> Grid {
 fn calendar_grid(
     window: Window,
     interval: Interval,
-    zone: Tz,
+    query: &Query,
     margins: Margins,
     buckets_max: usize,
 ) -> Result<Grid, QueryError> {
@@ -249,7 +248,7 @@ fn calendar_grid(
     let from = window.start - if margins.looks_back() { margin } else { 0 };
     let until = window.end + if margins.has_neighbours { margin } else { 0 };
     let limit = CALENDAR_BUCKETS_MAX as u64;
-    let mut boundaries = calendar::boundaries(interval, zone, from, until, buckets_max)
+    let mut boundaries = calendar::boundaries(interval, query.time_zone, query.week_start, from, until, buckets_max)
         .ok_or(QueryError::TooManyBuckets { found: limit + 1, limit })?;
     let first = boundaries.partition_point(|&boundary| boundary < window.start);
     let after_last = boundaries.partition_point(|&boundary| boundary <= window.end);

@@ -1,5 +1,6 @@
 //! A query: a window of time and what to show in it.
 
+use chrono::Weekday;
 use chrono_tz::Tz;
 use tidemark_model::{HISTOGRAM_PART_KEY, MetricSpace, SeriesSelector, TagMatch, TagPredicate, TimestampMs, Tsuid};
 
@@ -20,6 +21,8 @@ pub struct Query {
     pub end: TimestampMs,
     /// Whose calendar the calendar buckets follow.
     pub time_zone: Tz,
+    /// First day of the weeks of the calendar; Sunday in OpenTSDB.
+    pub week_start: Weekday,
     /// Whether every downsampling counts on the calendar, as with a `c` after its interval.
     pub use_calendar: bool,
     /// Whether results keep their milliseconds. If not, the last value of each second stands for the second.
@@ -110,7 +113,8 @@ impl Query {
     /// A query in UTC whose results keep their milliseconds.
     #[must_use]
     pub fn new(start: TimestampMs, end: TimestampMs, sub_queries: Vec<SubQuery>) -> Self {
-        Self { start, end, time_zone: Tz::UTC, use_calendar: false, ms_resolution: true, sub_queries }
+        let (time_zone, week_start) = (Tz::UTC, Weekday::Sun);
+        Self { start, end, time_zone, week_start, use_calendar: false, ms_resolution: true, sub_queries }
     }
 
     /// Checks what holds for every query: there is a sub-query, the window is not negative, filters are few.

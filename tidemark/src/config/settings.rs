@@ -153,6 +153,8 @@ pub(crate) struct OpentsdbSettings {
     pub(crate) telnet_errors: bool,
     /// Time zone of formatted dates without one.
     pub(crate) timezone: String,
+    /// Day on which the weeks of the calendar start (`1wc`), such as `monday`; OpenTSDB's start on `sunday`.
+    pub(crate) week_start: String,
     /// Whether queries aggregate series where their buckets are, and interpolate nothing between them, unless they say
     /// otherwise (`alignFirst`).
     pub(crate) align_first: bool,
@@ -502,6 +504,7 @@ impl Default for OpentsdbSettings {
             header_tag: String::new(),
             telnet_errors: true,
             timezone: "UTC".to_owned(),
+            week_start: "sunday".to_owned(),
             align_first: false,
             rate_before_downsample: false,
             skip_unresolved: false,

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt, time::Duration};
 use tidemark_api::auth::Network;
 use tidemark_egress::Url;
 use tidemark_model::check_name;
-use tidemark_query::RollupIntervals;
+use tidemark_query::{RollupIntervals, Weekday};
 use tidemark_tsdb::RollupInterval;
 use tracing_subscriber::EnvFilter;
 
@@ -48,6 +48,10 @@ impl Settings {
         if tidemark_query::parse_time_zone(&self.opentsdb.timezone).is_err() {
             let zone = &self.opentsdb.timezone;
             problems.add("opentsdb.timezone", format!("`{zone}` is no time zone, such as `Europe/Amsterdam` or `UTC`"));
+        }
+        if self.opentsdb.week_start.parse::<Weekday>().is_err() {
+            let day = self.opentsdb.week_start.escape_debug();
+            problems.add("opentsdb.week_start", format!("`{day}` is no day of the week, such as `monday` or `sunday`"));
         }
         for (name, networks) in
             [("auth.telnet_from", &self.auth.telnet_from), ("auth.trusted_proxies", &self.auth.trusted_proxies)]
@@ -349,6 +353,7 @@ mod tests {
             "setting auth.trusted_proxies: `10.0.0.0/33` is no network",
         );
         check("[opentsdb]\ntimezone = \"Mars/Phobos\"", "`Mars/Phobos` is no time zone");
+        check("[opentsdb]\nweek_start = \"someday\"", "`someday` is no day of the week");
         check("[log]\nlevel = \"loud\"", "`loud` is no level");
         check("[log]\nlevel = \"info,tidemark_api=loud\"", "setting log.level");
         check("[[collect]]\nname = \"a b\"\nurl = \"http://h/\"", "setting collect `a b`: name");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tidemark_api::{ApiLimits, ApiOptions, LogBook, OpenTsdbOptions, QueryExtras, auth::Tokens};
 use tidemark_egress::Url;
 use tidemark_model::ReadLimits;
-use tidemark_query::{EvaluationLimits, RollupIntervals};
+use tidemark_query::{EvaluationLimits, RollupIntervals, Weekday};
 
 use crate::config::{Bytes, LimitSettings, Settings};
 
@@ -23,6 +23,8 @@ pub(crate) fn api_options(settings: &Settings, tokens: Tokens, logs: Option<Arc<
             header_tag: opentsdb.header_tag,
             telnet_errors: opentsdb.telnet_errors,
             timezone: opentsdb.timezone,
+            // The settings are checked already.
+            week_start: opentsdb.week_start.parse().unwrap_or(Weekday::Sun),
             extras: QueryExtras {
                 align_first: opentsdb.align_first,
                 rate_before_downsample: opentsdb.rate_before_downsample,

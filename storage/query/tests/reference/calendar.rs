@@ -1,15 +1,20 @@
 //! Buckets of the calendar, by listing all of them near a moment.
 //!
 //! Each unit is counted from the start of a period: the second for milliseconds, the minute for seconds, the hour for
-//! minutes, the day for hours, January 1 for days and months, the Sunday of the week of January 1 for weeks, the year 0
+//! minutes, the day for hours, January 1 for days and months, the first day of the week of January 1 for weeks, the year 0
 //! for years. A number of units that does not divide its period (a day has 24 hours) is counted from the next longer one.
 
 use chrono::{Datelike, Days, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeDelta, TimeZone, Timelike};
 use tidemark_model::TimestampMs;
-use tidemark_query::{Interval, TimeUnit, Tz};
+use tidemark_query::{Interval, TimeUnit, Tz, Weekday};
 
 /// Start of the bucket of a moment, and of the next one.
-pub(crate) fn bucket(interval: Interval, zone: Tz, time: TimestampMs) -> (TimestampMs, TimestampMs) {
+pub(crate) fn bucket(
+    interval: Interval,
+    zone: Tz,
+    week_start: Weekday,
+    time: TimestampMs,
+) -> (TimestampMs, TimestampMs) {
     let count = interval.count();
     let elapsed = |period: i64, step: i64| {
         // Within the hour no clock of these tests changes.
@@ -24,7 +29,7 @@ pub(crate) fn bucket(interval: Interval, zone: Tz, time: TimestampMs) -> (Timest
         TimeUnit::Second => elapsed(3_600_000, 1_000 * count),
         TimeUnit::Minute if 60 % count == 0 => elapsed(3_600_000, 60_000 * count),
         TimeUnit::Hour if count == 1 => elapsed(3_600_000, 3_600_000),
-        _ => between(&starts_near(interval, local(zone, time).date()), zone, time),
+        _ => between(&starts_near(interval, week_start, local(zone, time).date()), zone, time),
     }
 }
 
@@ -38,7 +43,7 @@ fn between(starts: &[NaiveDateTime], zone: Tz, time: TimestampMs) -> (TimestampM
 }
 
 /// Where buckets begin on the local clock, in the periods before, around and after a date.
-fn starts_near(interval: Interval, date: NaiveDate) -> Vec<NaiveDateTime> {
+fn starts_near(interval: Interval, week_start: Weekday, date: NaiveDate) -> Vec<NaiveDateTime> {
     let count = interval.count();
     let midnight = |date: NaiveDate| date.and_time(NaiveTime::MIN);
     let years = || date.year() - 1..=date.year() + 1;
@@ -53,7 +58,7 @@ fn starts_near(interval: Interval, date: NaiveDate) -> Vec<NaiveDateTime> {
             .map(|(year, month)| midnight(NaiveDate::from_ymd_opt(year, month, 1).unwrap()))
             .collect(),
         TimeUnit::Week => years()
-            .flat_map(|year| days(sunday(january_1(year)), sunday(january_1(year + 1)), 7 * count))
+            .flat_map(|year| days(first_week(year, week_start), first_week(year + 1, week_start), 7 * count))
             .map(midnight)
             .collect(),
         TimeUnit::Day => {
@@ -102,8 +107,9 @@ fn january_1(year: i32) -> NaiveDate {
     NaiveDate::from_ymd_opt(year, 1, 1).unwrap()
 }
 
-fn sunday(date: NaiveDate) -> NaiveDate {
-    date - Days::new(u64::from(date.weekday().num_days_from_sunday()))
+/// First day of the week of January 1.
+fn first_week(year: i32, week_start: Weekday) -> NaiveDate {
+    (0..7).map(|days| january_1(year) - Days::new(days)).find(|date| date.weekday() == week_start).unwrap()
 }
 
 /// What the clocks of a zone show.

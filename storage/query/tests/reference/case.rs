@@ -61,8 +61,9 @@ impl fmt::Display for Case {
                 writeln!(out, "    {time} {value:?}")?;
             }
         }
-        let Query { start, end, time_zone, use_calendar, ms_resolution, .. } = &self.query;
-        writeln!(out, "from {start} to {end}, {time_zone}, calendar {use_calendar}, milliseconds {ms_resolution}")?;
+        let Query { start, end, time_zone, week_start, use_calendar, ms_resolution, .. } = &self.query;
+        writeln!(out, "from {start} to {end}, {time_zone}, weeks from {week_start}")?;
+        writeln!(out, "calendar {use_calendar}, milliseconds {ms_resolution}")?;
         let sub_query = self.sub_query();
         let downsample = sub_query.downsample.map_or_else(|| "no downsampling".to_owned(), |found| found.to_string());
         writeln!(out, "{}, {downsample}, rate {:?}", sub_query.aggregator, sub_query.rate)?;

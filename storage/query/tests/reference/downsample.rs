@@ -86,8 +86,10 @@ fn filled_before(case: &Case, downsample: Downsample, first: TimestampMs) -> boo
 /// Start of the bucket of a moment, and of the next one.
 fn bucket_of(case: &Case, buckets: Buckets, time: TimestampMs) -> (TimestampMs, TimestampMs) {
     match buckets {
-        Buckets::Every(interval) if case.query.use_calendar => calendar::bucket(interval, case.query.time_zone, time),
-        Buckets::Calendar(interval) => calendar::bucket(interval, case.query.time_zone, time),
+        Buckets::Every(interval) if case.query.use_calendar => {
+            calendar::bucket(interval, case.query.time_zone, case.query.week_start, time)
+        }
+        Buckets::Calendar(interval) => calendar::bucket(interval, case.query.time_zone, case.query.week_start, time),
         Buckets::Every(interval) => {
             let start = time.div_euclid(interval.millis()) * interval.millis();
             (start, start + interval.millis())

@@ -2,7 +2,7 @@
 
 use tidemark_model::{TimestampMs, Value};
 use tidemark_query::{
-    Aggregator, Buckets, Downsample, Filter, FilterKind, Query, RateOptions, Source, SubQuery, TimeUnit, Tz,
+    Aggregator, Buckets, Downsample, Filter, FilterKind, Query, RateOptions, Source, SubQuery, TimeUnit, Tz, Weekday,
 };
 
 use crate::{case::Case, filters::PATTERNS, random::Random, store::tsuid};
@@ -146,6 +146,7 @@ fn query(random: &mut Random, scale: &Scale, moment: TimestampMs, step: i64) -> 
     let sub_query = sub_query(random, scale, (start.max(0), end), use_calendar);
     Query {
         time_zone: random.pick(&ZONES),
+        week_start: random.pick(&[Weekday::Sun, Weekday::Sun, Weekday::Mon, Weekday::Sat, Weekday::Wed]),
         use_calendar,
         ms_resolution: random.chance(80),
         ..Query::new(start.max(0), end, vec![sub_query])
