@@ -6,6 +6,8 @@ use actix_web::{
     web::{self, Data, Payload, ServiceConfig},
 };
 
+use tidemark_model::SeriesInfo;
+
 use super::{
     absent, aggregators, annotation, configuration, drop_caches, expression_handler, function_handler, graph_page,
     last, logs, lookup, metadata,
@@ -88,16 +90,16 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
         .service(
             writing(endpoint("/api/uid/uidmeta"))
                 .route(web::get().to(uid::name_get))
-                .route(web::post().to(uid::name_post))
-                .route(web::put().to(uid::name_put))
-                .route(web::delete().to(uid::name_delete)),
+                .route(web::post().to(uid::post::<uid::KnownName>))
+                .route(web::put().to(uid::put::<uid::KnownName>))
+                .route(web::delete().to(uid::delete::<uid::KnownName>)),
         )
         .service(
             writing(endpoint("/api/uid/tsmeta"))
                 .route(web::get().to(uid::series_get))
-                .route(web::post().to(uid::series_post))
-                .route(web::put().to(uid::series_put))
-                .route(web::delete().to(uid::series_delete)),
+                .route(web::post().to(uid::post::<SeriesInfo>))
+                .route(web::put().to(uid::put::<SeriesInfo>))
+                .route(web::delete().to(uid::delete::<SeriesInfo>)),
         )
         .service(writing(web::resource("/api/uid")).route(web::to(absent::uid)))
         .service(writing(web::resource("/api/uid/{rest:.*}")).route(web::to(absent::uid)))

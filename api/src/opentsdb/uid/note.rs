@@ -17,7 +17,7 @@ const FORMAT: u8 = 1;
 /// What is stored about a name or a series. Fields that only series have are at their defaults for names.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Note {
+pub(crate) struct Note {
     /// Version of this form.
     #[serde(default = "format")]
     pub(super) format: u8,
@@ -65,7 +65,7 @@ impl Default for Note {
 /// A change of a note: what is not said stays as it is, or goes to its default when the note is replaced.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct NoteChange {
+pub(crate) struct NoteChange {
     pub(super) display_name: Option<Text>,
     pub(super) description: Option<Text>,
     pub(super) notes: Option<Text>,

@@ -10,7 +10,7 @@ const ATTEMPTS_MAX: usize = 16;
 
 /// Notes about names, by `KIND-id`, or about series, by TSUID.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Collection {
+pub(crate) enum Collection {
     Names,
     Series,
 }

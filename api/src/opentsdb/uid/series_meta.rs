@@ -11,9 +11,10 @@ use serde_json::{Value, json};
 use tidemark_model::{NameKind, SeriesInfo, SeriesSelector, Tsuid};
 
 use super::{
-    name_meta::{KnownName, name_meta, of_flags},
+    name_meta::KnownName,
     note::{Note, NoteChange},
-    notes::{Collection, Write},
+    noted::{Noted, object, of_flags},
+    notes::Collection,
 };
 use crate::{
     error::ApiError,
@@ -38,8 +39,7 @@ pub(crate) async fn get(request: HttpRequest, state: Data<AppState>) -> Result<H
     let query = QueryString::parse(request.query_string())?;
     if let Some(tsuid) = query.get("tsuid").filter(|tsuid| !tsuid.is_empty()) {
         let series = find(&state, tsuid).await?;
-        let note = Collection::Series.read(&state, &series.tsuid.to_string()).await?;
-        return Ok(wire::json(&series_meta(&state, &series, &note).await?));
+        return Ok(wire::json(&object(&state, &series).await?));
     }
     let text = query.get("m").filter(|text| !text.is_empty());
     let text = text.ok_or_else(|| ApiError::bad_request("Missing parameter <code>tsuid</code> or <code>m</code>"))?;
@@ -55,72 +55,9 @@ pub(crate) async fn get(request: HttpRequest, state: Data<AppState>) -> Result<H
     }
     let mut all = Vec::with_capacity(page.series.len());
     for series in &page.series {
-        let note = Collection::Series.read(&state, &series.tsuid.to_string()).await?;
-        all.push(series_meta(&state, series, &note).await?);
+        all.push(object(&state, series).await?);
     }
     Ok(wire::json(&all))
-}
-
-/// Merges.
-pub(crate) async fn post(
-    request: HttpRequest,
-    payload: Payload,
-    state: Data<AppState>,
-) -> Result<HttpResponse, ApiError> {
-    write(request, payload, state, Write::Merge).await
-}
-
-/// Replaces.
-pub(crate) async fn put(
-    request: HttpRequest,
-    payload: Payload,
-    state: Data<AppState>,
-) -> Result<HttpResponse, ApiError> {
-    write(request, payload, state, Write::Replace).await
-}
-
-/// Forgets what was noted; the series stays.
-pub(crate) async fn delete(
-    request: HttpRequest,
-    payload: Payload,
-    state: Data<AppState>,
-) -> Result<HttpResponse, ApiError> {
-    let (series, _) = read(&request, payload, &state).await?;
-    Collection::Series.forget(&state, &series.tsuid.to_string()).await?;
-    Ok(HttpResponse::NoContent().finish())
-}
-
-async fn write(
-    request: HttpRequest,
-    payload: Payload,
-    state: Data<AppState>,
-    write: Write,
-) -> Result<HttpResponse, ApiError> {
-    let (series, change) = read(&request, payload, &state).await?;
-    match Collection::Series.write(&state, &series.tsuid.to_string(), &change, write).await? {
-        Some(note) => Ok(wire::json(&series_meta(&state, &series, &note).await?)),
-        None => Ok(HttpResponse::NotModified().finish()),
-    }
-}
-
-/// From the body, or from the query string when there is none; `m` there names all tags of one series.
-async fn read(request: &HttpRequest, payload: Payload, state: &AppState) -> Result<(SeriesInfo, NoteChange), ApiError> {
-    let query = QueryString::parse(request.query_string())?;
-    let (tsuid, change) = match wire::read_optional_json::<SeriesMetaBody>(request, payload, state).await? {
-        Some(body) => (body.tsuid, body.change),
-        None => (query.get("tsuid").map(str::to_owned), of_flags(&query)),
-    };
-    if let Some(tsuid) = tsuid.filter(|tsuid| !tsuid.is_empty()) {
-        return Ok((find(state, &tsuid).await?, change));
-    }
-    let text = query.get("m").filter(|text| !text.is_empty());
-    let text = text.ok_or_else(|| ApiError::bad_request("Missing TSUID"))?;
-    let page = state.seams.catalog.lookup(&lookup::selector_of_text(text)?, 0, 2).await.map_err(unknown)?;
-    match page.series.as_slice() {
-        [series] if page.total == 1 => Ok((series.clone(), change)),
-        [] => Err(not_found()),
-        _ => Err(ApiError::bad_request(format!("{} series have these tags; name all tags of one", page.total))),
-    }
 }
 
 async fn find(state: &AppState, text: &str) -> Result<SeriesInfo, ApiError> {
@@ -142,38 +79,66 @@ fn unknown(error: tidemark_model::CatalogError) -> ApiError {
     }
 }
 
-async fn series_meta(state: &AppState, series: &SeriesInfo, note: &Note) -> Result<Value, ApiError> {
-    let mut ids = series.tsuid.name_ids();
-    let metric = ids.next().unwrap_or_default();
-    let known = |kind, id, name: &str| KnownName { kind, id, name: name.to_owned() };
-    let metric = name_meta(state, &known(NameKind::Metric, metric, series.key.metric())).await?;
-    let mut tags = Vec::new();
-    let ids: Vec<u32> = ids.collect();
-    for pair in ids.chunks_exact(2) {
-        for (kind, &id) in [NameKind::TagKey, NameKind::TagValue].into_iter().zip(pair) {
-            let name = state.seams.names.name(kind, id).await?.unwrap_or_default();
-            tags.push(name_meta(state, &known(kind, id, &name)).await?);
+impl Noted for SeriesInfo {
+    const COLLECTION: Collection = Collection::Series;
+
+    /// In the query string `m` names all tags of one series.
+    async fn read(request: &HttpRequest, payload: Payload, state: &AppState) -> Result<(Self, NoteChange), ApiError> {
+        let query = QueryString::parse(request.query_string())?;
+        let (tsuid, change) = match wire::read_optional_json::<SeriesMetaBody>(request, payload, state).await? {
+            Some(body) => (body.tsuid, body.change),
+            None => (query.get("tsuid").map(str::to_owned), of_flags(&query)),
+        };
+        if let Some(tsuid) = tsuid.filter(|tsuid| !tsuid.is_empty()) {
+            return Ok((find(state, &tsuid).await?, change));
+        }
+        let text = query.get("m").filter(|text| !text.is_empty());
+        let text = text.ok_or_else(|| ApiError::bad_request("Missing TSUID"))?;
+        let page = state.seams.catalog.lookup(&lookup::selector_of_text(text)?, 0, 2).await.map_err(unknown)?;
+        match page.series.as_slice() {
+            [series] if page.total == 1 => Ok((series.clone(), change)),
+            [] => Err(not_found()),
+            _ => Err(ApiError::bad_request(format!("{} series have these tags; name all tags of one", page.total))),
         }
     }
-    let selector = SeriesSelector::Tsuids(vec![series.tsuid.clone()]);
-    let last = state.seams.catalog.last(&selector, 0).await.map_err(unknown)?;
-    let received = last.first().map_or(0, |last| last.point.timestamp.div_euclid(1000));
-    let number = |number: Option<f64>| number.map_or_else(|| Value::from("NaN"), Value::from);
-    Ok(json!({
-        "tsuid": series.tsuid.to_string(),
-        "metric": metric,
-        "tags": tags,
-        "description": note.description,
-        "notes": note.notes,
-        "created": note.created,
-        "units": note.units,
-        "retention": note.retention,
-        "max": number(note.max),
-        "min": number(note.min),
-        "displayName": note.display_name,
-        "dataType": note.data_type,
-        "lastReceived": received,
-        "totalDatapoints": 0,
-        "custom": note.custom,
-    }))
+
+    fn note_id(&self) -> String {
+        self.tsuid.to_string()
+    }
+
+    async fn to_json(&self, state: &AppState, note: &Note) -> Result<Value, ApiError> {
+        let mut ids = self.tsuid.name_ids();
+        let metric = ids.next().unwrap_or_default();
+        let known = |kind, id, name: &str| KnownName { kind, id, name: name.to_owned() };
+        let metric = object(state, &known(NameKind::Metric, metric, self.key.metric())).await?;
+        let mut tags = Vec::new();
+        let ids: Vec<u32> = ids.collect();
+        for pair in ids.chunks_exact(2) {
+            for (kind, &id) in [NameKind::TagKey, NameKind::TagValue].into_iter().zip(pair) {
+                let name = state.seams.names.name(kind, id).await?.unwrap_or_default();
+                tags.push(object(state, &known(kind, id, &name)).await?);
+            }
+        }
+        let selector = SeriesSelector::Tsuids(vec![self.tsuid.clone()]);
+        let last = state.seams.catalog.last(&selector, 0).await.map_err(unknown)?;
+        let received = last.first().map_or(0, |last| last.point.timestamp.div_euclid(1000));
+        let number = |number: Option<f64>| number.map_or_else(|| Value::from("NaN"), Value::from);
+        Ok(json!({
+            "tsuid": self.note_id(),
+            "metric": metric,
+            "tags": tags,
+            "description": note.description,
+            "notes": note.notes,
+            "created": note.created,
+            "units": note.units,
+            "retention": note.retention,
+            "max": number(note.max),
+            "min": number(note.min),
+            "displayName": note.display_name,
+            "dataType": note.data_type,
+            "lastReceived": received,
+            "totalDatapoints": 0,
+            "custom": note.custom,
+        }))
+    }
 }
