@@ -132,7 +132,7 @@ fn each_path_answers_each_method_as_opentsdb_does() {
         ("GET", "/api/annotation?start_time=1", "", 404, Error("Unable to locate annotation in storage")),
         // From before there was an /api.
         ("GET", "/aggregators", "", 200, Has("/0")),
-        ("GET", "/suggest?type=metrics&q=s.", "", 200, Json(json!(["s.m"]))),
+        ("GET", "/suggest?type=metrics&q=s.", "", 200, Json(json!(["s.m", "s.n"]))),
         ("GET", "/version", "", 200, Text("net.opentsdb.tools ")),
         ("GET", "/Version?json", "", 200, Has("/version")),
         ("GET", "/stats", "", 200, Text("tsd.")),

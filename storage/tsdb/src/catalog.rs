@@ -36,7 +36,7 @@ impl SeriesCatalog for Store {
         Box::pin(async move {
             self.inner.follower.catch_up_index().await.map_err(ReadError::from)?;
             self.catch_up_presence().await?;
-            Ok(self.names_with_points(kind, prefix, max))
+            Ok(self.suggested_names(kind, prefix, max))
         })
     }
 
@@ -78,7 +78,7 @@ impl SeriesCatalog for Store {
 }
 
 impl Store {
-    fn names_with_points(&self, kind: NameKind, prefix: &str, max: usize) -> Vec<String> {
+    fn suggested_names(&self, kind: NameKind, prefix: &str, max: usize) -> Vec<String> {
         let mut found = Vec::new();
         // Reserved names are for whoever knows that there are some.
         let asks_reserved = is_reserved(prefix);
@@ -88,7 +88,7 @@ impl Store {
             let some = index.names(kind).with_prefix(prefix, after.as_deref(), NAMES_PER_LOCK);
             let Some((last, _)) = some.last() else { break };
             after = Some(Arc::clone(last));
-            let is_shown = |name: &str, id| (asks_reserved || !is_reserved(name)) && index.shown(kind, id) > 0;
+            let is_shown = |name: &str, id| (asks_reserved || !is_reserved(name)) && index.is_suggested(kind, id);
             let shown = some.iter().filter(|(name, id)| is_shown(name, *id)).take(max - found.len());
             found.extend(shown.map(|(name, _)| name.to_string()));
         }

@@ -87,6 +87,8 @@ pub(crate) struct Index {
     doubts: Mutex<BTreeSet<u32>>,
     /// How many series that are not hidden have each name, by kind and by id minus one.
     shown: [Vec<u32>; 3],
+    /// Ids of names that some series has, hidden or not; others were given an id and wait for their first series.
+    used: [RoaringBitmap; 3],
     /// Behind a lock of its own, because refusals are noted by those who only read the index.
     growth: Mutex<Growth>,
 }
@@ -134,6 +136,7 @@ impl Index {
             hidden_of: BTreeMap::new(),
             doubts: Mutex::default(),
             shown: Default::default(),
+            used: Default::default(),
             growth: Mutex::default(),
         }
     }
@@ -360,6 +363,17 @@ impl Index {
         hidden.iter().filter_map(|slot| Some(number_of(self.series(slot)?.target.id))).collect()
     }
 
+    /// Whether a name is to be suggested: it has series with points, or never had a series.
+    pub(crate) fn is_suggested(&self, kind: NameKind, id: u32) -> bool {
+        let [metrics, keys, values] = &self.used;
+        let used = match kind {
+            NameKind::Metric => metrics,
+            NameKind::TagKey => keys,
+            NameKind::TagValue => values,
+        };
+        !used.contains(id) || self.shown(kind, id) > 0
+    }
+
     /// How many series with points have a name.
     pub(crate) fn shown(&self, kind: NameKind, id: u32) -> u32 {
         let [metrics, keys, values] = &self.shown;
@@ -374,20 +388,24 @@ impl Index {
     fn count_shown(&mut self, slot: u32, is_shown: bool) {
         let Some(series) = self.series.get(slot as usize) else { return };
         let [metrics, keys, values] = &mut self.shown;
-        let count = |counts: &mut Vec<u32>, id: u32| {
+        let [used_metrics, used_keys, used_values] = &mut self.used;
+        let count = |counts: &mut Vec<u32>, used: &mut RoaringBitmap, id: u32| {
             let Some(position) = id.checked_sub(1) else { return };
             let position = position as usize;
             if counts.len() <= position {
                 counts.resize(position + 1, 0);
             }
+            if is_shown && counts.get(position) == Some(&0) {
+                used.insert(id);
+            }
             if let Some(count) = counts.get_mut(position) {
                 *count = if is_shown { *count + 1 } else { count.saturating_sub(1) };
             }
         };
-        count(metrics, series.metric());
+        count(metrics, used_metrics, series.metric());
         for &(key, value) in &series.tags {
-            count(keys, key);
-            count(values, value);
+            count(keys, used_keys, key);
+            count(values, used_values, value);
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Series whose points are all gone. Byte map: `docs/format/presence.md`.
 //!
-//! Their names disappear from suggestions and listings, and come back with the next point; ids are never given out again.
-//! Queries look at the points and not at this set, so that it can never hide any.
+//! Their names disappear from suggestions and listings, and come back with the next point; ids are never given out again. A
+//! name that no series ever had, because it was only given an id, is suggested. Queries look at the points and not at this
+//! set, so that it can never hide any.
 //!
 //! The set is stored. To find it out at the start was turned down: directories say which range of series a group has and
 //! not which of them, so every group of every metric would have to be read. A metric is looked at again when points of it
