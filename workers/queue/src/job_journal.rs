@@ -34,6 +34,8 @@ const PAGES_KEPT: Duration = Duration::from_secs(24 * 3_600);
 const PAGES_MAX: usize = 2_000;
 /// Most losses that are remembered.
 const LOSSES_MAX: usize = 100;
+/// How long the process that claimed a loss has to say what it came to: several times what it takes.
+const CLAIM_KEPT: Duration = Duration::from_secs(120);
 /// Documents of one look.
 const LOOK: usize = 50;
 
@@ -67,6 +69,17 @@ struct OpenPage {
     events: Vec<Event>,
     /// Events of it that are written.
     written: usize,
+}
+
+/// Who looks into a loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// This process.
+    Ours,
+    /// Another process has.
+    Theirs,
+    /// Another process said that it would.
+    Pending,
 }
 
 /// Whether the jobs of a queue are listed one by one: not those of the kinds that come by the hundred thousand a second.
@@ -197,13 +210,30 @@ impl JobJournal {
         }
     }
 
-    /// Makes a loss this process' to look into; `false` when another process was faster.
-    pub(crate) async fn claim_loss(&self, loss: &QueueLoss) -> Result<bool, DocumentError> {
-        match self.documents.put(LOSSES, &loss.id(), ExpectedVersion::Absent, loss.encode()).await {
-            Ok(_) => Ok(true),
-            Err(DocumentError::Conflict { .. }) => Ok(false),
-            Err(error) => Err(error),
+    /// Makes a loss this process' to look into, unless another process was faster and has, or still may.
+    pub(crate) async fn claim_loss(&self, loss: &QueueLoss) -> Result<Claim, DocumentError> {
+        let id = loss.id();
+        let claim =
+            async |expected, loss: &QueueLoss| match self.documents.put(LOSSES, &id, expected, loss.encode()).await {
+                Ok(_) => Ok(true),
+                Err(DocumentError::Conflict { .. }) => Ok(false),
+                Err(error) => Err(error),
+            };
+        if claim(ExpectedVersion::Absent, loss).await? {
+            return Ok(Claim::Ours);
         }
+        let Some(document) = self.documents.get(LOSSES, &id).await? else { return Ok(Claim::Pending) };
+        let Some(known) = QueueLoss::decode(&document.bytes).ok().filter(|known| known.found.is_none()) else {
+            return Ok(Claim::Theirs);
+        };
+        let now_ms = self.clock.now_ms();
+        let age_ms = now_ms.saturating_sub(known.noticed_ms);
+        if age_ms < i64::try_from(CLAIM_KEPT.as_millis()).unwrap_or(i64::MAX) {
+            return Ok(Claim::Pending);
+        }
+        // Whoever claimed it has died.
+        let again = QueueLoss { noticed_ms: now_ms, ..loss.clone() };
+        Ok(if claim(ExpectedVersion::Exactly(document.version), &again).await? { Claim::Ours } else { Claim::Pending })
     }
 
     /// Writes down what a loss came to.
@@ -299,5 +329,28 @@ mod tests {
         journal.flush().await.unwrap();
         journal.prune().await.unwrap();
         assert_eq!(journal.read().await.unwrap().open(&queue), std::collections::BTreeSet::from([new]));
+    }
+
+    #[tokio::test]
+    async fn a_loss_whose_finder_died_is_looked_into_by_another() {
+        let (documents, clock) = (Arc::new(Documents::default()), Arc::new(ManualClock::new(1_000)));
+        let [dies, lives, late] = [(); 3].map(|()| journal(&documents, &clock));
+        let loss = QueueLoss {
+            queue: JobKind::Notify.default_queue(),
+            kind: crate::LossKind::Emptied,
+            generation: "g".to_owned(),
+            noticed_ms: 1_000,
+            jobs_before: 1,
+            jobs_after: 0,
+            found: None,
+        };
+        let claim = async |journal: &JobJournal| journal.claim_loss(&loss).await.unwrap();
+        assert_eq!((claim(&dies).await, claim(&lives).await), (Claim::Ours, Claim::Pending));
+        clock.advance(CLAIM_KEPT);
+        assert_eq!((claim(&lives).await, claim(&late).await), (Claim::Ours, Claim::Pending));
+        let found = QueueLoss { found: Some(crate::LossFound::default()), ..loss.clone() };
+        lives.record_loss(&found).await.unwrap();
+        clock.advance(CLAIM_KEPT);
+        assert_eq!(claim(&late).await, Claim::Theirs);
     }
 }

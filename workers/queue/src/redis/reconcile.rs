@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::{RedisBroker, data_loss::Noticed, frame, sweep::frame_of};
 use crate::{
     BrokerError, JobId, JobJournal, LossFound, QueueLoss, QueueName,
-    job_journal::{Known, Seen, is_listed},
+    job_journal::{Claim, Known, Seen, is_listed},
 };
 
 /// How often old pages of the journal are forgotten.
@@ -96,28 +96,32 @@ impl RedisBroker {
         if let Err(error) = &looked {
             let queues: Vec<&str> = noticed.iter().map(|noticed| noticed.loss.queue.as_str()).collect();
             tracing::warn!(%error, ?queues, "redis lost data, and which jobs cannot be told yet; trying again");
-            self.shared.watch.lock().put_back(noticed);
         }
+        // Those that another process looks into are kept until it has.
+        self.shared.watch.lock().put_back(noticed);
         looked
     }
 
     async fn look_into(&self, journal: &JobJournal, noticed: &mut Vec<Noticed>) -> Result<(), BrokerError> {
         for place in (0..noticed.len()).rev() {
             let Some(one) = noticed.get_mut(place).filter(|one| !one.is_claimed) else { continue };
-            one.is_claimed = journal.claim_loss(&one.loss).await?;
-            if !one.is_claimed {
-                noticed.remove(place);
+            match journal.claim_loss(&one.loss).await? {
+                Claim::Ours => one.is_claimed = true,
+                Claim::Theirs => drop(noticed.remove(place)),
+                Claim::Pending => {}
             }
         }
-        if noticed.is_empty() {
+        let claimed = noticed.iter().filter(|noticed| noticed.is_claimed);
+        let losses: Vec<QueueLoss> = claimed.map(|noticed| noticed.loss.clone()).collect();
+        if losses.is_empty() {
             return Ok(());
         }
-        let losses: Vec<QueueLoss> = noticed.iter().map(|noticed| noticed.loss.clone()).collect();
         let found = self.find_losses(journal, &losses).await?;
         for loss in &found {
             journal.record_loss(loss).await?;
             self.shared.watch.lock().settle(loss);
         }
+        noticed.retain(|noticed| !noticed.is_claimed);
         tell(&found);
         Ok(())
     }
