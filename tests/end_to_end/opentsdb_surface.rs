@@ -30,6 +30,8 @@ enum Expect {
 use Expect::{Empty, Error, Has, Json, Text};
 
 const METHOD: &str = "Method not allowed";
+const NOT_PROMETHEUS: &str =
+    "this is OpenTSDB's `/api/query`: it wants `start` and `m` or `tsuids`, or a body with `queries`";
 const VERSION_TOO_HIGH: &str = "Requested API version is greater than the max implemented";
 
 fn check(answer: &Response, status: u16, expect: &Expect, what: &str) {
@@ -92,7 +94,10 @@ fn each_path_answers_each_method_as_opentsdb_does() {
         ("POST", "/api/query", "{", 400, Error("Unable to parse the given JSON")),
         ("GET", "/api/query", "", 400, Error("Missing parameter <code>start</code>")),
         ("GET", "/api/query?start=1h-ago&m=sum:no.such", "", 400, Error("No such name for 'metrics': 'no.such'")),
-        ("GET", "/api/query?query=up", "", 400, Has("/error/message")),
+        ("GET", "/api/query?query=up", "", 400, Error(NOT_PROMETHEUS)),
+        ("POST", "/api/v1/query?query=up", "", 400, Error(NOT_PROMETHEUS)),
+        ("POST", "/api/v1/query", "query=up&time=1767225600", 400, Error(NOT_PROMETHEUS)),
+        ("POST", "/api/v1/query", "\"query\"", 400, Error("Unable to parse the given JSON")),
         ("GET", "/api/query/last?timeseries=s.m", "", 200, Has("/0/tsuid")),
         ("GET", "/api/suggest?type=metrics&q=s.", "", 200, Json(json!(["s.m"]))),
         ("GET", "/api/suggest", "", 400, Error("Missing parameter <code>type</code>")),

@@ -42,7 +42,7 @@ pub(crate) async fn post(
 ) -> Result<HttpResponse, ApiError> {
     let flags = QueryString::parse(request.query_string())?;
     refuse_prometheus(&flags)?;
-    let body: QueryBody = wire::read_json(&request, payload, &state).await?;
+    let body = read(wire::read_short(&request, payload, &state).await?.text()?)?;
     let asked = body.into_request(moment(&state), &flags, state.options.limits.query_parts)?;
     answer(&request, state.into_inner(), asked).await
 }
@@ -52,6 +52,16 @@ pub(crate) async fn delete(request: HttpRequest, state: Data<AppState>) -> Resul
     let mut asked = from_query_string(&flags, moment(&state), state.options.limits.query_parts)?;
     asked.delete = true;
     answer(&request, state.into_inner(), asked).await
+}
+
+/// Clients of Prometheus send forms.
+fn read(body: &str) -> Result<QueryBody, ApiError> {
+    if !body.trim_start().starts_with('{')
+        && let Ok(form) = QueryString::parse(body)
+    {
+        refuse_prometheus(&form)?;
+    }
+    wire::json_of(body)
 }
 
 /// `/api/v1/query` is also a path of Prometheus. A request that is meant for it is told so, and not that something of ours

@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, HttpResponse, web::Payload};
 
 use crate::{
     error::{ApiError, JSON},
-    http::body::{read_body, read_body_up_to},
+    http::body::{Body, read_body, read_body_up_to},
     state::AppState,
 };
 
@@ -70,8 +70,22 @@ pub(crate) async fn read_json<T: DeserializeOwned>(
     payload: Payload,
     state: &AppState,
 ) -> Result<T, ApiError> {
-    let body = read_body_up_to(request, payload, state, REQUEST_BYTES_MAX).await?;
-    let text = body.text()?;
+    json_of(read_short(request, payload, state).await?.text()?)
+}
+
+/// Reads the body of a request that only asks.
+///
+/// # Errors
+/// As for every body.
+pub(crate) async fn read_short(request: &HttpRequest, payload: Payload, state: &AppState) -> Result<Body, ApiError> {
+    read_body_up_to(request, payload, state, REQUEST_BYTES_MAX).await
+}
+
+/// What a body is that is a JSON object.
+///
+/// # Errors
+/// 400 when it is empty, no JSON, or has a field of the wrong type.
+pub(crate) fn json_of<T: DeserializeOwned>(text: &str) -> Result<T, ApiError> {
     if text.trim().is_empty() {
         return Err(ApiError::bad_request("Missing message content"));
     }
@@ -87,7 +101,7 @@ pub(crate) async fn read_optional_json<T: DeserializeOwned>(
     payload: Payload,
     state: &AppState,
 ) -> Result<Option<T>, ApiError> {
-    let body = read_body_up_to(request, payload, state, REQUEST_BYTES_MAX).await?;
+    let body = read_short(request, payload, state).await?;
     let text = body.text()?;
     if text.trim().is_empty() { Ok(None) } else { parse_json(text).map(Some) }
 }
