@@ -44,6 +44,7 @@ mod tls;
 mod transition;
 mod trouble;
 mod unreadable;
+mod unwanted;
 mod workflows;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};

@@ -29,9 +29,9 @@ struct Fetched {
 
 /// What a fetch has got so far. If the fetch fails or is dropped, this process forgets the frames, whose jobs come back
 /// when their lease runs out.
-struct Fetching<'a> {
+pub(super) struct Fetching<'a> {
     broker: &'a RedisBroker,
-    deliveries: Vec<Delivery>,
+    pub(super) deliveries: Vec<Delivery>,
 }
 
 impl Drop for Fetching<'_> {
@@ -159,43 +159,6 @@ impl RedisBroker {
         let held = HeldFrame { items, outcomes, told: HashMap::new(), worker: worker.clone(), started_ms: now_ms };
         self.shared.state.lock().frames.insert(key, held);
         deliveries
-    }
-
-    /// Settles at once what has expired or was called off while it waited, of the deliveries from `first` on.
-    async fn drop_unwanted(
-        &self,
-        queue: &QueueName,
-        fetched: &mut Fetching<'_>,
-        first: usize,
-        look_for_cancelled: bool,
-        now_ms: i64,
-    ) -> Result<(), BrokerError> {
-        let fresh = fetched.deliveries.get(first..).unwrap_or_default();
-        let mut cancelled = std::collections::HashSet::new();
-        if look_for_cancelled && !fresh.is_empty() {
-            let ids: Vec<JobId> = fresh.iter().map(|delivery| delivery.job.id).collect();
-            cancelled.extend(self.cancel_requests(queue, &ids).await?);
-        }
-        let why = |delivery: &Delivery| {
-            if cancelled.contains(&delivery.job.id) {
-                Some(Outcome::Cancelled { reason: "cancelled".to_owned() })
-            } else if delivery.job.expires_ms.is_some_and(|expires_ms| expires_ms <= now_ms) {
-                Some(Outcome::Discard { reason: "expired before it could start".to_owned() })
-            } else {
-                None
-            }
-        };
-        let unwanted = |delivery: &Delivery| Some((delivery.receipt.clone(), why(delivery)?));
-        let unwanted: Vec<_> = fresh.iter().filter_map(unwanted).collect();
-        if !unwanted.is_empty() {
-            self.settle_all(unwanted).await?;
-            let mut place = 0;
-            fetched.deliveries.retain(|delivery| {
-                place += 1;
-                place <= first || why(delivery).is_none()
-            });
-        }
-        Ok(())
     }
 
     /// Those of the jobs that somebody asked to call off.
