@@ -24,7 +24,7 @@ use std::{
     time::Duration,
 };
 
-use brokers::RedisServer;
+use brokers::{RedisServer, padded};
 use test_process::{TestProcess, eventually, with_the_test};
 use tidemark_model::{BoxFuture, Clock, SystemClock};
 use tidemark_queue::{
@@ -66,7 +66,8 @@ struct Noting(File);
 impl Handler for Noting {
     fn run(&self, job: JobContext) -> BoxFuture<'_, Attempted> {
         Box::pin(async move {
-            let text = String::from_utf8_lossy(&job.job.payload).chars().take(40).collect::<String>();
+            let text = String::from_utf8_lossy(&job.job.payload);
+            let text = text.trim_end_matches('\0').chars().take(40).collect::<String>();
             assert_ne!(text, "panic");
             if text == "abort" {
                 std::process::abort();
@@ -108,7 +109,12 @@ async fn produce(url: &str, name: &str, folder: &Path, stop: CancellationToken) 
         round += 1;
         let kind = if round % 2 == 0 { JobKind::Notify } else { JobKind::Write };
         let texts: Vec<String> = (0..BATCH).map(|number| format!("{name}-{round}-{number}")).collect();
-        match broker.push(texts.iter().map(|text| job(kind, text)).collect()).await {
+        // Every third one has a payload that is large for Redis.
+        let sized = |(number, text): (usize, &String)| {
+            let job = job(kind, text);
+            if number % 3 == 0 { padded(job) } else { job }
+        };
+        match broker.push(texts.iter().enumerate().map(sized).collect()).await {
             Ok(_) => acknowledged.write_all(format!("{}\n", texts.join("\n")).as_bytes()).unwrap(),
             Err(BrokerError::Unavailable(_) | BrokerError::Unknown(_)) => {}
             Err(error) => panic!("{error}"),
@@ -189,6 +195,8 @@ impl World {
             !stats.is_empty() && stats.iter().map(left).sum::<u64>() == 0
         })
         .await;
+        let mut connection = redis::Client::open(self.server.url()).unwrap().get_connection().unwrap();
+        assert_eq!(brokers::payload_check::payloads(&mut connection, "tidemark"), BTreeSet::new());
     }
 }
 

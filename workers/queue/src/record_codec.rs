@@ -48,6 +48,15 @@ struct WireRecord<'a> {
 
 /// The bytes of a record.
 pub(crate) fn encode(record: &JobRecord) -> Vec<u8> {
+    encode_with(record, &record.payload)
+}
+
+/// The bytes of a record whose payload is elsewhere.
+pub(crate) fn encode_without_payload(record: &JobRecord) -> Vec<u8> {
+    encode_with(record, &[])
+}
+
+fn encode_with(record: &JobRecord, payload: &[u8]) -> Vec<u8> {
     let trace = record.trace.map(|trace| trace.0.to_be_bytes());
     let workflow = record.workflow.map(NodeRef::to_bytes);
     let wire = WireRecord {
@@ -69,13 +78,13 @@ pub(crate) fn encode(record: &JobRecord) -> Vec<u8> {
         parent: record.parent.as_ref().map(|parent| serde_bytes::Bytes::new(parent.as_bytes())),
         trace: trace.as_ref().map(|trace| serde_bytes::Bytes::new(trace)),
         result_ttl_ms: record.result_ttl.map(millis),
-        payload: &record.payload,
+        payload,
         soft_limit_ms: record.soft_limit.map(millis),
         workflow: workflow.as_ref().map(|node| serde_bytes::Bytes::new(node)),
         inputs: (!record.inputs.is_empty()).then(|| serde_bytes::Bytes::new(&record.inputs)),
         rate_key: record.rate_key.as_deref(),
     };
-    let mut bytes = Vec::with_capacity(record.data_bytes() + 136);
+    let mut bytes = Vec::with_capacity(payload.len() + record.inputs.len() + 136);
     // A vector takes every byte, and the structure has nothing that MessagePack cannot express.
     match rmp_serde::encode::write(&mut bytes, &wire) {
         Ok(()) => bytes,

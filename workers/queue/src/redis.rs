@@ -5,6 +5,8 @@
 //! goes to one worker; when all its jobs have been settled, one script acknowledges it and files what became of them. Only
 //! kinds whose jobs are short travel in frames of several ([`crate::JobKind::is_framed`]).
 //!
+//! Payloads of 4 KiB and more go around the scripts: `redis/payloads.rs`.
+//!
 //! A lease is the idle time of a pending entry. Whoever takes a frame over files its jobs again, singly and under new
 //! entries, in the same script that acknowledges the old entry: so an entry that is pending is pending with its first reader,
 //! its id is the fencing token, and a settlement whose entry is gone is refused. This is also how one poisonous job does
@@ -31,6 +33,7 @@ mod lost_nodes;
 mod notes;
 mod options;
 mod ownership;
+mod payloads;
 mod push;
 mod reconcile;
 mod scripts;
@@ -70,7 +73,9 @@ use server_time::ServerTime;
 use servers::Servers;
 
 /// Version of the layout of the keys.
-const LAYOUT_VERSION: &str = "2";
+const LAYOUT_VERSION: &str = "3";
+/// The layout before it, whose data this release reads.
+const LAYOUT_BEFORE: &str = "2";
 
 /// The broker in Redis; see the module's text. Cheap to clone.
 #[derive(Clone)]
@@ -93,6 +98,8 @@ struct Shared {
     checked: std::sync::atomic::AtomicU64,
     /// When to check again on the same connection, in milliseconds of the monotonic clock.
     check_again_ms: std::sync::atomic::AtomicU64,
+    /// Whether processes that know only the layout before may still be at work.
+    layout_is_new: std::sync::atomic::AtomicBool,
     /// Picks between the priorities, see [`crate::Priority`].
     picks: std::sync::atomic::AtomicU64,
     state: Mutex<State>,
@@ -193,6 +200,7 @@ impl RedisBroker {
             closed: std::sync::atomic::AtomicBool::new(false),
             checked: std::sync::atomic::AtomicU64::new(ownership::NEVER),
             check_again_ms: std::sync::atomic::AtomicU64::new(0),
+            layout_is_new: std::sync::atomic::AtomicBool::new(false),
             picks: std::sync::atomic::AtomicU64::new(0),
             state: Mutex::new(State {
                 frames: HashMap::new(),

@@ -134,7 +134,11 @@ mod tests {
         let record = ByteBuf::from(record_codec::encode(&record));
         let none: Vec<u8> = Vec::new();
         let item = rmp_serde::to_vec(&(&record, 1_u32, 2_u32, 5_i64, Some("lost"), &none)).unwrap();
-        let frame = [&u32::try_from(item.len()).unwrap().to_le_bytes()[..], &item].concat();
+        let frame_of = |item: Vec<u8>| [&u32::try_from(item.len()).unwrap().to_le_bytes()[..], &item].concat();
+        let frame = frame_of(item);
+        let bare = crate::JobRecord { payload: bytes::Bytes::new(), ..record_codec::decode(&record).unwrap() };
+        let bare = ByteBuf::from(record_codec::encode(&bare));
+        let apart = rmp_serde::to_vec(&(&bare, 1_u32, 2_u32, 5_i64, Some("lost"), &none, 5_000_u32)).unwrap();
         let (times, result) = ((Some(1_i64), Some(2_i64)), Some(ByteBuf::from(vec![7])));
         let finished = rmp_serde::to_vec(&(
             (2_u8, "completed", 1_u32, 0_u32, times.0, times.1, Some("w"), None::<&str>, 3_u64, result, &record),
@@ -184,6 +188,7 @@ mod tests {
             ("payload_write", Stored::Payload, payload(JobKind::Write, write.encode())),
             ("job_record", Stored::JobRecord, record.to_vec()),
             ("frame", Stored::Frame, frame),
+            ("frame_apart", Stored::Frame, frame_of(apart)),
             ("finished_job", Stored::FinishedJob, finished),
             ("journal_page", Stored::JournalPage, page),
             ("queue_loss", Stored::QueueLoss, loss.encode()),

@@ -10,7 +10,7 @@ use support::{
     RedisServer,
     certificates::Certificates,
     cluster::{RedisCluster, wait_for},
-    job, options, request,
+    job, options, padded, request,
     sentinel::RedisWithSentinels,
     server::ask,
     text_of,
@@ -32,7 +32,9 @@ async fn push_until(broker: &RedisBroker, name: &str, mut enough: impl AsyncFnMu
     while !enough(acknowledged.len()).await {
         let text = format!("{name}-{number}");
         number += 1;
-        match broker.push(vec![job(&text)]).await {
+        // Every other one is large.
+        let job = if number % 2 == 0 { padded(job(&text)) } else { job(&text) };
+        match broker.push(vec![job]).await {
             Ok(_) => drop(acknowledged.insert(text)),
             Err(BrokerError::Unavailable(_) | BrokerError::Unknown(_)) => {}
             Err(error) => panic!("{error}"),
@@ -239,7 +241,7 @@ async fn a_queue_whose_slot_moves_to_another_node_is_followed() {
     let slot = slot_of(queue.as_str());
     let from = cluster.masters.iter().position(|node| owns(node, slot)).unwrap();
     let (source, target) = (&cluster.masters[from], &cluster.masters[(from + 1) % 3]);
-    broker.push(vec![job("a")]).await.unwrap();
+    broker.push(vec![padded(job("a"))]).await.unwrap();
     let (source_id, target_id) = (source.ask(&["CLUSTER", "MYID"]), target.ask(&["CLUSTER", "MYID"]));
     let number = slot.to_string();
     target.command(&["CLUSTER", "SETSLOT", &number, "IMPORTING", &source_id]);
@@ -248,13 +250,16 @@ async fn a_queue_whose_slot_moves_to_another_node_is_followed() {
     move_keys(source, target, &number, 2);
     for keys in [2, 1_000] {
         move_keys(source, target, &number, keys);
-        let error = broker.push(vec![job("refused")]).await.unwrap_err();
-        assert!(matches!(error, BrokerError::Unavailable(_)), "{error}");
+        for refused in [job("refused"), padded(job("refused"))] {
+            let error = broker.push(vec![refused]).await.unwrap_err();
+            assert!(matches!(error, BrokerError::Unavailable(_)), "{error}");
+        }
     }
     for node in [target, source] {
         node.command(&["CLUSTER", "SETSLOT", &number, "NODE", &target_id]);
     }
-    broker.push(vec![job("c")]).await.unwrap();
+    assert_eq!(target.ask_list(&["KEYS", "tidemark:{notify}:b:*"]).len(), 1, "a refused push leaves no payload");
+    broker.push(vec![padded(job("c"))]).await.unwrap();
     assert_eq!(everything_in(&broker).await.into_iter().collect::<Vec<_>>(), ["a", "c"]);
     // Somebody who waits on several queues, which are on several nodes, hears of a job in any of them.
     let queues = vec![JobKind::Write.default_queue(), JobKind::Rollup.default_queue(), queue];

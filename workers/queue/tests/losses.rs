@@ -10,7 +10,7 @@ mod support;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use documents::Documents;
-use support::{RedisServer, job, options, request};
+use support::{RedisServer, job, options, padded, request};
 use tidemark_model::{Clock, DocumentStore, ManualClock, SystemClock};
 use tidemark_queue::{
     Broker, JobId, JobJournal, JobKind, LossFound, LossKind, NewJob, Outcome, QueueLoss, RedisBroker,
@@ -92,7 +92,7 @@ impl Setting {
     }
 
     async fn push(&self, texts: impl Iterator<Item = String>) -> BTreeSet<JobId> {
-        let pushed = self.producer.broker.push(texts.map(|text| job(&text)).collect()).await.unwrap();
+        let pushed = self.producer.broker.push(texts.map(|text| padded(job(&text))).collect()).await.unwrap();
         pushed.into_iter().map(tidemark_queue::Pushed::id).collect()
     }
 

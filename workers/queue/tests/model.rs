@@ -8,7 +8,7 @@ mod support;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use support::{Harness, Kind, cluster::RedisCluster, every_broker::Start, job};
+use support::{Harness, Kind, cluster::RedisCluster, every_broker::Start, job, padded, text_of};
 use tidemark_queue::{
     BrokerOptions, Cancelled, Delivery, JobId, JobState, LeaseState, NewJob, Outcome, Pushed, RedisOptions, Settled,
 };
@@ -24,6 +24,7 @@ struct Expected {
     failed: u32,
     key: Option<u64>,
     cancel_requested: bool,
+    payload_bytes: usize,
 }
 
 struct Model {
@@ -56,7 +57,10 @@ impl Model {
     async fn push(&mut self) {
         let key = (self.below(3) == 0).then(|| self.below(4) as u64);
         let is_delayed = self.below(5) == 0;
-        let mut new = NewJob { attempts_max: ATTEMPTS_MAX, ..job("x") };
+        let is_large = self.below(3) == 0;
+        let new = if is_large { padded(job("x")) } else { job("x") };
+        let mut new = NewJob { attempts_max: ATTEMPTS_MAX, ..new };
+        let payload_bytes = new.payload.len();
         if let Some(key) = key {
             new = new.unique_until_done(key.to_string());
         }
@@ -71,7 +75,8 @@ impl Model {
             None => {
                 assert!(matches!(pushed, Pushed::Queued(_)));
                 let state = if is_delayed { JobState::Scheduled } else { JobState::Available };
-                self.jobs.insert(pushed.id(), Expected { state, failed: 0, key, cancel_requested: false });
+                let expected = Expected { state, failed: 0, key, cancel_requested: false, payload_bytes };
+                self.jobs.insert(pushed.id(), expected);
             }
         }
     }
@@ -85,6 +90,7 @@ impl Model {
         for delivery in deliveries {
             let job = self.jobs.get_mut(&delivery.job.id).expect("a job that was pushed");
             assert_eq!((job.state, delivery.attempt), (JobState::Available, job.failed + 1));
+            assert_eq!((text_of(&delivery), delivery.job.payload.len()), ("x".to_owned(), job.payload_bytes));
             job.state = JobState::Running;
             self.held.push(delivery);
         }
@@ -188,7 +194,9 @@ impl Model {
         for (id, job) in &self.jobs {
             let view = self.harness.broker.job(*id).await.unwrap();
             let view = view.unwrap_or_else(|| panic!("job {id} is gone: {job:?}"));
-            assert_eq!(view.state, job.state, "job {id}");
+            assert_eq!((view.state, view.payload_bytes), (job.state, job.payload_bytes), "job {id}");
+            let is_kept = job.state != JobState::Completed;
+            assert_eq!(view.payload.len(), if is_kept { job.payload_bytes } else { 0 }, "job {id}: {:?}", job.state);
         }
         let Some(stats) = self.harness.broker.queues().await.unwrap().into_iter().next() else { return };
         let count = |state| self.jobs.values().filter(|job| job.state == state).count() as u64;

@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use support::{
     Harness, Kind, RedisServer,
     fault_proxy::{Fault, FaultProxy},
-    job, options, request, text_of,
+    job, options, padded, request, text_of,
 };
 use tidemark_model::{Clock, ManualClock, SystemClock};
 use tidemark_queue::{Broker, BrokerError, BrokerOptions, Pushed, RedisBroker, RedisOptions};
@@ -25,7 +25,7 @@ fn broker(redis: RedisOptions) -> RedisBroker {
 async fn push(broker: &RedisBroker, text: &str) -> (Result<Vec<Pushed>, BrokerError>, Duration) {
     let clock = SystemClock::new();
     let since = clock.monotonic();
-    let pushed = broker.push(vec![job(text)]).await;
+    let pushed = broker.push(vec![padded(job(text))]).await;
     (pushed, clock.monotonic() - since)
 }
 
@@ -144,7 +144,7 @@ async fn a_server_that_comes_back_empty_of_scripts_gets_them_again() {
     let broker = server.broker(options());
     broker.push(vec![job("a")]).await.unwrap();
     server.command(&["SCRIPT", "FLUSH"]);
-    broker.push(vec![job("b")]).await.unwrap();
+    broker.push(vec![padded(job("b"))]).await.unwrap();
     server.kill();
     server.restart().await;
     until_pushed(&broker, "c", Duration::from_secs(5)).await;

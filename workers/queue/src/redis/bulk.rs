@@ -89,6 +89,9 @@ impl RedisBroker {
             match act {
                 Act::Purge => transition.take(&Source::Discarded { id }),
                 Act::Retry => {
+                    if finished.has_lost_payload() {
+                        continue;
+                    }
                     let unique = finished.record.unique.as_ref().map(|unique| unique.key.clone());
                     // Of two with one key only the first comes back.
                     if unique.is_some_and(|key| !keys.insert(key)) || self.is_key_taken(&finished.record).await? {
@@ -113,7 +116,9 @@ impl RedisBroker {
         record.created_ms = now_ms;
         transition.take(&Source::Discarded { id: record.id });
         transition.claim_key(&record);
-        transition.requeue(&Item { attempts_made: finished.view.attempts, ..Item::new(record) });
+        let mut item = Item { attempts_made: finished.view.attempts, ..Item::new(record) };
+        transition.keep_payload_apart(&mut item);
+        transition.requeue(&item);
         transition.count("pushed", 1);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tidemark_model::TimestampMs;
 
@@ -28,6 +29,8 @@ pub(super) struct Item {
     pub(super) error: Option<String>,
     /// Attempts that are over.
     pub(super) attempts_made: Vec<AttemptNote>,
+    /// Bytes of its payload, when that has a key of its own; the record has it only once it was read.
+    pub(super) apart: Option<u32>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -40,20 +43,45 @@ struct WireItem<'a> {
     error: Option<&'a str>,
     #[serde(borrow, default)]
     attempts_made: Vec<WireAttempt<'a>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    apart: Option<u32>,
 }
 
 impl Item {
     pub(super) fn new(record: JobRecord) -> Self {
         let available_ms = record.not_before_ms.unwrap_or(record.created_ms);
-        Self { record: Arc::new(record), attempts: 0, rescues: 0, available_ms, error: None, attempts_made: Vec::new() }
+        Self {
+            record: Arc::new(record),
+            attempts: 0,
+            rescues: 0,
+            available_ms,
+            error: None,
+            attempts_made: Vec::new(),
+            apart: None,
+        }
     }
 
     pub(super) fn id(&self) -> JobId {
         self.record.id
     }
 
-    pub(super) fn payload_bytes(&self) -> usize {
-        self.record.data_bytes()
+    /// Bytes of its payload, wherever that is.
+    pub(super) fn payload_len(&self) -> usize {
+        self.apart.map_or(self.record.payload.len(), |bytes| bytes as usize)
+    }
+
+    /// Bytes of its payload and of what the nodes before it hand on.
+    pub(super) fn data_bytes(&self) -> usize {
+        self.payload_len() + self.record.inputs.len()
+    }
+
+    /// Whether its payload is not here.
+    pub(super) fn lacks_payload(&self) -> bool {
+        self.apart.is_some_and(|bytes| self.record.payload.len() != bytes as usize)
+    }
+
+    pub(super) fn set_payload(&mut self, payload: Bytes) {
+        Arc::make_mut(&mut self.record).payload = payload;
     }
 
     /// The attempts that are over and the one that runs.
@@ -78,7 +106,10 @@ impl Item {
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
-        let record = record_codec::encode(&self.record);
+        let record = match self.apart {
+            Some(_) => record_codec::encode_without_payload(&self.record),
+            None => record_codec::encode(&self.record),
+        };
         let wire = WireItem {
             record: &record,
             attempts: self.attempts,
@@ -86,6 +117,7 @@ impl Item {
             available_ms: self.available_ms,
             error: self.error.as_deref(),
             attempts_made: attempt_note::to_wire(&self.attempts_made),
+            apart: self.apart,
         };
         // A vector takes every byte, and the structure has nothing that MessagePack cannot express.
         rmp_serde::to_vec(&wire).unwrap_or_default()
@@ -93,28 +125,36 @@ impl Item {
 
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, String> {
         let wire: WireItem<'_> = rmp_serde::from_slice(bytes).map_err(|error| error.to_string())?;
+        let record = record_codec::decode(wire.record)?;
+        if wire.apart.is_some() && !record.payload.is_empty() {
+            return Err("a job has a payload of which it says that it has a key of its own".to_owned());
+        }
         Ok(Self {
-            record: Arc::new(record_codec::decode(wire.record)?),
+            record: Arc::new(record),
             attempts: wire.attempts,
             rescues: wire.rescues,
             available_ms: wire.available_ms,
             error: wire.error.map(ToOwned::to_owned),
             attempts_made: attempt_note::from_wire(wire.attempts_made),
+            apart: wire.apart,
         })
     }
 
-    /// The item as it waits for its time: level, scheduled or retryable, item.
+    /// The item as it waits for its time: level, scheduled or retryable, in capitals when its payload has a key of its own,
+    /// item.
     pub(super) fn encode_delayed(&self, state: JobState) -> Vec<u8> {
         let level = b'0' + u8::try_from(self.record.priority.level()).unwrap_or(1);
-        let mut bytes = vec![level, if state == JobState::Retryable { b'r' } else { b's' }];
+        let state = if state == JobState::Retryable { b'r' } else { b's' };
+        let state = if self.apart.is_some() { state.to_ascii_uppercase() } else { state };
+        let mut bytes = vec![level, state];
         bytes.extend(self.encode());
         bytes
     }
 
     pub(super) fn decode_delayed(bytes: &[u8]) -> Result<(JobState, Self), String> {
         match bytes {
-            [_level, b'r', item @ ..] => Ok((JobState::Retryable, Self::decode(item)?)),
-            [_level, b's', item @ ..] => Ok((JobState::Scheduled, Self::decode(item)?)),
+            [_level, b'r' | b'R', item @ ..] => Ok((JobState::Retryable, Self::decode(item)?)),
+            [_level, b's' | b'S', item @ ..] => Ok((JobState::Scheduled, Self::decode(item)?)),
             _ => Err("a delayed job begins with its level and its state".to_owned()),
         }
     }
@@ -185,6 +225,42 @@ mod tests {
             let _outcome = split(&bytes);
             let _outcome = Item::decode_delayed(&bytes);
         }
+    }
+
+    /// As layout 2 has it, in which all payloads are in their items.
+    #[test]
+    fn an_item_that_has_its_payload_is_written_as_in_the_layout_before() {
+        let item = item(vec![7; 5_000], 0, None);
+        let record = serde_bytes::ByteBuf::from(record_codec::encode(&item.record));
+        let before = rmp_serde::to_vec(&(&record, 0_u32, 0_u32, 5_i64, None::<&str>, [0_u8; 0])).unwrap();
+        assert_eq!(item.encode(), before);
+        assert_eq!(Item::decode(&before), Ok(item));
+    }
+
+    #[test]
+    fn an_item_whose_payload_has_a_key_of_its_own_has_its_length_alone() {
+        let whole = Item { apart: Some(5_000), ..item(vec![7; 5_000], 2, None) };
+        let bytes = whole.encode();
+        assert!(bytes.len() < 300, "{}", bytes.len());
+        let mut read = Item::decode(&bytes).unwrap();
+        assert_eq!((read.payload_len(), read.data_bytes(), read.lacks_payload()), (5_000, 5_000, true));
+        // It moves on without its payload, and with it.
+        assert_eq!(read.encode(), bytes);
+        read.set_payload(vec![7; 5_000].into());
+        assert!(!read.lacks_payload());
+        assert_eq!(read, whole);
+        assert_eq!(read.encode(), bytes);
+        for (state, begins) in [(JobState::Scheduled, b"1S"), (JobState::Retryable, b"1R")] {
+            let delayed = whole.encode_delayed(state);
+            assert!(delayed.starts_with(begins), "{delayed:?}");
+            assert_eq!(
+                Item::decode_delayed(&delayed).map(|(state, item)| (state, item.apart)),
+                Ok((state, Some(5_000)))
+            );
+        }
+        let record = serde_bytes::ByteBuf::from(record_codec::encode(&whole.record));
+        let both = rmp_serde::to_vec(&(&record, 0_u32, 0_u32, 5_i64, None::<&str>, [0_u8; 0], 5_000_u32)).unwrap();
+        assert!(Item::decode(&both).unwrap_err().contains("a key of its own"));
     }
 
     #[test]

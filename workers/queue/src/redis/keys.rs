@@ -78,6 +78,11 @@ impl Keys {
         }
     }
 
+    /// There while processes that know only an earlier layout may still be at work.
+    pub(super) fn layout_is_new(&self) -> String {
+        format!("{}:layout:new", self.prefix)
+    }
+
     pub(super) fn layout(&self) -> String {
         format!("{}:layout", self.prefix)
     }
@@ -151,6 +156,11 @@ impl QueueKeys {
     /// What was told about a job.
     pub(super) fn told(&self, job: JobId) -> String {
         format!("{}t:{job}", self.base)
+    }
+
+    /// The payload of a job, when it has a key of its own.
+    pub(super) fn payload(&self, job: JobId) -> String {
+        format!("{}b:{job}", self.base)
     }
 
     pub(super) fn result(&self, job: JobId) -> String {

@@ -14,6 +14,7 @@ use super::{
     frame::{self, Item},
     sweep::parse_entry,
     transition::{End, Source, Transition, entry_text},
+    unwanted::{Unwanted, lost_payloads},
 };
 use crate::{
     BrokerError, Delivery, FetchRequest, JobId, JobState, LeaseState, Outcome, QueueName, Receipt, Settled, WorkerId,
@@ -106,17 +107,23 @@ impl RedisBroker {
         let Answer { now_ms, cancel_requests, turn_ms, fetched } = read_fetched(answer)?;
         self.shared.server_time.note(now_ms, self.shared.clock.as_ref());
         let first = into.deliveries.len();
-        let mut unreadable = Vec::new();
+        let (mut frames, mut unreadable) = (Vec::with_capacity(fetched.len()), Vec::new());
         for one in fetched {
             match frame::split(&one.frame) {
-                Ok(items) => into.deliveries.extend(self.take_frame(queue, worker, &one, items, now_ms)),
+                Ok(items) => frames.push((one, items)),
                 Err(reason) => unreadable.push((one, reason)),
             }
+        }
+        self.read_payloads(queue, frames.iter_mut().flat_map(|(_, items)| items)).await?;
+        let lost = lost_payloads(&keys, frames.iter().flat_map(|(_, items)| items));
+        for (one, items) in frames {
+            into.deliveries.extend(self.take_frame(queue, worker, &one, items, now_ms));
         }
         for (one, reason) in unreadable {
             self.set_aside(queue, one.level, one.entry, &one.frame, &reason).await?;
         }
-        self.drop_unwanted(queue, into, first, cancel_requests > 0, now_ms).await?;
+        self.drop_unwanted(queue, into, first, Unwanted { look_for_cancelled: cancel_requests > 0, lost, now_ms })
+            .await?;
         Ok((turn_ms > 0).then(|| Duration::from_millis(turn_ms)))
     }
 
@@ -353,11 +360,13 @@ impl RedisBroker {
 
     /// Takes a waiting job out of its queue for good.
     pub(super) async fn call_off(&self, source: Source, queue: &QueueName, item: &Item) -> Result<bool, BrokerError> {
+        let mut item = item.clone();
+        self.read_payloads(queue, [&mut item]).await?;
         let mut transition = Transition::new(self, queue);
         transition.take(&source);
-        transition.finish(item, &End::unstarted(JobState::Cancelled, "cancelled"));
+        transition.finish(&item, &End::unstarted(JobState::Cancelled, "cancelled"));
         transition.count("cancelled", 1);
-        transition.count("bytes", -i64::try_from(item.payload_bytes()).unwrap_or(0));
+        transition.count("bytes", -i64::try_from(item.data_bytes()).unwrap_or(0));
         Ok(transition.commit().await?.first() == Some(&true))
     }
 }

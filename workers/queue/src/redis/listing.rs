@@ -106,10 +106,12 @@ impl RedisBroker {
         let Some((queue, found)) = self.find(job).await? else { return Ok(None) };
         let view = match found {
             Found::Finished(finished) => finished.full_view(),
-            Found::Delayed(state, item) => {
+            Found::Delayed(state, mut item) => {
+                self.read_payloads(&queue, [&mut item]).await?;
                 JobView { payload: item.record.payload.clone(), ..view_of_item(&item, state, None) }
             }
-            Found::InStream { item, worker, .. } => {
+            Found::InStream { mut item, worker, .. } => {
+                self.read_payloads(&queue, [&mut item]).await?;
                 let state = if worker.is_some() { JobState::Running } else { JobState::Available };
                 JobView { payload: item.record.payload.clone(), ..view_of_item(&item, state, worker) }
             }
@@ -323,6 +325,7 @@ fn view_of_item(item: &Item, state: JobState, worker: Option<(WorkerId, i64)>) -
     JobView {
         attempts,
         rescues: item.rescues,
+        payload_bytes: item.payload_len(),
         error: item.error.clone(),
         not_before_ms: if waits { Some(item.available_ms) } else { item.record.not_before_ms },
         started_ms: worker.as_ref().map(|(_, started_ms)| *started_ms),

@@ -2,12 +2,16 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use super::{LAYOUT_VERSION, Shared, read};
+use super::{LAYOUT_BEFORE, LAYOUT_VERSION, Shared, read};
 use crate::{BrokerError, QueueName, record_codec::millis};
 
 /// How long to believe that the server still has what we wrote down about ourselves. It may lose it under an open
 /// connection: a flush, or a proxy that fails over.
 const CHECK_EVERY: Duration = Duration::from_secs(10);
+
+/// How long nothing is written that only this layout has, once data of the layout before have become ours: processes of
+/// the release before look at the layout every [`CHECK_EVERY`], and would throw away what they cannot read.
+const OTHERS_NOTICE: Duration = Duration::from_secs(15);
 
 /// No connection was checked so far.
 pub(super) const NEVER: u64 = u64::MAX;
@@ -48,14 +52,32 @@ impl Shared {
     }
 
     async fn check_layout(&self) -> Result<(), BrokerError> {
-        let found = self.claim(&self.keys.layout(), LAYOUT_VERSION).await?;
+        let mut found = self.claim(&self.keys.layout(), LAYOUT_VERSION).await?;
+        if found == LAYOUT_BEFORE {
+            found = self.raise_layout().await?;
+        }
         if found == LAYOUT_VERSION {
+            let is_new: bool = read(self.servers.run(&redis::cmd("EXISTS").arg(self.keys.layout_is_new())).await?)?;
+            self.layout_is_new.store(is_new, Ordering::Relaxed);
             return Ok(());
         }
         Err(BrokerError::Corrupt(format!(
-            "the keys of `{}` have layout {found}, this release reads {LAYOUT_VERSION}",
+            "the keys of `{}` have layout {found}, this release reads {LAYOUT_BEFORE} and {LAYOUT_VERSION}",
             self.redis.prefix
         )))
+    }
+
+    /// Makes data of the layout before ours; what layout they have then.
+    async fn raise_layout(&self) -> Result<String, BrokerError> {
+        let mut mark = redis::cmd("SET");
+        mark.arg(self.keys.layout_is_new()).arg(1).arg("PX").arg(millis(OTHERS_NOTICE));
+        // IMPORTANT: first, so that whoever finds our layout finds the mark.
+        let _set: redis::Value = self.servers.run(&&mark).await?;
+        let mut call = self.scripts.raise_layout.prepare_invoke();
+        call.key(self.keys.layout()).arg(LAYOUT_BEFORE).arg(LAYOUT_VERSION);
+        let found: String = read(self.servers.run(&&call).await?)?;
+        tracing::info!(prefix = self.redis.prefix, found, "the broker's data had layout {LAYOUT_BEFORE}");
+        Ok(found)
     }
 
     async fn check_store(&self) -> Result<(), BrokerError> {

@@ -2,10 +2,13 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use bytes::Bytes;
+
 use super::{
     RedisBroker,
     frame::{self, FRAME_BYTES_MAX, FRAME_JOBS_MAX, Item},
     keys::QueueKeys,
+    payloads::FillingCall,
 };
 use crate::{
     BrokerError, JobId, JobRecord, JobState, NewJob, Pushed, QueueName, UniqueMode, job_journal::EventKind,
@@ -50,8 +53,21 @@ struct Part {
     /// The node that it is the job of, if it is one.
     node: Vec<u8>,
     blob: Vec<u8>,
+    /// Payloads of its jobs that have keys of their own.
+    apart: Vec<(JobId, Bytes)>,
     /// Positions of its jobs in the call.
     jobs: Vec<(usize, JobId)>,
+}
+
+impl Part {
+    /// Bytes that whoever fetches it gets.
+    fn weight(&self) -> usize {
+        self.blob.len() + self.apart.iter().map(|(_, payload)| payload.len()).sum::<usize>()
+    }
+
+    fn ids_apart(&self) -> Vec<u8> {
+        self.apart.iter().flat_map(|(id, _)| *id.as_bytes()).collect()
+    }
 }
 
 impl RedisBroker {
@@ -103,6 +119,7 @@ impl RedisBroker {
             Room::Enough => (NO_LIMIT, NO_LIMIT),
         };
         call.arg(jobs_max).arg(bytes_max).arg(count).arg(bytes);
+        call.arg(parts.iter().filter(|part| part.unique.is_some()).count());
         let mut unique_keys = 0;
         for part in &parts {
             let (number, period_ms) = match &part.unique {
@@ -115,9 +132,15 @@ impl RedisBroker {
             };
             call.arg(if part.is_frame { "f" } else { "d" }).arg(part.level).arg(part.jobs.len()).arg(part.bytes);
             call.arg(part.due_ms).arg(part.id.map(|id| id.as_bytes().to_vec()).unwrap_or_default());
-            call.arg(number).arg(period_ms).arg(&part.node).arg(&part.blob);
+            call.arg(number).arg(period_ms).arg(&part.node).arg(part.ids_apart()).arg(&part.blob);
         }
-        let answer: Vec<redis::Value> = shared.run_replicated(&call).await?;
+        let mut payloads = Vec::new();
+        for (id, payload) in parts.iter().flat_map(|part| &part.apart) {
+            let key = keys.payload(*id);
+            call.key(&key);
+            payloads.push((key, payload.clone()));
+        }
+        let answer: Vec<redis::Value> = shared.run_replicated(&FillingCall { call, payloads }).await?;
         let pushed = Self::read_answer(queue, &parts, answer)?;
         if let Some(journal) = shared.journal_of(queue) {
             let queued = pushed.iter().filter_map(|(_, pushed)| match pushed {
@@ -146,8 +169,10 @@ impl RedisBroker {
             if record.result_ttl.is_some() {
                 with_result.push(id);
             }
-            let item = Item::new(record);
+            let mut item = Item::new(record);
+            self.shared.keep_apart(&mut item);
             let record = item.record.clone();
+            let apart = item.apart.map(|_| (id, record.payload.clone()));
             let unique = key_of(keys, &record);
             let level = record.priority.level();
             let is_delayed = item.available_ms > now_ms;
@@ -155,8 +180,9 @@ impl RedisBroker {
             if shares && let Some(part) = open.get(level).copied().flatten().and_then(|part| parts.get_mut(part)) {
                 frame::append(&mut part.blob, &item);
                 part.jobs.push((place, id));
-                part.bytes += item.payload_bytes();
-                if (part.jobs.len() >= FRAME_JOBS_MAX || part.blob.len() >= FRAME_BYTES_MAX)
+                part.bytes += item.data_bytes();
+                part.apart.extend(apart);
+                if (part.jobs.len() >= FRAME_JOBS_MAX || part.weight() >= FRAME_BYTES_MAX)
                     && let Some(open) = open.get_mut(level)
                 {
                     *open = None;
@@ -169,23 +195,25 @@ impl RedisBroker {
             } else {
                 frame::append(&mut blob, &item);
             }
-            if shares
-                && blob.len() < FRAME_BYTES_MAX
-                && let Some(open) = open.get_mut(level)
-            {
-                *open = Some(parts.len());
-            }
-            parts.push(Part {
+            let part = Part {
                 is_frame: !is_delayed,
                 level,
                 due_ms: item.available_ms,
                 id: Some(id),
                 unique,
-                bytes: item.payload_bytes(),
+                bytes: item.data_bytes(),
                 node: record.workflow.map(|node| node.to_bytes().to_vec()).unwrap_or_default(),
                 blob,
+                apart: apart.into_iter().collect(),
                 jobs: vec![(place, id)],
-            });
+            };
+            if shares
+                && part.weight() < FRAME_BYTES_MAX
+                && let Some(open) = open.get_mut(level)
+            {
+                *open = Some(parts.len());
+            }
+            parts.push(part);
         }
         (parts, with_result)
     }

@@ -11,6 +11,7 @@ pub(super) struct Scripts {
     pub(super) promote: Script,
     pub(super) lead: Script,
     pub(super) look: Script,
+    pub(super) raise_layout: Script,
     pub(super) resign: Script,
     pub(super) put_schedule: Script,
     pub(super) heartbeat: Script,
@@ -30,6 +31,7 @@ impl Scripts {
             promote: Script::new(include_str!("scripts/promote.lua")),
             lead: Script::new(include_str!("scripts/lead.lua")),
             look: Script::new(include_str!("scripts/look.lua")),
+            raise_layout: Script::new(include_str!("scripts/raise_layout.lua")),
             resign: Script::new(include_str!("scripts/resign.lua")),
             put_schedule: Script::new(include_str!("scripts/put_schedule.lua")),
             heartbeat: Script::new(include_str!("scripts/heartbeat.lua")),
@@ -85,16 +87,26 @@ impl ScriptCall<'_> {
     pub(super) async fn run(&self, connection: &mut MultiplexedConnection, asking: bool) -> RedisResult<Value> {
         match self.call(connection, asking).await {
             Err(error) if is_unknown_script(&error) => {
-                let () = redis::cmd("SCRIPT").arg("LOAD").arg(self.script.text).query_async(connection).await?;
+                self.load(connection).await?;
                 self.call(connection, asking).await
             }
             answer => answer,
         }
     }
 
-    async fn call(&self, connection: &mut MultiplexedConnection, asking: bool) -> RedisResult<Value> {
+    /// Tells the server the script.
+    pub(super) async fn load(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
+        redis::cmd("SCRIPT").arg("LOAD").arg(self.script.text).query_async(connection).await
+    }
+
+    pub(super) fn command(&self) -> redis::Cmd {
         let mut command = redis::cmd("EVALSHA");
         command.arg(&self.script.hash).arg(self.keys.len()).arg(&self.keys).arg(&self.arguments);
+        command
+    }
+
+    async fn call(&self, connection: &mut MultiplexedConnection, asking: bool) -> RedisResult<Value> {
+        let command = self.command();
         if !asking {
             return command.query_async(connection).await;
         }
@@ -105,6 +117,6 @@ impl ScriptCall<'_> {
     }
 }
 
-fn is_unknown_script(error: &RedisError) -> bool {
+pub(super) fn is_unknown_script(error: &RedisError) -> bool {
     error.kind() == redis::ErrorKind::Server(ServerErrorKind::NoScript)
 }

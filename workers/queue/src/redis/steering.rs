@@ -84,11 +84,11 @@ impl RedisBroker {
         match found {
             Found::Delayed(JobState::Retryable, item) => {
                 transition.take(&Source::Delayed { id: job, state: JobState::Retryable });
-                transition.count("bytes", -i64::try_from(item.payload_bytes()).unwrap_or(0));
+                transition.count("bytes", -i64::try_from(item.data_bytes()).unwrap_or(0));
                 transition.requeue(&Item { attempts: 0, available_ms: now_ms, ..item });
             }
             Found::Finished(finished) if finished.view.state == JobState::Discarded => {
-                if self.is_key_taken(&finished.record).await? {
+                if finished.has_lost_payload() || self.is_key_taken(&finished.record).await? {
                     return Ok(false);
                 }
                 self.add_retry(&mut transition, *finished, now_ms);

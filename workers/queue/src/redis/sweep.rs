@@ -72,20 +72,26 @@ impl RedisBroker {
         for (entry, worker) in idle {
             let Some((frame, started_ms)) = self.frame_at(queue, level, entry).await? else { continue };
             let lost = LostFrame { level, entry, worker: WorkerId::new(&worker), started_ms };
-            let mut transition = Transition::new(self, queue);
-            let counts = match frame::split(&frame) {
-                Ok(items) => self.add_rescues(&mut transition, &lost, &items),
+            let mut items = match frame::split(&frame) {
+                Ok(items) => items,
                 Err(reason) => {
                     self.set_aside(queue, level, entry, &frame, &reason).await?;
                     continue;
                 }
             };
+            self.read_payloads(queue, items.iter_mut().filter(|item| self.is_poison(item.rescues + 1))).await?;
+            let mut transition = Transition::new(self, queue);
+            let counts = self.add_rescues(&mut transition, &lost, &items);
             if transition.commit().await?.first() == Some(&true) {
                 rescued += counts.0;
                 poisoned += counts.1;
             }
         }
         Ok((rescued, poisoned))
+    }
+
+    fn is_poison(&self, rescues: u32) -> bool {
+        rescues >= self.shared.options.rescues_max
     }
 
     fn add_rescues(&self, transition: &mut Transition<'_>, lost: &LostFrame, items: &[Item]) -> (u64, u64) {
@@ -95,11 +101,13 @@ impl RedisBroker {
         transition.take(&Source::Pending { level, entry, jobs: items.len(), min_idle_ms });
         let (mut rescued, mut poisoned, mut bytes) = (0, 0, 0);
         for item in items {
-            bytes += i64::try_from(item.payload_bytes()).unwrap_or(0);
+            bytes += i64::try_from(item.data_bytes()).unwrap_or(0);
             let rescues = item.rescues + 1;
             let next = Item { rescues, ..item.clone() };
-            if rescues >= self.shared.options.rescues_max {
-                let reason = format!("poison: {rescues} workers were lost while they held it, the last was {worker}");
+            if self.is_poison(rescues) {
+                let lost = if item.lacks_payload() { "; its payload is lost" } else { "" };
+                let reason =
+                    format!("poison: {rescues} workers were lost while they held it, the last was {worker}{lost}");
                 let worker = Some(worker.clone());
                 let end = End { ran: true, worker, started_ms, ..End::unstarted(JobState::Discarded, &reason) };
                 transition.finish(&next, &end);

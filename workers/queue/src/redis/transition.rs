@@ -1,5 +1,7 @@
 //! Calls of `transition.lua`: where jobs leave, and what follows from it.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::{
@@ -19,6 +21,8 @@ use crate::{
 
 /// Frames that nobody could read which are kept for a look.
 const UNREADABLE_MAX: usize = 1_000;
+/// How long the payloads of their jobs are kept.
+const UNREADABLE_PAYLOAD_KEPT: Duration = Duration::from_secs(7 * 24 * 3_600);
 
 /// Where jobs are taken from.
 #[derive(Clone, Debug)]
@@ -111,16 +115,25 @@ impl<'a> Transition<'a> {
         let mut frame = Vec::new();
         frame::append(&mut frame, item);
         self.moves.last_mut().into_iter().for_each(|one| one.reopened = one.discarded);
-        let node_job = item.record.workflow.map(|_| item.id().as_bytes().to_vec()).unwrap_or_default();
-        self.effect("a", [text(0), text(1), frame, node_job]);
-        self.count("bytes", i64::try_from(item.payload_bytes()).unwrap_or(0));
+        let id = |is_wanted: bool| if is_wanted { item.id().as_bytes().to_vec() } else { Vec::new() };
+        self.effect("a", [text(0), frame, id(item.record.workflow.is_some()), id(item.apart.is_some())]);
+        self.count("bytes", i64::try_from(item.data_bytes()).unwrap_or(0));
     }
 
     pub(super) fn delay(&mut self, item: &Item, state: JobState) {
         let retryable = u8::from(state == JobState::Retryable);
         let id = item.id().as_bytes().to_vec();
         self.effect("z", [id, text(item.available_ms), text(retryable), item.encode_delayed(state)]);
-        self.count("bytes", i64::try_from(item.payload_bytes()).unwrap_or(0));
+        self.count("bytes", i64::try_from(item.data_bytes()).unwrap_or(0));
+    }
+
+    /// Gives the payload of a job that is queued again a key of its own, if it is large.
+    pub(super) fn keep_payload_apart(&mut self, item: &mut Item) {
+        self.broker.shared.keep_apart(item);
+        if item.apart.is_some() {
+            let key = self.extra_key(self.keys.payload(item.id()));
+            self.effect("s", [key, item.record.payload.to_vec(), Vec::new(), Vec::new()]);
+        }
     }
 
     pub(super) fn claim_key(&mut self, record: &JobRecord) {
@@ -134,13 +147,17 @@ impl<'a> Transition<'a> {
         self.effect("k", [key, record.id.as_bytes().to_vec(), text(period_ms), Vec::new()]);
     }
 
-    /// Ends a job.
+    /// Ends a job, whose payload is read if it is to be kept.
     pub(super) fn finish(&mut self, item: &Item, end: &End) {
         let record = &item.record;
         self.moves.last_mut().into_iter().for_each(|one| one.ended.push(record.id));
         if let Some(unique) = &record.unique {
             let key = self.extra_key(self.keys.unique(&unique.key));
             self.effect("u", [key, record.id.as_bytes().to_vec(), Vec::new(), Vec::new()]);
+        }
+        if item.apart.is_some() {
+            let key = self.extra_key(self.keys.payload(record.id));
+            self.effect("t", [key, Vec::new(), Vec::new(), Vec::new()]);
         }
         if let Some(node) = record.workflow {
             let end = JobResult { state: end.state, result: end.result.clone(), error: end.error.clone() };
@@ -164,10 +181,14 @@ impl<'a> Transition<'a> {
         self.effect("o", [key, outbox_entry(node, end), job.as_bytes().to_vec(), Vec::new()]);
     }
 
-    /// Keeps a frame that cannot be read, for a look.
-    pub(super) fn set_aside(&mut self, frame: &[u8]) {
+    /// Keeps a frame that cannot be read, for a look, and for some days the payloads of its jobs that have keys of their own.
+    pub(super) fn set_aside(&mut self, frame: &[u8], apart: &[JobId]) {
         let key = self.extra_key(self.keys.unreadable.clone());
         self.effect("b", [key, frame.to_vec(), text(UNREADABLE_MAX), Vec::new()]);
+        for job in apart {
+            let key = self.extra_key(self.keys.payload(*job));
+            self.effect("e", [key, text(millis(UNREADABLE_PAYLOAD_KEPT)), Vec::new(), Vec::new()]);
+        }
     }
 
     fn keep(&mut self, item: &Item, end: &End, result: Option<Bytes>) {
@@ -176,6 +197,7 @@ impl<'a> Transition<'a> {
             _ => (*item.record).clone(),
         };
         let mut view = view_of(&item.record, end.state, item.attempts + u32::from(end.ran));
+        view.payload_bytes = item.payload_len();
         view.rescues = item.rescues;
         view.worker.clone_from(&end.worker);
         view.started_ms = end.started_ms;
@@ -285,7 +307,7 @@ impl HeldFrame {
         let (mut completed, mut retried, mut discarded, mut cancelled, mut bytes) = (0, 0, 0, 0, 0);
         let mut states = Vec::with_capacity(self.items.len());
         for (position, (item, fate)) in self.items.iter().zip(&self.outcomes).enumerate() {
-            bytes += i64::try_from(item.payload_bytes()).unwrap_or(0);
+            bytes += i64::try_from(item.data_bytes()).unwrap_or(0);
             let told = self.told.get(&position);
             let state = self.add_one(transition, item, fate.as_ref(), told, now_ms);
             match state {

@@ -36,7 +36,10 @@ impl RedisBroker {
         pipeline.cmd("XRANGE").arg(stream).arg(&place).arg(&place);
         let (running, found): (Option<String>, Entries) = self.shared.run(&pipeline).await?;
         let jobs = running.and_then(|text| parse_running(&text)).map_or(1, |running| running.jobs);
-        let id = found.into_iter().next().and_then(|(_, fields)| value_of(fields, "i"));
+        let fields = found.into_iter().next().map(|(_, fields)| fields).unwrap_or_default();
+        let apart = value_of(fields.clone(), "b").unwrap_or_default();
+        let apart: Vec<JobId> = apart.chunks(16).filter_map(JobId::from_slice).collect();
+        let id = value_of(fields, "i");
         let node = match id.as_deref().and_then(JobId::from_slice) {
             Some(id) => self.node_of(queue, id).await?.map(|node| (id, node)),
             None => None,
@@ -48,7 +51,7 @@ impl RedisBroker {
             jobs: usize::try_from(jobs).unwrap_or(usize::MAX),
             min_idle_ms: 0,
         });
-        transition.set_aside(frame);
+        transition.set_aside(frame, &apart);
         transition.count("discarded", i64::try_from(jobs).unwrap_or(i64::MAX));
         if let Some((id, node)) = node {
             let error = Some(format!("its job {id} cannot be read: {reason}"));

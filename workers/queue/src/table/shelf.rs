@@ -30,6 +30,11 @@ impl Finished {
         self.view.state != JobState::Completed
     }
 
+    /// Whether it should have a payload that is lost.
+    pub(crate) fn has_lost_payload(&self) -> bool {
+        self.can_be_retried() && self.record.payload.len() != self.view.payload_bytes
+    }
+
     fn bytes(&self) -> u64 {
         let payload = self.record.data_bytes();
         let result = self.view.result.as_ref().map_or(0, bytes::Bytes::len);

@@ -12,23 +12,30 @@ pub(crate) struct Start {
     pub(crate) kind: Kind,
     /// A Redis that is there; else one of the case's own.
     reached: Option<RedisOptions>,
+    pads: bool,
 }
 
 impl Start {
     pub(crate) fn own(kind: Kind) -> Self {
-        Self { kind, reached: None }
+        Self { kind, reached: None, pads: false }
     }
 
     pub(crate) fn reaching(redis: RedisOptions) -> Self {
-        Self { kind: Kind::Redis, reached: Some(redis) }
+        Self { kind: Kind::Redis, reached: Some(redis), pads: false }
+    }
+
+    /// Whose payloads are made large.
+    pub(crate) fn padding(self) -> Self {
+        Self { pads: true, ..self }
     }
 
     /// `None` when Redis is asked for and not installed.
     pub(crate) async fn harness(&self, options: BrokerOptions) -> Option<Harness> {
-        match &self.reached {
-            Some(redis) => Some(Harness::reaching(redis.clone(), options)),
-            None => Harness::start(self.kind, options).await,
-        }
+        let harness = match &self.reached {
+            Some(redis) => Harness::reaching(redis.clone(), options),
+            None => Harness::start(self.kind, options).await?,
+        };
+        Some(Harness { pads: self.pads, ..harness })
     }
 }
 
@@ -46,8 +53,8 @@ pub(crate) async fn run_all(cases: Vec<Case>) {
     assert!(failed.is_empty(), "{failed:?}");
 }
 
-/// Makes tests of cases, functions that take a [`Start`]: each on a broker of its own of each kind, and all in one
-/// cluster.
+/// Makes tests of cases, functions that take a [`Start`]: each on a broker of its own of each kind, on Redis also with large
+/// payloads, and all in one cluster.
 macro_rules! on_every_broker {
     ($($case:ident,)*) => {
         mod memory {
@@ -62,13 +69,18 @@ macro_rules! on_every_broker {
             use $crate::support::{Kind, every_broker::Start};
             $(#[tokio::test] async fn $case() { super::$case(Start::own(Kind::Redis)).await; })*
         }
+        mod redis_large {
+            use $crate::support::{Kind, every_broker::Start};
+            $(#[tokio::test] async fn $case() { super::$case(Start::own(Kind::Redis).padding()).await; })*
+        }
 
-        /// Every case on a Redis that is there, under a prefix of its own.
-        fn cases(redis: &tidemark_queue::RedisOptions) -> Vec<$crate::support::every_broker::Case> {
+        /// Every case on a Redis that is there, under a prefix of its own; with large payloads if `pads` says so.
+        fn cases(redis: &tidemark_queue::RedisOptions, pads: bool) -> Vec<$crate::support::every_broker::Case> {
             use $crate::support::every_broker::Start;
             let prefixed = |name: &str| {
-                let prefix = format!("tidemark:{name}");
-                Start::reaching(tidemark_queue::RedisOptions { prefix, ..redis.clone() })
+                let prefix = format!("tidemark:{name}:{pads}");
+                let start = Start::reaching(tidemark_queue::RedisOptions { prefix, ..redis.clone() });
+                if pads { start.padding() } else { start }
             };
             vec![$((stringify!($case), Box::pin($case(prefixed(stringify!($case)))) as _),)*]
         }
@@ -76,7 +88,9 @@ macro_rules! on_every_broker {
         #[tokio::test]
         async fn every_case_holds_in_a_cluster() {
             let Some(cluster) = $crate::support::cluster::RedisCluster::start(0).await else { return };
-            $crate::support::every_broker::run_all(cases(&cluster.options())).await;
+            for pads in [false, true] {
+                $crate::support::every_broker::run_all(cases(&cluster.options(), pads)).await;
+            }
         }
     };
 }

@@ -21,6 +21,8 @@ pub(crate) enum Fault {
     None,
     /// Every answer comes so much later.
     Slow(Duration),
+    /// Answers are held back until there is another fault, or none.
+    Held,
     /// Connections stay open and nothing goes through.
     Silent,
     /// New connections are taken and ended at once, old ones are ended.
@@ -92,6 +94,9 @@ async fn copy(
             && are_answers
         {
             tokio::time::sleep(delay).await;
+        }
+        if now == Fault::Held && are_answers && fault.wait_for(|fault| *fault != Fault::Held).await.is_err() {
+            return;
         }
         // What is swallowed never comes, also not later.
         if now == Fault::Silent {

@@ -6,6 +6,7 @@ pub(crate) mod certificates;
 pub(crate) mod cluster;
 pub(crate) mod every_broker;
 pub(crate) mod fault_proxy;
+pub(crate) mod payload_check;
 pub(crate) mod sentinel;
 pub(crate) mod server;
 
@@ -32,6 +33,9 @@ pub(crate) struct Harness {
     /// Of brokers that believe us about the time.
     clock: Option<Arc<ManualClock>>,
     _folder: Option<tempfile::TempDir>,
+    /// Whether [`Harness::push`] makes payloads large.
+    pub(crate) pads: bool,
+    _check: Option<payload_check::PayloadCheck>,
     pub(crate) server: Option<RedisServer>,
 }
 
@@ -51,17 +55,33 @@ impl Harness {
                 broker: Arc::new(MemoryBroker::new(options, manual.clone(), 1)),
                 clock: Some(manual),
                 _folder: None,
+                pads: false,
+                _check: None,
                 server: None,
             },
             Kind::Embedded => {
                 let folder = tempfile::tempdir().unwrap();
                 let broker = EmbeddedBroker::open(folder.path(), options, manual.clone()).unwrap();
-                Self { broker: Arc::new(broker), clock: Some(manual), _folder: Some(folder), server: None }
+                Self {
+                    broker: Arc::new(broker),
+                    clock: Some(manual),
+                    _folder: Some(folder),
+                    pads: false,
+                    _check: None,
+                    server: None,
+                }
             }
             Kind::Redis => {
                 let server = RedisServer::start().await?;
                 let broker = server.broker(options);
-                Self { broker: Arc::new(broker), clock: None, _folder: None, server: Some(server) }
+                Self {
+                    broker: Arc::new(broker),
+                    clock: None,
+                    _folder: None,
+                    pads: false,
+                    _check: Some(payload_check::PayloadCheck { url: server.url() }),
+                    server: Some(server),
+                }
             }
         };
         Some(harness)
@@ -70,7 +90,7 @@ impl Harness {
     /// A broker of a server that is there.
     pub(crate) fn reaching(redis: RedisOptions, options: BrokerOptions) -> Self {
         let broker = RedisBroker::new(redis, options, Arc::new(SystemClock::new())).unwrap();
-        Self { broker: Arc::new(broker), clock: None, _folder: None, server: None }
+        Self { broker: Arc::new(broker), clock: None, _folder: None, pads: false, _check: None, server: None }
     }
 
     /// What time it is for the broker.
@@ -97,6 +117,7 @@ impl Harness {
     }
 
     pub(crate) async fn push(&self, jobs: Vec<NewJob>) -> Vec<tidemark_queue::Pushed> {
+        let jobs = if self.pads { jobs.into_iter().map(padded).collect() } else { jobs };
         self.broker.push(jobs).await.unwrap()
     }
 
@@ -136,6 +157,13 @@ pub(crate) fn job(text: &str) -> NewJob {
     NewJob::from_bytes(JobKind::Notify, text.as_bytes().to_vec().into())
 }
 
+/// The job with a payload that is large for Redis; its text is the same.
+pub(crate) fn padded(job: NewJob) -> NewJob {
+    let mut payload = job.payload.to_vec();
+    payload.resize(payload.len().max(5_000), 0);
+    NewJob { payload: payload.into(), ..job }
+}
+
 pub(crate) fn text_of(delivery: &Delivery) -> String {
-    String::from_utf8_lossy(&delivery.job.payload).into_owned()
+    String::from_utf8_lossy(&delivery.job.payload).trim_end_matches('\0').to_owned()
 }

@@ -1,7 +1,8 @@
 -- Makes delayed jobs of one queue ready whose time has come, at most so many.
 -- KEYS: 1-3 streams, 4 delayed (sorted set), 5 delayed (hash), 6 counters, 7 signal, 8 jobs of nodes
 -- ARGV: most jobs
--- An item in the hash is one character for the level, one for scheduled (s) or retryable (r), and the item of a frame.
+-- An item in the hash is one character for the level, one for scheduled (s) or retryable (r), in capitals when its payload
+-- has a key of its own, and the item of a frame.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local due = redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', now, 'LIMIT', 0, ARGV[1])
@@ -12,11 +13,14 @@ for _, id in ipairs(due) do
   redis.call('HDEL', KEYS[5], id)
   if item then
     local level = tonumber(string.sub(item, 1, 1))
-    if string.sub(item, 2, 2) == 'r' then retried = retried + 1 end
+    local state = string.sub(item, 2, 2)
+    if state == 'r' or state == 'R' then retried = retried + 1 end
     local body = string.sub(item, 3)
-    local frame = struct.pack('<I4', #body) .. body
-    if redis.call('HEXISTS', KEYS[8], id) == 0 then redis.call('XADD', KEYS[1 + level], '*', 'n', 1, 'f', frame)
-    else redis.call('XADD', KEYS[1 + level], '*', 'n', 1, 'i', id, 'f', frame) end
+    local fields = {'n', 1}
+    if redis.call('HEXISTS', KEYS[8], id) == 1 then fields[3], fields[4] = 'i', id end
+    if state == 'R' or state == 'S' then fields[#fields + 1], fields[#fields + 2] = 'b', id end
+    fields[#fields + 1], fields[#fields + 2] = 'f', struct.pack('<I4', #body) .. body
+    redis.call('XADD', KEYS[1 + level], '*', unpack(fields))
     promoted = promoted + 1
   end
 end

@@ -1,8 +1,12 @@
 -- Queues jobs of one queue, all or none.
--- KEYS: 1-3 streams, 4 delayed (sorted set), 5 delayed (hash), 6 counters, 7 signal, 8 jobs of nodes, 9.. unique keys
--- ARGV: jobs allowed, bytes allowed (2^52 and more: the queue's own settings do not count either), jobs, bytes, then ten per part:
+-- KEYS: 1-3 streams, 4 delayed (sorted set), 5 delayed (hash), 6 counters, 7 signal, 8 jobs of nodes, 9.. unique keys,
+--   then payloads, in the order of the parts
+-- ARGV: jobs allowed, bytes allowed (2^52 and more: the queue's own settings do not count either), jobs, bytes, unique keys,
+--   then eleven per part:
 --   'f' (frame) | 'd' (delayed), level, jobs, bytes, due ms, id, number of its unique key or 0, ms of the key or 0,
---   its node or '', blob
+--   its node or '', ids of its jobs whose payloads have keys of their own (16 bytes each), blob
+-- Of the jobs that are taken it makes the keys of their payloads, empty. The transaction that this call is in goes on to fill
+-- those that are there; of a job that is not taken there is none.
 -- Returns {'draining'}, or {'full', waiting, unit, limit, 1 if that is the queue's own}, or {'ok', for each part '' or the id that holds its key}.
 local jobs, bytes = tonumber(ARGV[3]), tonumber(ARGV[4])
 local now = redis.call('HMGET', KEYS[6], 'live', 'bytes', 'draining', 'jobs_max', 'bytes_max')
@@ -17,7 +21,8 @@ if tonumber(ARGV[1]) < 4503599627370496 then
 end
 local answers = {'ok'}
 local added, added_live, added_bytes, duplicates, frames = 0, 0, 0, 0, 0
-for at = 5, #ARGV, 10 do
+local payload = 9 + ARGV[5]
+for at = 6, #ARGV, 11 do
   local holder = false
   local key = tonumber(ARGV[at + 6])
   if key > 0 then
@@ -29,24 +34,32 @@ for at = 5, #ARGV, 10 do
       else redis.call('SET', name, ARGV[at + 5]) end
     end
   end
+  local apart = ARGV[at + 9]
   if holder then
+    payload = payload + #apart / 16
     duplicates = duplicates + 1
     answers[#answers + 1] = holder
   else
     local n = tonumber(ARGV[at + 2])
     added = added + n
     added_bytes = added_bytes + tonumber(ARGV[at + 3])
+    for _ = 1, #apart / 16 do
+      redis.call('SET', KEYS[payload], '')
+      payload = payload + 1
+    end
     local node = ARGV[at + 8]
     if node ~= '' then redis.call('HSET', KEYS[8], ARGV[at + 5], node) end
     if ARGV[at] == 'f' then
-      local stream = KEYS[1 + ARGV[at + 1]]
-      if node == '' then redis.call('XADD', stream, '*', 'n', n, 'f', ARGV[at + 9])
-      else redis.call('XADD', stream, '*', 'n', n, 'i', ARGV[at + 5], 'f', ARGV[at + 9]) end
+      local fields = {'n', n}
+      if node ~= '' then fields[3], fields[4] = 'i', ARGV[at + 5] end
+      if apart ~= '' then fields[#fields + 1], fields[#fields + 2] = 'b', apart end
+      fields[#fields + 1], fields[#fields + 2] = 'f', ARGV[at + 10]
+      redis.call('XADD', KEYS[1 + ARGV[at + 1]], '*', unpack(fields))
       added_live = added_live + n
       frames = frames + 1
     else
       redis.call('ZADD', KEYS[4], ARGV[at + 4], ARGV[at + 5])
-      redis.call('HSET', KEYS[5], ARGV[at + 5], ARGV[at + 9])
+      redis.call('HSET', KEYS[5], ARGV[at + 5], ARGV[at + 10])
     end
     answers[#answers + 1] = ''
   end

@@ -1,13 +1,14 @@
 -- Moves jobs of one queue out of where they are, and does what follows from it, if they still are there.
 -- KEYS: 1-3 streams, 4 delayed (sorted set), 5 delayed (hash), 6 counters, 7 signal, 8 running, 9 cancelled ids,
 --   10 discarded (sorted set), 11 discarded (hash), 12 history, 13 jobs of nodes,
---   14.. unique keys, results, what was told, outbox, frames set aside
+--   14.. unique keys, results, what was told, outbox, frames set aside, payloads
 -- ARGV: discarded allowed, history allowed, then for each move its source, the number of its effects, and the effects.
 --   sources, five each: 'p' level entry jobs min_idle_ms   a pending frame, idle for so long if that is not 0
 --                       'q' level entry jobs 0             a frame that nobody has
 --                       'z' id retryable(0|1) 0 0          a delayed job
 --                       'd' id 0 0 0                       a discarded job
---   effects, five each: 'a' level jobs frame id            into a stream; the id of a node's job, else ''
+--   effects, five each: 'a' level frame node_id id         a job into a stream; its id twice, or '': if it is the job of a
+--                                                          node, and if its payload has a key of its own
 --                       'z' id due retryable(0|1) item     delayed
 --                       'd' id item 0 0                    discarded
 --                       'h' item 0 0 0                     into the history
@@ -15,7 +16,9 @@
 --                       'k' key_number id period 0         claims one
 --                       'r' key_number ms result 0         keeps a result
 --                       'o' key_number entry id 0          tells a workflow of a job's end
---                       't' key_number 0 0 0               forgets what was told about the job
+--                       't' key_number 0 0 0               deletes what was told about the job, or its payload
+--                       's' key_number payload 0 0         keeps its payload
+--                       'e' key_number ms 0 0              lets a payload expire
 --                       'b' key_number frame most 0        keeps a frame for a look
 --                       'c' counter by 0 0                 counts
 --                       'x' id 0 0 0                       forgets a request to cancel
@@ -59,9 +62,12 @@ end
 
 local function effect(kind, a, b, c, d)
   if kind == 'a' then
-    if d == '' then redis.call('XADD', KEYS[1 + a], '*', 'n', b, 'f', c)
-    else redis.call('XADD', KEYS[1 + a], '*', 'n', b, 'i', d, 'f', c) end
-    redis.call('HINCRBY', KEYS[6], 'live', b)
+    local fields = {'n', 1}
+    if c ~= '' then fields[3], fields[4] = 'i', c end
+    if d ~= '' then fields[#fields + 1], fields[#fields + 2] = 'b', d end
+    fields[#fields + 1], fields[#fields + 2] = 'f', b
+    redis.call('XADD', KEYS[1 + a], '*', unpack(fields))
+    redis.call('HINCRBY', KEYS[6], 'live', 1)
     tokens = tokens + 1
   elseif kind == 'z' then
     redis.call('ZADD', KEYS[4], b, a)
@@ -99,6 +105,10 @@ local function effect(kind, a, b, c, d)
     redis.call('LTRIM', KEYS[13 + a], 0, c - 1)
   elseif kind == 't' then
     redis.call('DEL', KEYS[13 + a])
+  elseif kind == 's' then
+    redis.call('SET', KEYS[13 + a], b)
+  elseif kind == 'e' then
+    redis.call('PEXPIRE', KEYS[13 + a], b)
   elseif kind == 'c' then
     redis.call('HINCRBY', KEYS[6], a, b)
   elseif kind == 'x' then
