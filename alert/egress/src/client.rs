@@ -99,7 +99,7 @@ impl Client {
 
     /// Sends a request with a body that may be of any length, in the place of its own, and reads the answer. Not the whole
     /// takes a limited time but each step: the server has to take something more, or to answer after the end, within the
-    /// request's limit or the client's (twice that at most).
+    /// request's limit or the client's (twice that at most), and its answer has to be whole within that limit.
     ///
     /// # Errors
     /// As [`Client::send`]; [`EgressError::Broken`] also when the body ends too early.
@@ -123,8 +123,7 @@ impl Client {
     }
 
     async fn read(&self, mut answer: reqwest::Response, context: &Exchange) -> Result<Response, EgressError> {
-        let (body, truncated) =
-            read_capped(&mut answer, self.options.response_bytes_max).await.map_err(|error| context.explain(&error))?;
+        let (body, truncated) = context.in_time(read_capped(&mut answer, self.options.response_bytes_max)).await?;
         Ok(Response { status: answer.status(), headers: std::mem::take(answer.headers_mut()), body, truncated })
     }
 }

@@ -13,7 +13,9 @@ mod receiver;
 use std::{io::Write, net::Shutdown, time::Duration};
 
 use receiver::Receiver;
-use tidemark_egress::{Client, ClientOptions, EgressError, Method, PrivateAddresses, Redirects, Request, Response};
+use tidemark_egress::{
+    Client, ClientOptions, EgressError, Method, PrivateAddresses, Redirects, Request, Response, UploadBody,
+};
 
 fn options() -> ClientOptions {
     ClientOptions {
@@ -29,6 +31,42 @@ async fn post(receiver: &Receiver, options: ClientOptions) -> Result<Response, E
     let mut request = Request::new(Method::POST, receiver.url("/hook/secret-key"));
     request.body = "disk almost full".into();
     Client::new(options).expect("a client").send(request).await
+}
+
+/// Uploads a body that is said to have so many bytes.
+async fn upload(receiver: &Receiver, bytes: u64, pieces: &[&'static str]) -> Result<Response, EgressError> {
+    let (sender, body) = tokio::sync::mpsc::channel(pieces.len());
+    for piece in pieces {
+        sender.send((*piece).into()).await.unwrap();
+    }
+    drop(sender);
+    let request = Request::new(Method::PUT, receiver.url("/uploads/a"));
+    Client::new(options()).unwrap().upload(request, UploadBody::new(bytes, body)).await
+}
+
+#[tokio::test]
+async fn an_upload_is_whole_or_an_error() {
+    let receiver = Receiver::answering("HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\nok");
+    let answer = upload(&receiver, 8, &["disk", "full"]).await.unwrap();
+    assert_eq!((answer.status.as_u16(), &answer.body[..]), (201, &b"ok"[..]));
+    assert!(receiver.requests()[0].ends_with("\r\n\r\ndiskfull"), "{:?}", receiver.requests());
+    for (bytes, pieces) in [(9, ["disk", "full"]), (7, ["disk", "full"])] {
+        let error = upload(&receiver, bytes, &pieces).await.unwrap_err();
+        assert!(matches!(error, EgressError::Broken { .. }), "{bytes}: {error:?}");
+    }
+    assert_eq!(receiver.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_receiver_of_an_upload_that_does_not_go_on_is_given_up_in_time() {
+    let silent = Receiver::behaving(|_| std::thread::park_timeout(Duration::from_secs(20)));
+    assert!(matches!(upload(&silent, 4, &["disk"]).await, Err(EgressError::Timeout { .. })));
+    let begins = Receiver::behaving(|stream| {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n");
+        std::thread::park_timeout(Duration::from_secs(20));
+    });
+    let uploaded = tokio::time::timeout(Duration::from_secs(10), upload(&begins, 4, &["disk"])).await;
+    assert!(matches!(uploaded, Ok(Err(EgressError::Timeout { .. }))), "{uploaded:?}");
 }
 
 #[tokio::test]
