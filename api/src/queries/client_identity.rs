@@ -68,9 +68,10 @@ fn behind_proxies(headers: &HeaderMap, peer: IpAddr, proxies: &[Network]) -> Opt
     found
 }
 
-/// An address, with or without a port.
+/// An address, with or without a port; one of IPv6 may be in brackets.
 fn address_of(hop: &str) -> Option<IpAddr> {
-    let address = hop.parse().or_else(|_| hop.parse().map(|address: SocketAddr| address.ip()));
+    let bare = hop.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(hop);
+    let address = bare.parse().or_else(|_| hop.parse().map(|address: SocketAddr| address.ip()));
     address.ok().map(|address: IpAddr| address.to_canonical())
 }
 
@@ -110,7 +111,10 @@ mod tests {
         check("127.0.0.1", &["192.0.2.7", "10.1.1.1,10.1.1.2"], Some("192.0.2.7"));
         check("127.0.0.1", &["10.1.1.1"], Some("10.1.1.1"));
         check("127.0.0.1", &["[2001:db8::1]:443"], Some("2001:db8::1"));
+        check("127.0.0.1", &["[2001:db8::1]"], Some("2001:db8::1"));
         check("127.0.0.1", &["192.0.2.7:1234"], Some("192.0.2.7"));
+        check("127.0.0.1", &["[192.0.2.7"], None);
+        check("127.0.0.1", &["192.0.2.7, "], None);
         check("127.0.0.1", &["192.0.2.7, unknown"], None);
         check("127.0.0.1", &["unknown, 10.1.1.1"], Some("10.1.1.1"));
         check("127.0.0.1", &[], None);
