@@ -91,37 +91,42 @@ impl JobEvents {
 impl Feed {
     /// Compares jobs, the newest first, with those of the last look, and how many attempts have ended.
     fn look(&mut self, jobs: Vec<JobView>, ended: u64, tells: bool) {
+        let mut told = 0;
         let oldest = jobs.last().map(|job| job.id);
         let known = jobs.iter().map(|job| (job.id, (job.state, job.attempt))).collect();
         if tells {
             for job in jobs.into_iter().rev() {
-                self.compare(job);
+                told += u64::from(self.compare(job));
             }
         }
-        self.account(ended, tells);
+        self.account(ended, told, tells);
         self.known = known;
         self.oldest = oldest.or(self.oldest);
     }
 
-    /// Counts the ends that were not seen.
-    fn account(&mut self, ended: u64, tells: bool) {
+    /// Counts the ends that were not seen; `told` were.
+    fn account(&mut self, ended: u64, told: u64, tells: bool) {
         if !tells || ended < self.ended {
             // Nobody listened, or the broker lost its data and counts anew.
             self.told_ahead = 0;
         } else {
             let since = ended - self.ended;
-            self.next_number += since.saturating_sub(self.told_ahead);
-            self.told_ahead = self.told_ahead.saturating_sub(since);
+            let known = self.told_ahead + told;
+            self.next_number += since.saturating_sub(known);
+            // What was told at the last look is counted now, or it never is: a job that failed and then was taken from a lost
+            // worker is told as a failed one, and stands for no other end.
+            self.told_ahead = known.saturating_sub(since).min(told);
         }
         self.ended = ended;
     }
 
-    fn compare(&mut self, job: JobView) {
+    /// Tells what happened to a job, if anything did; whether that was the end of an attempt.
+    fn compare(&mut self, job: JobView) -> bool {
         match self.known.get(&job.id) {
-            Some(before) if *before == (job.state, job.attempt) => return,
+            Some(before) if *before == (job.state, job.attempt) => return false,
             Some(_) => {}
             // It was there before and has come into sight because others have gone.
-            None if self.oldest.is_some_and(|oldest| job.id < oldest) => return,
+            None if self.oldest.is_some_and(|oldest| job.id < oldest) => return false,
             None => {}
         }
         let what = match job.state {
@@ -133,12 +138,12 @@ impl Feed {
             JobState::Discarded => "discarded",
         };
         let is_end = !matches!(job.state, JobState::Scheduled | JobState::Available | JobState::Running);
-        self.told_ahead += u64::from(is_end);
         if self.events.len() >= EVENTS_KEPT {
             self.events.pop_front();
         }
         self.events.push_back(Arc::new(JobEvent { number: self.next_number, what, job }));
         self.next_number += 1;
+        is_end
     }
 
     fn news(&self, from: Option<u64>) -> News {
@@ -249,13 +254,22 @@ mod tests {
 
     #[test]
     fn an_end_that_is_told_before_it_is_counted_is_not_left_out() {
-        let mut feed = Feed { told_ahead: 2, ..Feed::default() };
-        feed.account(1, true);
+        let mut feed = Feed::default();
+        feed.account(1, 2, true);
         assert_eq!((feed.next_number, feed.told_ahead), (0, 1));
-        feed.account(4, true);
+        feed.account(4, 0, true);
         assert_eq!((feed.next_number, feed.told_ahead), (2, 0));
         // The broker was emptied.
-        feed.account(1, true);
+        feed.account(1, 0, true);
         assert_eq!(feed.next_number, 2);
+    }
+
+    #[test]
+    fn what_is_told_and_never_counted_hides_no_other_end() {
+        let mut feed = Feed::default();
+        feed.account(0, 1, true);
+        feed.account(0, 0, true);
+        feed.account(1, 0, true);
+        assert_eq!((feed.next_number, feed.told_ahead), (1, 0));
     }
 }
