@@ -57,15 +57,22 @@ struct Session<'a> {
 
 impl<'a> Session<'a> {
     fn read(&mut self, lines: impl Iterator<Item = Result<&'a str, &'a [u8]>>) {
+        let writes = self.state.options.opentsdb.mode.writes();
         for line in lines {
             let line = match line {
                 Ok(line) => line.strip_suffix('\r').unwrap_or(line),
+                Err(bytes) if !writes => {
+                    if !self.command(&String::from_utf8_lossy(bytes)) {
+                        return;
+                    }
+                    continue;
+                }
                 Err(bytes) => {
                     self.reject(&String::from_utf8_lossy(bytes), "put", "illegal argument: the line is no UTF-8");
                     continue;
                 }
             };
-            if !self.state.options.opentsdb.mode.writes() {
+            if !writes {
                 if !self.command(line) {
                     return;
                 }

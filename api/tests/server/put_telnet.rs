@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tidemark_api::OperationMode;
 use tidemark_model::{RefusalReason, Value, WriteOutcome, WriteReceipt, WriteRefusal};
 
 use crate::started::Started;
@@ -53,6 +54,17 @@ fn replies_come_in_the_order_of_the_lines() {
     assert_eq!(client.read_to_end(), replies.join("\n"));
     assert_eq!(server.store.points("cpu{host=a}"), [(1_356_998_400_000, Value::Int(1))]);
     assert_eq!(server.state.counters.rejected_lines.snapshot().len(), 5);
+}
+
+#[test]
+fn a_server_that_only_reads_knows_no_put() {
+    let server = Started::with(|options| options.opentsdb.mode = OperationMode::ReadOnly);
+    let mut client = server.client();
+    client.send(b"put cpu 1356998400 1 host=a\nput a\xff 1356998400 1 host=a\nrollup\nexit \xff\nhelp\n");
+    let unknown = |command: &str| format!("unknown command: {command}.  Try `help'.\n");
+    assert_eq!(client.read_to_end(), [unknown("put"), unknown("put"), unknown("rollup")].concat());
+    assert_eq!(server.state.counters.rejected_lines.snapshot().len(), 0);
+    assert_eq!(server.store.points("cpu{host=a}"), []);
 }
 
 #[test]
