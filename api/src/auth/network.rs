@@ -1,4 +1,4 @@
-//! A network: who may write telnet lines where tokens are asked for.
+//! A network: of those who may write telnet lines where tokens are asked for, or of proxies that are believed.
 
 use std::{fmt, net::IpAddr, str::FromStr};
 

@@ -58,9 +58,7 @@ impl SpaceCatalog {
             Err(error) => Err(error),
         }
     }
-}
 
-impl SpaceCatalog {
     async fn last_all(
         &self,
         selector: &SeriesSelector,
