@@ -467,6 +467,7 @@ pub(crate) fn api_error(error: &QueryError) -> ApiError {
         QueryError::Read(error) => ApiError::from(error.clone()),
         QueryError::Cancelled => ApiError::unavailable(error.to_string()),
         QueryError::TooManyBuckets { .. }
+        | QueryError::TooManyCalendarBuckets { .. }
         | QueryError::TooManyResultPoints { .. }
         | QueryError::TooManyGroupPoints { .. } => ApiError::too_large(error.to_string()),
     }

@@ -34,6 +34,15 @@ pub enum QueryError {
         /// The limit.
         limit: u64,
     },
+    /// All calendar buckets of a request together, which are listed, are too many.
+    #[error(
+        "the sub-queries have more than {limit} calendar buckets together; use longer intervals, a shorter window, or \
+         buckets that are not of the calendar"
+    )]
+    TooManyCalendarBuckets {
+        /// The limit, which is no setting.
+        limit: u64,
+    },
     /// The results of one sub-query have too many points.
     #[error(
         "the results have more than {limit} points; downsample, shorten the window or raise `limits.query_result_points`"
