@@ -72,15 +72,15 @@ impl JobJournal {
         Ok(self.read_seen(&id_of(broker)).await?.0)
     }
 
-    /// Writes down what this process saw last.
-    pub(crate) async fn note_seen(&self, broker: &str, seen: &Seen) -> Result<(), DocumentError> {
+    /// Writes down what this process saw last; `false` when another process was faster, and nothing was written.
+    pub(crate) async fn note_seen(&self, broker: &str, seen: &Seen) -> Result<bool, DocumentError> {
         let id = id_of(broker);
         let (mut all, version) = self.read_seen(&id).await?;
         merge(&mut all, seen);
         let expected = version.map_or(ExpectedVersion::Absent, ExpectedVersion::Exactly);
         match self.documents.put(SEEN, &id, expected, encode(&all)).await {
-            // Another process was faster. What this one saw is written with its next look.
-            Ok(_) | Err(DocumentError::Conflict { .. }) => Ok(()),
+            Ok(_) => Ok(true),
+            Err(DocumentError::Conflict { .. }) => Ok(false),
             Err(error) => Err(error),
         }
     }

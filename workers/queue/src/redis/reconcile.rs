@@ -21,6 +21,8 @@ use crate::{
 
 /// How often old pages of the journal are forgotten.
 const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
+/// How often a process that ends tries to write down what it saw, when others write at the same time.
+const NOTE_SEEN_TRIES: usize = 4;
 /// Entries of a stream, or delayed jobs, of one look.
 const LOOK: usize = 500;
 /// In so many flushes of this process every other process has flushed.
@@ -56,9 +58,31 @@ impl RedisBroker {
             };
             was_well = is_well;
         }
-        if let Err(error) = journal.flush().await {
+        if let Err(error) = self.end_journal(journal, &mut written).await {
             tracing::warn!(%error, "write down the end of the journal of jobs");
         }
+    }
+
+    /// Leaves to whoever comes next what this process knows.
+    async fn end_journal(&self, journal: &JobJournal, written: &mut Seen) -> Result<(), BrokerError> {
+        journal.flush().await?;
+        for _ in 0..NOTE_SEEN_TRIES {
+            if self.note_seen(journal, written).await? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes down what was seen of the queues if that is news; `false` when it has to be tried again.
+    async fn note_seen(&self, journal: &JobJournal, written: &mut Seen) -> Result<bool, BrokerError> {
+        let seen = self.shared.watch.lock().seen();
+        let Some(seen) = seen.filter(|seen| seen != written) else { return Ok(true) };
+        let is_written = journal.note_seen(&self.shared.shown_with_prefix(), &seen).await?;
+        if is_written {
+            *written = seen;
+        }
+        Ok(is_written)
     }
 
     async fn keep_once(
@@ -70,11 +94,7 @@ impl RedisBroker {
         journal.flush().await?;
         self.look_into_losses(journal).await?;
         // IMPORTANT: after the losses were looked into, or a process that dies in between would leave none to notice.
-        let seen = self.shared.watch.lock().seen();
-        if let Some(seen) = seen.filter(|seen| seen != written) {
-            journal.note_seen(&self.shared.shown_with_prefix(), &seen).await?;
-            *written = seen;
-        }
+        self.note_seen(journal, written).await?;
         if self.shared.watch.lock().has_open_losses() {
             // Others look into those.
             let losses = journal.losses().await?;
