@@ -22,6 +22,7 @@ const BULK_MAX: usize = 10_000;
 
 /// What somebody says of an annotation. Fields that are not listed are ignored.
 #[derive(Debug, Default, Deserialize)]
+#[serde(expecting = "an object")]
 #[serde(rename_all = "camelCase")]
 struct AnnotationBody {
     #[serde(default, deserialize_with = "wire::text")]
@@ -37,6 +38,7 @@ struct AnnotationBody {
 
 /// Which annotations are to go.
 #[derive(Debug, Default, Deserialize)]
+#[serde(expecting = "an object")]
 #[serde(rename_all = "camelCase")]
 struct BulkDelete {
     #[serde(default)]

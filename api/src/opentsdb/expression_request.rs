@@ -31,6 +31,7 @@ pub(crate) struct ExpressionRequest {
 
 /// The body of a POST. Fields that are not listed are ignored.
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object")]
 pub(crate) struct ExpressionBody {
     name: Option<Text>,
     time: Option<TimeBody>,
@@ -41,6 +42,7 @@ pub(crate) struct ExpressionBody {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object")]
 #[serde(rename_all = "camelCase")]
 struct TimeBody {
     start: Option<Text>,
@@ -55,6 +57,7 @@ struct TimeBody {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object")]
 #[serde(rename_all = "camelCase")]
 struct DownsamplerBody {
     interval: Option<Text>,
@@ -64,6 +67,7 @@ struct DownsamplerBody {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object")]
 struct FillBody {
     #[serde(default, deserialize_with = "wire::text")]
     policy: Option<String>,
@@ -71,6 +75,7 @@ struct FillBody {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object")]
 #[serde(rename_all = "camelCase")]
 struct FilterSetBody {
     #[serde(default, deserialize_with = "wire::text")]
@@ -81,6 +86,7 @@ struct FilterSetBody {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object")]
 #[serde(rename_all = "camelCase")]
 struct MetricBody {
     #[serde(default, deserialize_with = "wire::text")]
@@ -97,6 +103,7 @@ struct MetricBody {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object")]
 #[serde(rename_all = "camelCase")]
 struct FormulaBody {
     #[serde(default, deserialize_with = "wire::text")]
@@ -108,6 +115,7 @@ struct FormulaBody {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object")]
 #[serde(rename_all = "camelCase")]
 struct JoinBody {
     #[serde(default, deserialize_with = "wire::text")]
@@ -118,6 +126,7 @@ struct JoinBody {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object")]
 struct OutputBody {
     #[serde(default, deserialize_with = "wire::text")]
     id: Option<String>,

@@ -18,6 +18,7 @@ use crate::{error::ApiError, http::query_string::QueryString, state::AppState};
 const HOUR_MS: i64 = 3_600_000;
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object")]
 #[serde(rename_all = "camelCase")]
 struct LastBody {
     queries: Option<Vec<LastSubQuery>>,
@@ -27,6 +28,7 @@ struct LastBody {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object")]
 struct LastSubQuery {
     #[serde(default, deserialize_with = "wire::text")]
     metric: Option<String>,

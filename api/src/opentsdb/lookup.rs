@@ -55,6 +55,7 @@ fn is_any(text: &str) -> bool {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object")]
 struct LookupTagBody {
     #[serde(default, deserialize_with = "wire::text")]
     key: Option<String>,
@@ -63,6 +64,7 @@ struct LookupTagBody {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object")]
 #[serde(rename_all = "camelCase")]
 struct LookupBody {
     #[serde(default, deserialize_with = "wire::text")]

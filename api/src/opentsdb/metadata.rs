@@ -24,6 +24,7 @@ const NAME_CHARACTERS_MAX: usize = 100;
 
 /// One thing about a metric, or about the thing that tags name.
 #[derive(Deserialize)]
+#[serde(expecting = "an object")]
 #[serde(rename_all = "PascalCase")]
 struct MetadataEntry {
     metric: Option<String>,

@@ -70,6 +70,7 @@ fn switch(of_body: Option<Flag>, flags: &QueryString, name: &str, default: bool)
 
 /// The body of a POST. Fields that are not listed are ignored.
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object")]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct QueryBody {
     start: Option<Text>,
@@ -103,6 +104,7 @@ pub(crate) struct QueryBody {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object")]
 #[serde(rename_all = "camelCase")]
 struct SubQueryBody {
     #[serde(default, deserialize_with = "wire::text")]
@@ -131,6 +133,7 @@ struct SubQueryBody {
 }
 
 #[derive(Debug, Default, Deserialize)]
+#[serde(expecting = "an object")]
 #[serde(rename_all = "camelCase")]
 struct RateBody {
     #[serde(default)]
@@ -143,6 +146,7 @@ struct RateBody {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object")]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct FilterBody {
     #[serde(default, deserialize_with = "wire::text")]
@@ -401,6 +405,12 @@ mod tests {
 
     fn of_string_with(text: &str, extras: QueryExtras) -> Result<QueryRequest, ApiError> {
         from_query_string(&QueryString::parse(text).unwrap(), Moment { extras, ..MOMENT }, 10)
+    }
+
+    #[test]
+    fn what_a_body_ought_to_be_is_said_without_names_of_the_program() {
+        let error = serde_json::from_str::<QueryBody>("[]").err().unwrap().to_string();
+        assert!(error.contains("expected an object"), "{error}");
     }
 
     /// Aligned first, rate before downsampling, unresolved names skipped, NaN as null.

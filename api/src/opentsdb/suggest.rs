@@ -14,6 +14,7 @@ use crate::{error::ApiError, http::query_string::QueryString, state::AppState};
 const MAX_DEFAULT: u64 = 25;
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object")]
 struct SuggestBody {
     #[serde(rename = "type")]
     kind: Option<Text>,
