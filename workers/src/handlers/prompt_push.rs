@@ -40,12 +40,14 @@ impl PromptPush {
             false => None,
         };
         let answer = timeout(limit, push).await;
-        let became_late = answer.is_err();
-        if self.is_late.swap(became_late, Ordering::Relaxed) != became_late {
-            match became_late {
-                true => tracing::warn!(?limit, "the broker answers late; writes are refused until it does not"),
-                false => tracing::info!("the broker answers in time again"),
+        match &answer {
+            Err(_) if !self.is_late.swap(true, Ordering::Relaxed) => {
+                tracing::warn!(?limit, "the broker answers late; writes are refused until it does not");
             }
+            // That it is not reached says nothing about its answers.
+            Err(_) | Ok(Err(BrokerError::Unavailable(_))) => {}
+            Ok(_) if self.is_late.swap(false, Ordering::Relaxed) => tracing::info!("the broker answers in time again"),
+            Ok(_) => {}
         }
         answer.unwrap_or_else(|_| Err(BrokerError::Unknown(format!("it has not come within {limit:?}"))))
     }
@@ -84,6 +86,18 @@ mod tests {
         // Its turn is free again, and an answer in time lets everybody in.
         assert_eq!(prompt(&pushes).await, Ok(1));
         assert_eq!(tokio::join!(prompt(&pushes), prompt(&pushes)), (Ok(1), Ok(1)));
+    }
+
+    #[tokio::test]
+    async fn a_broker_that_is_not_reached_is_as_late_as_it_was() {
+        let pushes = pushes();
+        let away = || ready(Err::<u8, _>(BrokerError::Unavailable("away".to_owned())));
+        assert!(pushes.run(away()).await.is_err());
+        assert_eq!(tokio::join!(prompt(&pushes), prompt(&pushes)), (Ok(1), Ok(1)));
+        assert!(late(&pushes).await.is_err());
+        assert!(pushes.run(away()).await.is_err());
+        let (trial, refused) = tokio::join!(late(&pushes), prompt(&pushes));
+        assert!(trial.is_err() && refused.is_err(), "{trial:?} {refused:?}");
     }
 
     #[tokio::test]
