@@ -30,6 +30,7 @@ mod directory;
 mod documents;
 mod error;
 mod expiry;
+mod expiry_clock;
 mod fence;
 mod figures;
 mod flusher;

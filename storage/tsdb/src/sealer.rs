@@ -22,7 +22,7 @@ use std::{
 use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
 use tidemark_kv::{CommitOutcome, Kv, KvError};
-use tidemark_model::{Clock, NameKind};
+use tidemark_model::{Clock, NameKind, TimestampMs};
 use tokio::sync::oneshot;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -31,6 +31,7 @@ use crate::{
     commits::Commits,
     compaction::{CompactionRules, Wanted, compact_day, wanted_days},
     expiry::{ExpiryReport, clear_bucket, clear_rollups, expired},
+    expiry_clock::ExpiryClock,
     fence::{SealToken, Sealing},
     figures::Counters,
     follower::{Follower, read_fence},
@@ -110,6 +111,7 @@ pub(crate) struct Sealer {
     /// Whether days without rows were looked for since the store was opened, perhaps with other intervals than before.
     pub(crate) looked_for_rows: AtomicBool,
     pub(crate) retention: Retention,
+    pub(crate) expiry_clock: ExpiryClock,
 }
 
 impl Sealer {
@@ -280,6 +282,7 @@ impl Sealer {
             return Ok(report);
         }
         let _turn = self.merge_turn.lock().await;
+        let now = self.expiry_clock.now_ms(self.clock.as_ref());
         for shard in self.shards.iter() {
             self.follower.catch_up(shard).await?;
             let metrics: BTreeSet<u32> = {
@@ -288,7 +291,7 @@ impl Sealer {
             };
             for metric in metrics {
                 // The others can go all the same, and give back the space that this one may need for its rows.
-                outcome = outcome.and(self.expire_metric(shard, metric, &mut report).await);
+                outcome = outcome.and(self.expire_metric(shard, metric, now, &mut report).await);
                 if self.is_ending() {
                     return outcome.map(|()| report);
                 }
@@ -297,11 +300,17 @@ impl Sealer {
         outcome.map(|()| report)
     }
 
-    async fn expire_metric(&self, shard: &Shard, metric: u32, report: &mut ExpiryReport) -> Result<(), StoreError> {
+    async fn expire_metric(
+        &self,
+        shard: &Shard,
+        metric: u32,
+        now: TimestampMs,
+        report: &mut ExpiryReport,
+    ) -> Result<(), StoreError> {
         let horizons = {
             let index = self.index.read();
             let name = index.names(NameKind::Metric).name(metric);
-            name.and_then(|name| self.retention.horizons(name, self.clock.now_ms()))
+            name.and_then(|name| self.retention.horizons(name, now))
         };
         let Some(horizons) = horizons else { return Ok(()) };
         let mut buckets = expired(&shard.state.read().catalogue, metric, horizons.points);

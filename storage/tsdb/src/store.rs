@@ -22,6 +22,7 @@ use crate::{
     change_log,
     compaction::CompactionRules,
     creation::SeriesCreator,
+    expiry_clock::ExpiryClock,
     figures::{Counters, StoreFigures},
     flusher::{Flusher, FlusherParts},
     follower::{Follower, Position},
@@ -167,6 +168,7 @@ impl Store {
             },
             looked_for_rows: AtomicBool::new(false),
             retention: options.retention.clone(),
+            expiry_clock: ExpiryClock::new(clock.as_ref()),
         });
         tracker.spawn(seal_when_wanted(Arc::clone(&sealer), seal_wanted, closing.clone(), dropped.clone(), resume));
         let creator = SeriesCreator::new(Arc::clone(&kv), Arc::clone(&clock), Arc::clone(&index), &options);

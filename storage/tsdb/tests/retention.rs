@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use support::{ProbeKv, START, TestPoint, open_with, read_metric, write};
 use tidemark_kv::{FaultPlan, KeyRange, Kv, MemoryKv, RangeLimit};
-use tidemark_model::{NameKind, SeriesCatalog, SeriesSelector, TimeRange, Value};
+use tidemark_model::{Clock, ManualClock, NameKind, SeriesCatalog, SeriesSelector, TimeRange, Value};
 use tidemark_tsdb::{Retention, RetentionRule, SealReason, Sharing, Store, StoreOptions};
 
 const HOUR: i64 = 3_600_000;
@@ -71,6 +71,28 @@ async fn each_metric_is_kept_as_long_as_its_rule_says() {
     drop(store);
     let store = open_with(memory, options()).await.unwrap();
     check_kept(&store).await;
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_ahead_takes_nothing_away_for_a_day() {
+    let clock = Arc::new(ManualClock::new(START));
+    let memory: Arc<dyn Kv> = Arc::new(MemoryKv::new());
+    let store = Store::open(memory, Arc::clone(&clock) as Arc<dyn Clock>, options()).await.unwrap();
+    fill(&store).await;
+    store.seal(SealReason::Requested).await.unwrap();
+    check_kept(&store).await;
+    clock.set_now_ms(START + 5 * DAY);
+    assert_eq!(store.expire().await.unwrap().buckets, 0);
+    check_kept(&store).await;
+    // It is right again, and later wrong for good.
+    clock.set_now_ms(START);
+    assert_eq!(store.expire().await.unwrap().buckets, 0);
+    clock.set_now_ms(START + 5 * DAY);
+    assert_eq!(store.expire().await.unwrap().buckets, 0);
+    clock.advance(Duration::from_secs(86_400));
+    assert!(store.expire().await.unwrap().buckets > 0);
+    assert_eq!(first_of(&store, "cpu").await, START - 4 * DAY);
     store.close().await;
 }
 
