@@ -333,6 +333,11 @@ impl JobRecord {
         crate::workflow::decode_inputs(&self.inputs)
     }
 
+    /// When its first attempt may start.
+    pub(crate) fn due_ms(&self) -> TimestampMs {
+        self.not_before_ms.unwrap_or(self.created_ms)
+    }
+
     /// Bytes of its payload and its inputs.
     pub(crate) fn data_bytes(&self) -> usize {
         self.payload.len() + self.inputs.len()

@@ -27,6 +27,7 @@ mod job_id;
 mod job_journal;
 mod job_kind;
 mod job_note;
+mod length_prefixed;
 mod memory;
 mod options;
 mod origin;

@@ -203,7 +203,7 @@ impl JobTable {
         let id = record.id;
         self.changes.push(Change::Insert { sequence, body: job.body, stands });
         self.claim_key(now, &record);
-        let run_at_ms = record.not_before_ms.unwrap_or(record.created_ms);
+        let run_at_ms = record.due_ms();
         let queue = self.queue_mut(&record.queue);
         queue.totals.pushed += 1;
         queue.pushed.add(now.monotonic, 1);

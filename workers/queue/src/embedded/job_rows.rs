@@ -10,7 +10,7 @@ use rusqlite::{Connection, Row, Transaction, params};
 
 use super::store::damaged;
 use crate::{
-    BrokerError, attempt_note, record_codec,
+    BrokerError, attempt_note, length_prefixed, record_codec,
     table::{Change, JobTable, Now, StoredJob},
 };
 
@@ -29,8 +29,6 @@ const BLOCK_BYTES_MAX: usize = 64 * 1024;
 /// A longer job gets a row of its own.
 const BLOCK_JOB_BYTES_MAX: usize = 4 * 1024;
 
-const INSERT_JOB: &str = "INSERT INTO job(sequence, attempts, rescues, body) VALUES(?1, 0, 0, ?2)";
-
 /// The jobs of one block, and which of them are gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Block {
@@ -39,6 +37,11 @@ struct Block {
 }
 
 impl Block {
+    /// Whether the job of this place is gone.
+    fn is_gone(self, place: u64) -> bool {
+        self.gone >> place & 1 == 1
+    }
+
     fn is_over(self) -> bool {
         u64::from(self.gone.count_ones()) >= self.jobs
     }
@@ -152,12 +155,17 @@ impl<'a> JobRows<'a> {
         }
         if body.len() > BLOCK_JOB_BYTES_MAX {
             self.end_run()?;
-            self.transaction.prepare_cached(INSERT_JOB)?.execute(params![sequence, body])?;
-            return Ok(());
+            return self.insert_alone(sequence, body);
         }
         self.run.push((sequence, body));
         self.run_bytes += body.len();
         Ok(())
+    }
+
+    /// Gives a job a row of its own.
+    fn insert_alone(&self, sequence: u64, body: &[u8]) -> rusqlite::Result<()> {
+        let statement = "INSERT INTO job(sequence, attempts, rescues, body) VALUES(?1, 0, 0, ?2)";
+        self.transaction.prepare_cached(statement)?.execute(params![sequence, body]).map(drop)
     }
 
     fn end_run(&mut self) -> rusqlite::Result<()> {
@@ -165,13 +173,11 @@ impl<'a> JobRows<'a> {
         let bytes = std::mem::take(&mut self.run_bytes);
         let Some((first, _)) = run.first().copied() else { return Ok(()) };
         if run.len() < BLOCK_JOBS_MIN {
-            let mut statement = self.transaction.prepare_cached(INSERT_JOB)?;
-            return run.iter().try_for_each(|(sequence, body)| statement.execute(params![sequence, body]).map(drop));
+            return run.into_iter().try_for_each(|(sequence, body)| self.insert_alone(sequence, body));
         }
         let mut jobs = Vec::with_capacity(bytes + 4 * run.len());
         for (_, body) in &run {
-            jobs.extend(u32::try_from(body.len()).unwrap_or(u32::MAX).to_le_bytes());
-            jobs.extend_from_slice(body);
+            length_prefixed::put(&mut jobs, body);
         }
         self.transaction
             .prepare_cached("INSERT INTO block(first, jobs) VALUES(?1, ?2)")?
@@ -186,23 +192,9 @@ impl<'a> JobRows<'a> {
             return Ok(());
         };
         self.end_run()?;
-        let attempts_made = attempt_note::encode(attempts_made);
-        let place = self.block_of(*sequence).map(|(first, block)| block.gone >> (sequence - first) & 1 == 0);
-        if place == Some(true) {
+        if self.block_of(*sequence).is_some_and(|(first, block)| !block.is_gone(sequence - first)) {
             self.leave_blocks(*sequence, *sequence);
-            let statement = "INSERT INTO job(sequence, attempts, rescues, run_at_ms, error, body, attempts_made)
-                VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-            let body = record_codec::encode(record);
-            self.transaction.prepare_cached(statement)?.execute(params![
-                sequence,
-                attempts,
-                rescues,
-                run_at_ms,
-                error,
-                body,
-                attempts_made
-            ])?;
-            return Ok(());
+            self.insert_alone(*sequence, &record_codec::encode(record))?;
         }
         let statement = "UPDATE job SET attempts = ?2, rescues = ?3, run_at_ms = ?4, error = ?5, attempts_made = ?6
             WHERE sequence = ?1";
@@ -212,7 +204,7 @@ impl<'a> JobRows<'a> {
             rescues,
             run_at_ms,
             error,
-            attempts_made
+            attempt_note::encode(attempts_made)
         ])?;
         Ok(())
     }
@@ -256,28 +248,18 @@ pub(super) fn load(connection: &Connection, table: &mut JobTable, now: Now) -> R
         let jobs = jobs.as_blob().map_err(|error| BrokerError::Corrupt(error.to_string()))?;
         let in_block = |reason| BrokerError::Corrupt(format!("block of jobs from number {first} on: {reason}"));
         let bodies = split(jobs).map_err(in_block)?;
-        blocks.0.insert(first, Block { jobs: bodies.len() as u64, gone });
-        table.restore_numbers(first.saturating_add(bodies.len() as u64));
+        let block = Block { jobs: bodies.len() as u64, gone };
+        blocks.0.insert(first, block);
+        table.restore_numbers(first.saturating_add(block.jobs));
         for (sequence, body) in (first..).zip(bodies) {
-            if gone >> (sequence - first) & 1 == 1 {
+            if block.is_gone(sequence - first) {
                 continue;
             }
             while let Some(earlier) = single.take_if(|single| single.sequence < sequence) {
                 table.restore_job(now, earlier);
                 single = singles.next().map_err(damaged)?.map(single_of).transpose()?;
             }
-            let record = record_of(sequence, body)?;
-            let run_at_ms = record.not_before_ms.unwrap_or(record.created_ms);
-            let job = StoredJob {
-                sequence,
-                record,
-                attempts: 0,
-                rescues: 0,
-                run_at_ms,
-                error: None,
-                attempts_made: Vec::new(),
-            };
-            table.restore_job(now, job);
+            table.restore_job(now, new_job(sequence, body)?);
         }
     }
     while let Some(job) = single.take() {
@@ -290,11 +272,8 @@ pub(super) fn load(connection: &Connection, table: &mut JobTable, now: Now) -> R
 /// The jobs of a block.
 fn split(mut jobs: &[u8]) -> Result<Vec<&[u8]>, String> {
     let mut bodies = Vec::new();
-    while let Some((length, rest)) = jobs.split_first_chunk() {
-        let length = u32::from_le_bytes(*length) as usize;
-        let (body, rest) = rest.split_at_checked(length).ok_or("it ends in the middle of a job")?;
-        bodies.push(body);
-        jobs = rest;
+    while let Some(body) = length_prefixed::take(&mut jobs) {
+        bodies.push(body.ok_or("it ends in the middle of a job")?);
     }
     if !jobs.is_empty() || bodies.is_empty() || bodies.len() > BLOCK_JOBS_MAX {
         return Err(format!("{} bytes are left over after {} jobs", jobs.len(), bodies.len()));
@@ -302,27 +281,28 @@ fn split(mut jobs: &[u8]) -> Result<Vec<&[u8]>, String> {
     Ok(bodies)
 }
 
-fn record_of(sequence: u64, body: &[u8]) -> Result<crate::JobRecord, BrokerError> {
-    record_codec::decode(body).map_err(|reason| BrokerError::Corrupt(format!("job number {sequence}: {reason}")))
+/// A job of which nothing has become so far.
+fn new_job(sequence: u64, body: &[u8]) -> Result<StoredJob, BrokerError> {
+    let record = record_codec::decode(body)
+        .map_err(|reason| BrokerError::Corrupt(format!("job number {sequence}: {reason}")))?;
+    let run_at_ms = record.due_ms();
+    Ok(StoredJob { sequence, record, attempts: 0, rescues: 0, run_at_ms, error: None, attempts_made: Vec::new() })
 }
 
 /// The job of a row of its own.
 fn single_of(row: &Row<'_>) -> Result<StoredJob, BrokerError> {
-    let sequence = row.get(0).map_err(damaged)?;
     let body = row.get_ref(5).map_err(damaged)?;
     let body = body.as_blob().map_err(|error| BrokerError::Corrupt(error.to_string()))?;
-    let record = record_of(sequence, body)?;
-    let run_at_ms: Option<i64> = row.get(3).map_err(damaged)?;
+    let job = new_job(row.get(0).map_err(damaged)?, body)?;
     let attempts_made: Option<Vec<u8>> = row.get(6).map_err(damaged)?;
     Ok(StoredJob {
-        sequence,
         attempts: row.get(1).map_err(damaged)?,
         rescues: row.get(2).map_err(damaged)?,
-        run_at_ms: run_at_ms.or(record.not_before_ms).unwrap_or(record.created_ms),
+        run_at_ms: row.get::<_, Option<i64>>(3).map_err(damaged)?.unwrap_or(job.run_at_ms),
         error: row.get(4).map_err(damaged)?,
-        record,
         // What is remembered of attempts is worth no failure.
         attempts_made: attempt_note::decode(&attempts_made.unwrap_or_default()).unwrap_or_default(),
+        ..job
     })
 }
 

@@ -9,7 +9,7 @@ use tidemark_model::TimestampMs;
 use crate::{
     AttemptNote, JobId, JobRecord, JobState, WorkerId,
     attempt_note::{self, WireAttempt, remember},
-    record_codec,
+    length_prefixed, record_codec,
 };
 
 /// Most jobs of a frame.
@@ -49,7 +49,7 @@ struct WireItem<'a> {
 
 impl Item {
     pub(super) fn new(record: JobRecord) -> Self {
-        let available_ms = record.not_before_ms.unwrap_or(record.created_ms);
+        let available_ms = record.due_ms();
         Self {
             record: Arc::new(record),
             attempts: 0,
@@ -162,19 +162,14 @@ impl Item {
 
 /// Adds an item to a frame.
 pub(super) fn append(frame: &mut Vec<u8>, item: &Item) {
-    let bytes = item.encode();
-    frame.extend(u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes());
-    frame.extend(bytes);
+    length_prefixed::put(frame, &item.encode());
 }
 
 /// The items of a frame.
 pub(super) fn split(mut frame: &[u8]) -> Result<Vec<Item>, String> {
     let mut items = Vec::new();
-    while let Some((length, rest)) = frame.split_first_chunk() {
-        let length = u32::from_le_bytes(*length) as usize;
-        let (item, rest) = rest.split_at_checked(length).ok_or("a frame ends in the middle of a job")?;
-        items.push(Item::decode(item)?);
-        frame = rest;
+    while let Some(item) = length_prefixed::take(&mut frame) {
+        items.push(Item::decode(item.ok_or("a frame ends in the middle of a job")?)?);
     }
     if !frame.is_empty() || items.is_empty() {
         return Err(format!("{} bytes are left over in a frame of {} jobs", frame.len(), items.len()));
