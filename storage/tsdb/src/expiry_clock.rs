@@ -17,24 +17,25 @@ const BELIEVED_AFTER: Duration = Duration::from_secs(86_400);
 
 pub(crate) struct ExpiryClock(Mutex<Anchor>);
 
-/// What time it was by both clocks when both could be believed last.
+/// How the clocks stood to each other when the wall clock could be believed last.
 struct Anchor {
-    wall_ms: TimestampMs,
-    monotonic: Duration,
+    /// How far the wall clock was ahead of the monotonic one, in ms.
+    offset_ms: i64,
     /// Since when the wall clock is ahead.
     ahead_since: Option<Duration>,
 }
 
 impl ExpiryClock {
     pub(crate) fn new(clock: &dyn Clock) -> Self {
-        Self(Mutex::new(Anchor { wall_ms: clock.now_ms(), monotonic: clock.monotonic(), ahead_since: None }))
+        let offset_ms = clock.now_ms().saturating_sub(millis(clock.monotonic()));
+        Self(Mutex::new(Anchor { offset_ms, ahead_since: None }))
     }
 
     /// The time of `clock`, but for steps ahead that have not lasted.
     pub(crate) fn now_ms(&self, clock: &dyn Clock) -> TimestampMs {
         let (wall_ms, monotonic) = (clock.now_ms(), clock.monotonic());
         let mut anchor = self.0.lock();
-        let expected = anchor.wall_ms.saturating_add(millis(monotonic.saturating_sub(anchor.monotonic)));
+        let expected = anchor.offset_ms.saturating_add(millis(monotonic));
         let ahead = wall_ms.saturating_sub(expected);
         if ahead > millis(SMALL_STEP) {
             let is_new = anchor.ahead_since.is_none();
@@ -48,7 +49,7 @@ impl ExpiryClock {
             }
             tracing::warn!(?step, "the clock was set ahead a day ago; what is too old goes by its time now");
         }
-        *anchor = Anchor { wall_ms, monotonic, ahead_since: None };
+        *anchor = Anchor { offset_ms: wall_ms.saturating_sub(millis(monotonic)), ahead_since: None };
         wall_ms
     }
 }
