@@ -77,7 +77,7 @@ pub fn plan_together(queries: &[Query]) -> Result<Vec<SubQueryPlan>, QueryError>
 #[must_use]
 pub fn are_long_to_plan(queries: &[Query]) -> bool {
     let buckets_of = |query: &Query| {
-        let sub_queries = query.sub_queries.iter().map(|sub_query| query.as_planned(sub_query).downsample);
+        let sub_queries = query.sub_queries.iter().map(|sub_query| query.planned_downsample(sub_query));
         let length = query.end.clamp(-TIME_MAX, TIME_MAX) - query.start.clamp(-TIME_MAX, TIME_MAX);
         let intervals = sub_queries.filter_map(|downsample| match downsample?.buckets {
             Buckets::Calendar(interval) => Some(interval.millis()),
@@ -100,11 +100,12 @@ impl Query {
     /// One of the sub-queries as it is planned: its buckets are those of the calendar when the query asks for that.
     #[must_use]
     pub fn as_planned(&self, sub_query: &SubQuery) -> SubQuery {
-        let downsample = sub_query.downsample.map(|downsample| match self.use_calendar {
-            true => downsample.on_calendar(),
-            false => downsample,
-        });
-        SubQuery { downsample, ..sub_query.clone() }
+        SubQuery { downsample: self.planned_downsample(sub_query), ..sub_query.clone() }
+    }
+
+    fn planned_downsample(&self, sub_query: &SubQuery) -> Option<Downsample> {
+        let downsample = sub_query.downsample?;
+        Some(if self.use_calendar { downsample.on_calendar() } else { downsample })
     }
 }
 
