@@ -94,7 +94,11 @@ fn every_function_gives_the_numbers_of_its_definition() {
     for name in ["sum", "sumSeries"] {
         check(
             &format!("{name}(sum:ex.a{{host=*}},sum:ex.b{{host=*}})"),
-            &[("ex.a", "web01", &[(0, 101.0), (60, 202.0), (120, 303.0)])],
+            &[
+                ("ex.a", "web01", &[(0, 101.0), (60, 202.0), (120, 303.0)]),
+                ("ex.a", "web02", &[(0, 10.0), (60, 20.0), (120, 30.0)]),
+                ("ex.b", "web03", &[(60, 1000.0)]),
+            ],
         );
     }
     for name in ["difference", "diffSeries"] {
@@ -303,11 +307,11 @@ fn what_is_missing_is_filled_as_the_request_says() {
         ]);
         rows(&exp(&client, &json!({"metrics": metrics}))["outputs"][0])[0].clone()
     };
-    assert_eq!(with_fill(json!({"policy": "scalar", "value": 7})), json!([0, 101.0, 17.0, 7.0]));
-    assert_eq!(with_fill(json!({"policy": "nan"})), json!([0, 101.0, "NaN", "NaN"]));
-    assert_eq!(with_fill(json!({"policy": "none"})), json!([0, 101.0, "NaN", "NaN"]));
+    assert_eq!(with_fill(json!({"policy": "scalar", "value": 7})), json!([0, 101.0, 10.0, 7.0]));
+    assert_eq!(with_fill(json!({"policy": "nan"})), json!([0, 101.0, 10.0, "NaN"]));
+    assert_eq!(with_fill(json!({"policy": "none"})), json!([0, 101.0, 10.0, "NaN"]));
     assert_eq!(with_fill(json!({"policy": "zero"})), json!([0, 101.0, 10.0, 0.0]));
-    assert_eq!(with_fill(json!({"value": 0.5})), json!([0, 101.0, 10.5, 0.5]));
+    assert_eq!(with_fill(json!({"value": 0.5})), json!([0, 101.0, 10.0, 0.5]));
     // The policy of an expression is for those that use it, and for how it is written.
     let expressions = json!([
         {"id": "n", "expr": "a / b * b + b", "fillPolicy": {"policy": "scalar", "value": -1}},
@@ -319,13 +323,13 @@ fn what_is_missing_is_filled_as_the_request_says() {
         {"id": "b", "metric": "ex.b", "filter": "f1", "fillPolicy": {"policy": "nan"}},
     ]);
     let answer = exp(&client, &json!({"expressions": expressions, "metrics": metrics}));
-    assert_eq!(rows(&answer["outputs"][0])[0], json!([0, 101.0, "NaN", "NaN"]));
-    assert_eq!(rows(&answer["outputs"][1])[0], json!([0, 202.0, -2.0, -2.0]));
-    assert_eq!(rows(&answer["outputs"][2])[0], json!([0, 101.0, null, null]));
+    assert_eq!(rows(&answer["outputs"][0])[0], json!([0, 101.0, 0.0, "NaN"]));
+    assert_eq!(rows(&answer["outputs"][1])[0], json!([0, 202.0, 0.0, -2.0]));
+    assert_eq!(rows(&answer["outputs"][2])[0], json!([0, 101.0, 0.0, null]));
 }
 
 #[test]
-fn metrics_may_be_downsampled_filled_and_of_another_time() {
+fn metrics_may_be_downsampled_and_of_another_time() {
     let node = started();
     let client = node.client();
     let time = |downsampler: Value| json!({"start": START_S.to_string(), "end": (START_S + 239).to_string(), "aggregator": "sum", "downsampler": downsampler});
@@ -336,10 +340,11 @@ fn metrics_may_be_downsampled_filled_and_of_another_time() {
         rows(&exp(&client, &fields)["outputs"][0])
     };
     assert_eq!(downsampled(json!({"interval": "2m", "aggregator": "max"})), json!([[0, 220.0], [120, 330.0]]));
-    let filled = json!({"interval": "1m", "aggregator": "sum", "fillPolicy": {"policy": "scalar", "value": 5}});
-    assert_eq!(downsampled(filled), json!([[0, 110.0], [60, 220.0], [120, 330.0], [180, 50.0]]));
-    let zero = json!({"interval": "1m", "aggregator": "sum", "fillPolicy": {"policy": "zero"}});
-    assert_eq!(downsampled(zero)[3], json!([180, 0.0]));
+    // Read, repeated and without effect, as in OpenTSDB.
+    for fill in [json!({"policy": "nan"}), json!({"policy": "scalar", "value": 5})] {
+        let filled = json!({"interval": "1m", "aggregator": "sum", "fillPolicy": fill});
+        assert_eq!(downsampled(filled), json!([[0, 110.0], [60, 220.0], [120, 330.0]]));
+    }
     let rate =
         json!({"start": START_S.to_string(), "end": (START_S + 180).to_string(), "aggregator": "sum", "rate": true});
     let fields = json!({"time": rate, "metrics": only_a, "expressions": [{"id": "e", "expr": "a * 60"}]});

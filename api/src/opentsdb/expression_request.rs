@@ -183,8 +183,7 @@ fn given(text: Option<String>) -> Option<String> {
 struct Common {
     aggregator: Option<Aggregator>,
     downsample: Option<Downsample>,
-    /// What stands for an empty bucket when it is a number of the request's own.
-    empty_bucket: Option<f64>,
+    /// Repeated, and nothing else: OpenTSDB does not fill the buckets of expressions.
     fill: Option<FillPolicy>,
     rate: bool,
 }
@@ -201,19 +200,14 @@ impl TimeBody {
 
     fn common(&self) -> Result<Common, ApiError> {
         let aggregator = given(self.aggregator.clone()).map(|name| name.parse()).transpose().map_err(refused)?;
-        let mut common = Common { aggregator, downsample: None, empty_bucket: None, fill: None, rate: self.rate.0 };
+        let mut common = Common { aggregator, downsample: None, fill: None, rate: self.rate.0 };
         if let Some(downsampler) = &self.downsampler {
             let interval = given(downsampler.interval.as_ref().map(|text| text.0.clone()))
                 .ok_or_else(|| ApiError::bad_request("Missing or empty interval"))?;
             let function = given(downsampler.aggregator.clone())
                 .ok_or_else(|| ApiError::bad_request("Missing or empty aggregator of the downsampler"))?;
-            let mut downsample: Downsample = format!("{interval}-{function}").parse().map_err(refused)?;
+            let downsample: Downsample = format!("{interval}-{function}").parse().map_err(refused)?;
             common.fill = downsampler.fill_policy.as_ref().map(FillBody::policy).transpose()?;
-            downsample.fill = common.fill.map(FillPolicy::of_buckets).unwrap_or_default();
-            common.empty_bucket = match common.fill {
-                Some(FillPolicy::Scalar(number)) => Some(number),
-                _ => None,
-            };
             common.downsample = Some(downsample);
         }
         Ok(common)
@@ -333,7 +327,7 @@ impl MetricBody {
             "fillPolicy": fill.map(echo_of_fill),
         });
         let source = ShiftedSubQuery { sub_query, shift_ms };
-        Ok(EchoedMetric { variable: MetricVariable { id, source, empty_bucket: common.empty_bucket, fill }, echo })
+        Ok(EchoedMetric { variable: MetricVariable { id, source, fill }, echo })
     }
 }
 
@@ -440,7 +434,7 @@ mod tests {
         let metrics = json!([{"id": "a", "metric": "m"}, {"id": "b", "metric": "m", "aggregator": "max", "timeOffset": "1d-ago"}]);
         let found = read(&with(json!({"time": time, "metrics": metrics}))).unwrap();
         let sources: Vec<_> = found.query.sources().collect();
-        assert_eq!(sources[0].sub_query.downsample.unwrap().to_string(), "1m-max-nan");
+        assert_eq!(sources[0].sub_query.downsample.unwrap().to_string(), "1m-max");
         assert!(sources.iter().all(|source| source.sub_query.rate.is_some()));
         let aggregators: Vec<_> = sources.iter().map(|source| source.sub_query.aggregator.name()).collect();
         assert_eq!((aggregators, sources[1].shift_ms), (vec!["sum", "max"], 86_400_000));

@@ -154,9 +154,12 @@ impl Evaluation<'_> {
     fn group(&mut self, indexes: &[usize]) -> Result<Option<GroupResult>, QueryError> {
         let mut members: Vec<Member> = Vec::new();
         let mut infos: Vec<&SeriesInfo> = Vec::new();
-        let mut held = 0;
+        let (mut held, mut ends_in_doubles) = (0, false);
         for &index in indexes {
-            let Some(mut member) = self.read(index)? else { continue };
+            let points = self.read(index)?;
+            let (window, has_neighbours) = (self.plan.window, self.plan.has_neighbours);
+            ends_in_doubles |= has_neighbours && Member::begins_later_in_doubles(&points, window);
+            let Some(mut member) = Member::new(points, window, has_neighbours) else { continue };
             if let Some(previous) = members.last() {
                 member.share_timestamps(previous);
             }
@@ -171,11 +174,12 @@ impl Evaluation<'_> {
         if members.is_empty() {
             return Ok(None);
         }
-        let points = aggregate_group(members, self.rules(), self.control.cancelled)?;
+        let points = aggregate_group(members, self.rules(ends_in_doubles), self.control.cancelled)?;
         self.finish(points, &infos)
     }
 
-    fn read(&mut self, index: usize) -> Result<Option<Member>, QueryError> {
+    /// The points of a series, downsampled and made rates.
+    fn read(&mut self, index: usize) -> Result<PointColumns, QueryError> {
         if (self.control.cancelled)() {
             return Err(QueryError::Cancelled);
         }
@@ -188,16 +192,16 @@ impl Evaluation<'_> {
         }
         self.statistics.series += 1;
         self.statistics.points += self.points.len() as u64;
-        Ok(Member::new(self.plan.transform(&mut self.points, &self.rows), self.plan.window, self.plan.has_neighbours))
+        Ok(self.plan.transform(&mut self.points, &self.rows))
     }
 
-    fn rules(&self) -> GroupRules {
+    fn rules(&self, ends_in_doubles: bool) -> GroupRules {
         let aggregator = self.plan.sub_query.aggregator;
         // Rates are not interpolated, whatever the aggregator: a member keeps its last rate. OpenTSDB 2.4,
         // `AggregationIterator.nextDoubleValue`.
         let method =
             if self.plan.sub_query.rate.is_some() { Interpolation::Previous } else { aggregator.interpolation() };
-        GroupRules { aggregator, method, is_aligned: self.plan.is_aligned, window: self.plan.window }
+        GroupRules { aggregator, method, is_aligned: self.plan.is_aligned, ends_in_doubles, window: self.plan.window }
     }
 
     fn finish(&mut self, points: PointColumns, members: &[&SeriesInfo]) -> Result<Option<GroupResult>, QueryError> {

@@ -32,6 +32,8 @@ pub(crate) struct GroupRules {
     pub(crate) method: Interpolation,
     /// Whether a member without a point at an instant takes no part there. All values are doubles then, and NaN is none.
     pub(crate) is_aligned: bool,
+    /// Whether a series of the group that begins after the window, but where neighbours are looked for, begins with a double.
+    pub(crate) ends_in_doubles: bool,
     pub(crate) window: Window,
 }
 
@@ -48,6 +50,9 @@ pub(crate) fn aggregate_group(
     rules: GroupRules,
     cancelled: &dyn Fn() -> bool,
 ) -> Result<PointColumns, QueryError> {
+    if rules.ends_in_doubles {
+        members.iter_mut().for_each(Member::make_doubles);
+    }
     if members.len() == 1 && rules.keeps_single() {
         return Ok(members.pop().map(|member| member.into_points(rules.window)).unwrap_or_default());
     }

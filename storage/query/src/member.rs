@@ -2,7 +2,7 @@
 
 use std::{ops::Range, rc::Rc};
 
-use tidemark_model::{PointColumns, TimestampMs, ValueColumn};
+use tidemark_model::{PointColumns, TimestampMs, Value, ValueColumn};
 
 use crate::plan::Window;
 
@@ -32,6 +32,19 @@ impl Member {
         is_active.then(|| Self { timestamps: Rc::new(points.timestamps), values: points.values })
     }
 
+    /// Whether these are the points of a series that begins after the window, with a double.
+    pub(crate) fn begins_later_in_doubles(points: &PointColumns, window: Window) -> bool {
+        points.timestamps.first().is_some_and(|&first| first > window.end)
+            && points.values.get(0).is_some_and(|first| !first.is_int())
+    }
+
+    /// Makes all values doubles.
+    pub(crate) fn make_doubles(&mut self) {
+        if !matches!(self.values, ValueColumn::Float(_)) {
+            self.values = ValueColumn::Float(self.values.iter().map(Value::as_f64).collect());
+        }
+    }
+
     /// Shares the timestamps of another member if they are the same.
     pub(crate) fn share_timestamps(&mut self, other: &Self) {
         if self.timestamps == other.timestamps {
@@ -44,9 +57,19 @@ impl Member {
         inside(&self.timestamps, window)
     }
 
-    /// Its points in the window.
-    pub(crate) fn into_points(self, window: Window) -> PointColumns {
+    /// Its points in the window, as the aggregate of this member alone: an integer before a double is a double, too.
+    pub(crate) fn into_points(mut self, window: Window) -> PointColumns {
         let inside = self.inside(window);
+        if let ValueColumn::Mixed(values) = &mut self.values {
+            let mut next_is_int = true;
+            for value in values.iter_mut().rev() {
+                let is_int = value.is_int();
+                if !next_is_int {
+                    *value = Value::Float(value.as_f64());
+                }
+                next_is_int = is_int;
+            }
+        }
         let mut points = PointColumns {
             timestamps: Rc::try_unwrap(self.timestamps).unwrap_or_else(|shared| shared.as_ref().clone()),
             values: self.values,
@@ -82,8 +105,6 @@ fn remove_front(values: &mut ValueColumn, count: usize) {
 
 #[cfg(test)]
 mod tests {
-    use tidemark_model::Value;
-
     use super::*;
 
     fn member(times: &[i64], keeps_neighbours: bool) -> Option<Vec<i64>> {

@@ -1,7 +1,8 @@
 //! Aggregating members of which some hold integers and some doubles, instant by instant.
 //!
-//! At an instant at which every value involved is an integer, the next ones of interpolated members included, the
-//! arithmetic is that of integers; elsewhere it is that of doubles.
+//! The arithmetic at an instant is that of integers when all members that are not over have integers there: the point at or
+//! before the instant and the one after it, whether or not it is interpolated towards that, also of members that have not
+//! begun. Elsewhere it is that of doubles. OpenTSDB 2.4, `AggregationIterator.isInteger`.
 
 use tidemark_model::{TimestampMs, Value};
 
@@ -26,22 +27,34 @@ enum Contribution {
     Between(Between<Value>),
 }
 
+/// What a member says of an instant.
+struct Step {
+    /// `None` when the member is not active there.
+    contribution: Option<Contribution>,
+    /// Whether nothing of it speaks against integers.
+    is_integer: bool,
+}
+
 impl Cursor<'_> {
     fn point(&self, index: usize) -> Option<(TimestampMs, Value)> {
         Some((*self.member.timestamps.get(index)?, self.member.values.get(index)?))
     }
 
-    /// Moves to an instant, which is after the last one; `None` when the member is not active there.
-    fn advance(&mut self, at: TimestampMs) -> Option<Contribution> {
+    /// Moves to an instant, which is after the last one.
+    fn advance(&mut self, at: TimestampMs) -> Step {
         while self.member.timestamps.get(self.next).is_some_and(|&timestamp| timestamp < at) {
             self.next += 1;
         }
-        let after = self.point(self.next)?;
+        let Some(after) = self.point(self.next) else { return Step { contribution: None, is_integer: true } };
         if after.0 == at {
-            return Some(Contribution::Point(after.1));
+            let following = self.point(self.next + 1);
+            let is_integer = after.1.is_int() && following.is_none_or(|(_, value)| value.is_int());
+            return Step { contribution: Some(Contribution::Point(after.1)), is_integer };
         }
-        let before = self.point(self.next.checked_sub(1)?)?;
-        Some(Contribution::Between(Between { at, before, after }))
+        let before = self.next.checked_sub(1).and_then(|index| self.point(index));
+        let is_integer = after.1.is_int() && before.is_none_or(|(_, value)| value.is_int());
+        let contribution = before.map(|before| Contribution::Between(Between { at, before, after }));
+        Step { contribution, is_integer }
     }
 }
 
@@ -81,15 +94,19 @@ pub(crate) fn aggregate_mixed(
             return Err(QueryError::Cancelled);
         }
         row.clear();
-        row.extend(cursors.iter_mut().filter_map(|cursor| cursor.advance(at)));
-        values.push(aggregate_row(&row, rules));
+        let mut is_integer = true;
+        for step in cursors.iter_mut().map(|cursor| cursor.advance(at)) {
+            is_integer &= step.is_integer;
+            row.extend(step.contribution);
+        }
+        values.push(aggregate_row(&row, is_integer, rules));
     }
     Ok(values)
 }
 
-fn aggregate_row(row: &[Contribution], rules: GroupRules) -> Value {
+fn aggregate_row(row: &[Contribution], is_integer: bool, rules: GroupRules) -> Value {
     let integers: Option<Vec<i64>> = row.iter().map(|contribution| contribution.integer(rules)).collect();
-    match integers {
+    match integers.filter(|_| is_integer) {
         Some(mut integers) => aggregate_integers(rules.aggregator, &mut integers),
         None => {
             let mut doubles: Vec<f64> = row.iter().map(|contribution| contribution.double(rules)).collect();

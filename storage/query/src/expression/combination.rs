@@ -9,13 +9,13 @@ use super::{
     budget::PointBudget,
     formula_value::Operator,
     function_query::FunctionSeries,
-    join::{JoinOperator, JoinedSeries},
+    join::JoinedSeries,
     series::{Variable, compute, joined_tags, union_of},
 };
 use crate::{EvaluationControl, GroupResult, QueryError};
 
-/// One series for every set of tags that all arguments have, in doubles. A point that an argument lacks is 0, as is a
-/// quotient by 0.
+/// One series for every set of tags that any argument has, in doubles. A series or a point that an argument lacks is 0, as
+/// is a quotient by 0: what OpenTSDB 2.4 and 2.5 answer.
 pub(super) fn combine(
     operator: Operator,
     arguments: Vec<Vec<FunctionSeries>>,
@@ -30,7 +30,7 @@ pub(super) fn combine(
     let names: Vec<String> = (0..variables.len()).map(|number| format!("v{number}")).collect();
     let formula = Formula::chain(operator, &names);
     let variables: Vec<&Variable> = variables.iter().collect();
-    let join = Join { operator: JoinOperator::Intersection, include_aggregate_tags: false, ..Join::default() };
+    let join = Join { include_aggregate_tags: false, ..Join::default() };
     let mut combined = Vec::new();
     for members in join.of(&variables) {
         let series = || members.iter().filter_map(|&(variable, index)| variables.get(variable)?.series.get(index));

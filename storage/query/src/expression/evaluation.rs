@@ -72,16 +72,14 @@ impl<'a> Evaluation<'a> {
         if (self.control.cancelled)() { Err(QueryError::Cancelled) } else { Ok(()) }
     }
 
-    fn metric(&mut self, metric: &'a MetricVariable, mut groups: Vec<GroupResult>) -> Result<(), QueryError> {
-        for group in &mut groups {
+    fn metric(&mut self, metric: &'a MetricVariable, groups: Vec<GroupResult>) -> Result<(), QueryError> {
+        for group in &groups {
             self.budget.take(group.timestamps.len(), 1)?;
-            fill_buckets(group, metric.empty_bucket);
         }
         let fill = metric.fill.unwrap_or(FillPolicy::Zero);
-        let nan_is_null = fill == FillPolicy::Null || groups.iter().any(|group| group.fill == Fill::Null);
         let keys = metric.source.sub_query.filters().iter().map(|filter: &Filter| filter.key().to_owned()).collect();
         let variable = Variable::new(groups, keys, fill.value());
-        self.know(&metric.id, variable, nan_is_null);
+        self.know(&metric.id, variable, fill == FillPolicy::Null);
         Ok(())
     }
 
@@ -105,7 +103,12 @@ impl<'a> Evaluation<'a> {
             let (tags, aggregate_tags) = joined_tags(
                 members.iter().filter_map(of).map(|member| (member.tags.as_slice(), member.aggregate_tags.as_slice())),
             );
-            let metrics = members.iter().filter_map(of).flat_map(|member| member.metrics.iter().cloned()).collect();
+            // A union names the metrics of all variables, also of one whose series is missing here and stands for 0.
+            let metrics = variables.iter().enumerate().flat_map(|(position, variable)| {
+                let member = members.iter().find(|(of, _)| *of == position).map_or(0, |&(_, index)| index);
+                variable.series.get(member).map(|series| series.metrics.iter().cloned())
+            });
+            let metrics = metrics.flatten().collect();
             series.push(VariableSeries { metrics, tags, aggregate_tags, timestamps: Rc::clone(&timeline), values });
         }
         let query_keys: BTreeSet<String> =
@@ -155,13 +158,6 @@ fn series_of<'a>(variables: &[&'a Variable], (variable, index): JoinedSeries) ->
     variables.get(variable)?.series.get(index)
 }
 
-/// Puts a number where a downsampling left NaN for an empty bucket.
-fn fill_buckets(group: &mut GroupResult, empty_bucket: Option<f64>) {
-    if let (Some(number), ValueColumn::Float(floats)) = (empty_bucket, &mut group.values) {
-        floats.iter_mut().filter(|float| float.is_nan()).for_each(|float| *float = number);
-    }
-}
-
 /// The values of a series at all instants of a table.
 fn spread(series: &VariableSeries, timeline: &[TimestampMs], fill: f64) -> Vec<f64> {
     let mut points = series.timestamps.iter().zip(&series.values).peekable();
@@ -181,12 +177,7 @@ mod tests {
 
     fn metric(id: &str, fill: Option<FillPolicy>) -> MetricVariable {
         let sub_query = SubQuery::parse(&format!("sum:{id}{{host=*}}")).unwrap();
-        MetricVariable {
-            id: id.to_owned(),
-            source: ShiftedSubQuery { sub_query, shift_ms: 0 },
-            empty_bucket: None,
-            fill,
-        }
+        MetricVariable { id: id.to_owned(), source: ShiftedSubQuery { sub_query, shift_ms: 0 }, fill }
     }
 
     fn expression(id: &str, text: &str) -> NamedFormula {
@@ -237,11 +228,13 @@ mod tests {
             rows,
             [[1.0, 1.0, 110.0, 0.0], [2.0, 2.0, 0.0, 1000.0], [3.0, 3.0, 30.0, 0.0], [4.0, 0.0, 400.0, 0.0]]
         );
+        // Points are filled as it is said; `x` of `b` and `z` of `a` are no series, and 0.
         let (_, rows, _) = sum([None, Some(FillPolicy::Scalar(7.0))]);
-        assert_eq!(rows[0], [1.0, 8.0, 110.0, 7.0]);
-        assert_eq!(rows[2], [3.0, 10.0, 37.0, 7.0]);
+        assert_eq!(rows[0], [1.0, 1.0, 110.0, 7.0]);
+        assert_eq!(rows[2], [3.0, 3.0, 37.0, 7.0]);
         let (_, rows, _) = sum([Some(FillPolicy::Nan), None]);
-        assert!(rows[3][1].is_nan() && rows[3][2].is_nan() && rows[1][3].is_nan());
+        assert!(rows[3][1].is_nan() && rows[3][2].is_nan());
+        assert_eq!(rows[1][3], 1000.0);
     }
 
     #[test]
@@ -275,23 +268,6 @@ mod tests {
         assert_eq!(ids, ["b", "e", "b"]);
         assert_eq!(tables[0].1, [[1.0, 100.0, 0.0], [2.0, 0.0, 1000.0], [4.0, 400.0, 0.0]]);
         assert_eq!(evaluate(&query([None, None], Vec::new(), &[])).unwrap().len(), 2);
-    }
-
-    #[test]
-    fn an_empty_bucket_is_the_number_that_was_asked_for() {
-        let mut filled = group("a", "", &[(0, 0)]);
-        filled.timestamps = vec![0, 60, 120];
-        filled.values = ValueColumn::Float(vec![1.0, f64::NAN, 3.0]);
-        let mut metric = metric("a", None);
-        metric.empty_bucket = Some(9.0);
-        let query = ExpressionQuery::new(vec![metric], Vec::new(), Vec::new()).unwrap();
-        let mut values = Vec::new();
-        let emit = |table: &OutputTable<'_>| {
-            values.extend_from_slice(&table.columns[0].values);
-            ControlFlow::Continue(())
-        };
-        query.evaluate(&EvaluationControl::default(), |_| Ok(vec![filled.clone()]), emit).unwrap();
-        assert_eq!(values, [1.0, 9.0, 3.0]);
     }
 
     #[test]

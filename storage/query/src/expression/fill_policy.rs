@@ -1,9 +1,9 @@
 //! What stands for a value that is not there.
 
 use super::ExpressionError;
-use crate::{Fill, parse_error::excerpt};
+use crate::parse_error::excerpt;
 
-/// What an expression sees where a series has no value. Unlike [`Fill`] it may be any number.
+/// What an expression sees where a series has no value. Unlike [`crate::Fill`] it may be any number.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum FillPolicy {
     /// NaN, as [`Self::Nan`]: an expression needs some value.
@@ -61,17 +61,6 @@ impl FillPolicy {
             Self::None | Self::Nan | Self::Null => f64::NAN,
             Self::Zero => 0.0,
             Self::Scalar(value) => value,
-        }
-    }
-
-    /// How a downsampling fills for it; where that is NaN for a number, [`super::MetricVariable::empty_bucket`] has it.
-    #[must_use]
-    pub fn of_buckets(self) -> Fill {
-        match self {
-            Self::None => Fill::None,
-            Self::Nan | Self::Scalar(_) => Fill::Nan,
-            Self::Null => Fill::Null,
-            Self::Zero => Fill::Zero,
         }
     }
 }

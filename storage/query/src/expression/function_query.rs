@@ -274,12 +274,12 @@ mod tests {
                 assert_eq!((&group.timestamps[..], &group.values), (*timestamps, &floats(values)), "{text}");
             }
         };
-        check("sum(sum:a,sum:b)", &[("a", &[0, 1, 2], &[101.0, 2.0, 300.0])]);
-        check("difference(sum:b,sum:a)", &[("a", &[0, 1, 2], &[99.0, -2.0, 300.0])]);
-        check("divide(sum:b,sum:a)", &[("a", &[0, 1, 2], &[100.0, 0.0, 0.0])]);
-        check("multiply(sum:a,sum:b)", &[("a", &[0, 1, 2], &[100.0, 0.0, 0.0])]);
+        check("sum(sum:a,sum:b)", &[("a", &[0, 1, 2], &[101.0, 2.0, 300.0]), ("b", &[0], &[10.0])]);
+        check("difference(sum:b,sum:a)", &[("a", &[0, 1, 2], &[99.0, -2.0, 300.0]), ("b", &[0], &[-10.0])]);
+        check("divide(sum:b,sum:a)", &[("a", &[0, 1, 2], &[100.0, 0.0, 0.0]), ("b", &[0], &[0.0])]);
+        check("multiply(sum:a,sum:b)", &[("a", &[0, 1, 2], &[100.0, 0.0, 0.0]), ("b", &[0], &[0.0])]);
         check("difference(sum:b,sum:c,sum:c)", &[("a", &[0, 2], &[92.0, 300.0])]);
-        check("sum(sum:a,sum:d)", &[]);
+        check("sum(sum:a,sum:d)", &[("a", &[0, 1], &[1.0, 2.0]), ("b", &[0], &[10.0]), ("c", &[0], &[5.0])]);
         assert_eq!(evaluate(&["sum(sum:a,sum:b)"], &groups)[0].metric, "a");
     }
 

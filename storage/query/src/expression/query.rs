@@ -21,9 +21,7 @@ pub struct MetricVariable {
     pub id: String,
     /// What to read.
     pub source: ShiftedSubQuery,
-    /// What stands for a bucket without points, where the fill of a downsampling cannot say it.
-    pub empty_bucket: Option<f64>,
-    /// What stands for points and series that are missing; zero when nothing is said.
+    /// What stands for points that are missing; zero when nothing is said.
     pub fill: Option<FillPolicy>,
 }
 
@@ -165,7 +163,7 @@ mod tests {
 
     fn metric(id: &str) -> MetricVariable {
         let source = ShiftedSubQuery { sub_query: SubQuery::parse("sum:m").unwrap(), shift_ms: 0 };
-        MetricVariable { id: id.to_owned(), source, empty_bucket: None, fill: None }
+        MetricVariable { id: id.to_owned(), source, fill: None }
     }
 
     fn query(

@@ -16,7 +16,7 @@ pub(super) struct Variable {
     pub(super) series: Vec<VariableSeries>,
     /// Keys that filters name.
     pub(super) query_keys: BTreeSet<String>,
-    /// What stands for a value that is not there or NaN.
+    /// What stands for a value that is not there or NaN in one of its series. A series that it lacks altogether is 0.
     pub(super) fill: f64,
 }
 
@@ -103,7 +103,8 @@ pub(super) fn joined_tags<'a>(
 /// Steps of formulas between two looks at whether anybody still waits.
 const STEPS_BETWEEN_LOOKS: usize = 1 << 20;
 
-/// Evaluates a formula at every instant of `timeline`, which has all instants of the members.
+/// Evaluates a formula at every instant of `timeline`, which has all instants of the members. A variable without a member is
+/// 0 whatever it is filled with, as in OpenTSDB 2.4 and 2.5.
 pub(super) fn compute(
     formula: &Formula,
     variables: &[&Variable],
@@ -111,11 +112,11 @@ pub(super) fn compute(
     timeline: &[TimestampMs],
     control: &EvaluationControl<'_>,
 ) -> Result<Vec<f64>, QueryError> {
-    let mut inputs: Vec<Cursor<'_>> = variables.iter().map(|variable| Cursor::absent(variable.fill)).collect();
-    for &(variable, index) in members {
-        let series = variables.get(variable).and_then(|variable| variable.series.get(index));
-        if let (Some(input), Some(series)) = (inputs.get_mut(variable), series) {
-            (input.timestamps, input.values) = (&series.timestamps, &series.values);
+    let mut inputs: Vec<Cursor<'_>> = variables.iter().map(|_| Cursor::ABSENT).collect();
+    for &(position, index) in members {
+        let Some(variable) = variables.get(position) else { continue };
+        if let (Some(input), Some(series)) = (inputs.get_mut(position), variable.series.get(index)) {
+            *input = Cursor { timestamps: &series.timestamps, values: &series.values, next: 0, fill: variable.fill };
         }
     }
     let (mut row, mut stack): (Vec<f64>, Vec<FormulaValue>) = (vec![0.0; inputs.len()], Vec::new());
@@ -142,9 +143,7 @@ struct Cursor<'a> {
 }
 
 impl Cursor<'_> {
-    fn absent(fill: f64) -> Self {
-        Self { timestamps: &[], values: &[], next: 0, fill }
-    }
+    const ABSENT: Self = Self { timestamps: &[], values: &[], next: 0, fill: 0.0 };
 
     /// The value at an instant, or what stands for it. Instants are ascending and leave no point out.
     fn at(&mut self, instant: TimestampMs) -> f64 {
@@ -213,7 +212,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_filled() {
+    fn points_that_are_not_there_are_filled_and_series_are_zero() {
         let mut left = variable(&[], &[""], &[]);
         left.series[0].timestamps = Rc::new(vec![1, 2, 3]);
         left.series[0].values = vec![1.0, f64::NAN, 3.0];
@@ -225,7 +224,7 @@ pub(super) mod tests {
         let both = compute(&formula, &[&left, &right], &[(0, 0), (1, 0)], &[1, 2, 3, 4], &control);
         assert_eq!(both, Ok(vec![101.0, 20.0, 103.0, 40.0]));
         let alone = compute(&formula, &[&left, &right], &[(0, 0)], &[1, 2, 3], &control);
-        assert_eq!(alone, Ok(vec![101.0, 100.0, 103.0]));
+        assert_eq!(alone, Ok(vec![1.0, 0.0, 3.0]));
     }
 
     #[test]

@@ -74,6 +74,12 @@ fn transformed(case: &Case, points: &Points) -> Points {
 fn answer(case: &Case, mut members: Vec<Member<'_>>) -> Option<Answer> {
     let (query, sub_query) = (&case.query, case.sub_query());
     let window = query.start..=query.end;
+    // A series that only begins after the window says that doubles come.
+    let in_doubles = interpolates(sub_query)
+        && members
+            .iter()
+            .filter_map(|member| member.points.iter().next())
+            .any(|(first, value)| *first > query.end && !value.is_int());
     // A series takes part when it has a point in the window, or lies around it and has values there by interpolation.
     members.retain(|member| {
         let (Some(first), Some(last)) = (member.points.keys().next(), member.points.keys().last()) else {
@@ -84,7 +90,7 @@ fn answer(case: &Case, mut members: Vec<Member<'_>>) -> Option<Answer> {
     });
     let instants: BTreeSet<i64> =
         members.iter().flat_map(|member| member.points.range(window.clone())).map(|(time, _)| *time).collect();
-    let mut points: Points = instants.iter().map(|at| (*at, value_at(*at, &members, sub_query))).collect();
+    let mut points: Points = instants.iter().map(|at| (*at, value_at(*at, &members, in_doubles, sub_query))).collect();
     if !query.ms_resolution {
         // The last one of a second stands for it.
         points = points.iter().map(|(time, value)| (time.div_euclid(1000) * 1000, *value)).collect();

@@ -42,8 +42,16 @@ fn missing(sub_query: &SubQuery) -> Missing {
     }
 }
 
+/// Whether integers are reckoned with: all members that are not over have them at or before the instant and next.
+fn are_integers(at: TimestampMs, members: &[Member<'_>]) -> bool {
+    members.iter().filter(|member| member.points.keys().last() >= Some(&at)).all(|member| {
+        let (before, after) = (member.points.range(..=at).next_back(), member.points.range(at + 1..).next());
+        [before, after].into_iter().flatten().all(|(_, value)| value.is_int())
+    })
+}
+
 /// The aggregate of the members that are active: those between whose first and last point the instant lies.
-pub(crate) fn value_at(at: TimestampMs, members: &[Member<'_>], sub_query: &SubQuery) -> Value {
+pub(crate) fn value_at(at: TimestampMs, members: &[Member<'_>], in_doubles: bool, sub_query: &SubQuery) -> Value {
     let parts: Vec<Part> = members
         .iter()
         .filter_map(|member| {
@@ -61,7 +69,7 @@ pub(crate) fn value_at(at: TimestampMs, members: &[Member<'_>], sub_query: &SubQ
         .collect();
     let missing = missing(sub_query);
     let integers: Option<Vec<i64>> = parts.iter().map(|part| integer(part, at, missing)).collect();
-    match integers {
+    match integers.filter(|none| none.is_empty() || !in_doubles && are_integers(at, members)) {
         // All that there is, is NaN.
         Some(none) if none.is_empty() && sub_query.aggregator.name() == "count" => Value::Float(0.0),
         Some(none) if none.is_empty() => Value::Float(f64::NAN),

@@ -74,13 +74,27 @@ fn integers_are_interpolated_and_aggregated_as_integers() {
     }
 }
 
+/// Checked against OpenTSDB 2.4.1 and 2.5.0RC1.
+#[test]
+fn integers_are_reckoned_with_until_a_double_comes_next() {
+    let soon = store(&[("a", "0=1 30=2 60=4.5 90=7 120=7"), ("b", "0=2 30=5 60=7 90=8 120=8")]);
+    assert_eq!(asked(&soon, "avg:m", 0, 120), "0=1 30=3.5 60=5.75 90=7 120=7");
+    // Also of a member that has not begun, within the hour that is looked at, and no longer once it is over.
+    let later = store(&[("a", "0=1 30=2 60=4"), ("b", "0=2 30=5 60=7"), ("c", "90=0.5")]);
+    assert_eq!(asked(&later, "avg:m", 0, 60), "0=1.5 30=3.5 60=5.5");
+    let over = store(&[("a", "0=1 30=2 60=4"), ("b", "0=2 30=5 60=7"), ("c", "0=0.5")]);
+    assert_eq!(asked(&over, "avg:m", 0, 60), "0=1.1666666666666667 30=3 60=5");
+    let alone = store(&[("a", "0=1 30=2 60=4.5 90=7")]);
+    assert_eq!(asked(&alone, "sum:m", 0, 90), "0=1 30=2.0 60=4.5 90=7");
+}
+
 #[test]
 fn one_double_makes_all_of_an_instant_doubles() {
     let doubles = store(&[("a", "0=1.0 60=2.0 120=3.0 180=4.0"), ("b", "30=100.0 90=200.0 150=300.0")]);
     assert_eq!(asked(&doubles, "sum:m", 0, 180), "0=1.0 30=101.5 60=152.0 90=202.5 120=253.0 150=303.5 180=4.0");
     // The next value of an interpolated member is one of those that are involved.
     let mixed = store(&[("a", "0=1 60=2.0 120=3 180=4"), ("b", "30=100 90=200 150=300")]);
-    assert_eq!(asked(&mixed, "sum:m", 0, 180), "0=1 30=101.5 60=152.0 90=202.5 120=253 150=303 180=4");
+    assert_eq!(asked(&mixed, "sum:m", 0, 180), "0=1.0 30=101.5 60=152.0 90=202.5 120=253 150=303 180=4");
 }
 
 #[test]
