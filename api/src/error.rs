@@ -46,8 +46,10 @@ impl ApiError {
     /// 405 as OpenTSDB says it.
     #[must_use]
     pub fn method_not_allowed(method: &str) -> Self {
+        // OPTIONS is refused before any endpoint is looked for.
+        let place = if method == "OPTIONS" { "" } else { " for this endpoint" };
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed")
-            .details(format!("The HTTP method [{method}] is not permitted for this endpoint"))
+            .details(format!("The HTTP method [{method}] is not permitted{place}"))
     }
 
     /// 503 with `Retry-After`: a dependency is down or a queue is full, and trying again is the right thing.
@@ -168,7 +170,8 @@ impl From<ReadError> for ApiError {
         let text = error.to_string();
         match error {
             ReadError::UnknownName { kind, name } => {
-                Self::bad_request(format!("No such name for '{}': '{name}'", kind_word(kind)))
+                let text = format!("No such name for '{}': '{name}'", kind_word(kind));
+                Self::bad_request(text.clone()).details(text)
             }
             ReadError::TooManySeries { .. } | ReadError::TooManyPoints { .. } | ReadError::TooManyBytes { .. } => {
                 Self::too_large(text)

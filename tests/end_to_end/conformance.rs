@@ -1,5 +1,6 @@
 //! OpenTSDB's behaviour as executable cases: `tests/data/opentsdb_cases.json`, each of which was confirmed on OpenTSDB 2.4
-//! and 2.5, and `tests/data/opentsdb_more.json`, whose answers were worked out from its specification.
+//! and 2.5, and `tests/data/opentsdb_more.json`, whose answers were worked out from its
+//! specification, or asked of both, too.
 //!
 //! A case writes points, sends a request (or a line of telnet commands, or a sequence of both) and says what the answer
 //! must be. All cases of a file run on one server, in any order. Cases of the second file have their points in common,

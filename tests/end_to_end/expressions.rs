@@ -187,7 +187,7 @@ fn mistakes_in_functions_are_named() {
         let message = answer.json()["error"]["message"].as_str().unwrap().to_owned();
         assert!(message.contains(expected), "{expression}: {message}");
     };
-    check("", "Missing parameter <code>exp</code>");
+    check("", "Missing sub queries");
     check("sum:ex.a", "expected a function");
     check("scale(sum:ex.a,10", "expected `)` at byte 17");
     check("nope(sum:ex.a)", "Function nope has not been implemented");
@@ -257,8 +257,8 @@ fn a_union_has_all_series_and_an_intersection_those_that_all_have() {
     assert_eq!(output["meta"][0], json!({"index": 0, "metrics": ["timestamp"]}));
     let meta = |index: u32, metrics: &[&str], host: &str, dc: &str| json!({"index": index, "metrics": metrics, "commonTags": {"host": host, "dc": dc}, "aggregatedTags": []});
     assert_eq!(output["meta"][1], meta(1, &["ex.a", "ex.b"], "web01", "lga"));
-    assert_eq!(output["meta"][2], meta(2, &["ex.a"], "web02", "lga"));
-    assert_eq!(output["meta"][3], meta(3, &["ex.b"], "web03", "sjc"));
+    assert_eq!(output["meta"][2], meta(2, &["ex.a", "ex.b"], "web02", "lga"));
+    assert_eq!(output["meta"][3], meta(3, &["ex.a", "ex.b"], "web03", "sjc"));
     assert_eq!(union["query"]["expressions"][0]["join"]["operator"], "union");
     let intersection = expression("b / a", &json!({"join": {"operator": "intersection"}}));
     let answer = exp(&client, &intersection);

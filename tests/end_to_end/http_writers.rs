@@ -155,7 +155,7 @@ fn telegraf_writes_compressed_batches() {
     let cpu = only_series(&mut connection, "tg_cpu", "");
     assert_eq!((cpu[1].as_array().unwrap().len(), &cpu[1][119]), (120, &json!([START_S + 119, 1e-7])));
     let mem = only_series(&mut connection, "tg_mem", "");
-    assert_eq!(mem, json!([{"host": "web01"}, [[START_S, 17_179_869_184_i64], [START_S + 3, -2.5]]]));
+    assert_eq!(mem, json!([{"host": "web01"}, [[START_S, 17_179_869_184_f64], [START_S + 3, -2.5]]]));
 }
 
 #[test]

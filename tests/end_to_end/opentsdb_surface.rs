@@ -82,7 +82,7 @@ fn each_path_answers_each_method_as_opentsdb_does() {
         ("DELETE", "/api/aggregators", "", 405, Error(METHOD)),
         // Switches.
         ("GET", "/api/version?serializer=json", "", 200, Has("/version")),
-        ("GET", "/api/version?serializer=xml", "", 400, Error("Could not find a serializer with the name: xml")),
+        ("GET", "/api/version?serializer=xml", "", 400, Error("Requested serializer was not found")),
         ("GET", "/api/dropcaches?jsonp=cb", "", 200, Text("cb({")),
         ("GET", "/api/suggest?method_override=post", r#"{"type":"metrics","q":"s."}"#, 200, Json(json!(["s.m"]))),
         ("GET", "/api/put?method_override=delete", "", 405, Error(METHOD)),
@@ -104,7 +104,7 @@ fn each_path_answers_each_method_as_opentsdb_does() {
         ("GET", "/api/search/lookup?m=s.m", "", 200, Has("/results/0/tsuid")),
         ("GET", "/api/search/tsmeta?query=*", "", 400, Error("Searching is not enabled")),
         ("GET", "/api/search/uidmeta?query=*", "", 400, Error("Searching is not enabled")),
-        ("GET", "/api/search/nothing", "", 404, Error("Endpoint not found")),
+        ("GET", "/api/search/nothing", "", 400, Error("Invalid search query type supplied")),
         ("GET", "/api/aggregators", "", 200, Has("/0")),
         ("POST", "/api/aggregators", "", 200, Has("/0")),
         ("GET", "/api/config", "", 200, Has("/tsd.mode")),

@@ -194,7 +194,8 @@ fn switches(request: &ServiceRequest, state: &AppState) -> Result<Option<String>
     let query = QueryString::parse(request.query_string())?;
     if let Some(serializer) = query.get("serializer").filter(|name| !name.eq_ignore_ascii_case("json")) {
         let shown: String = serializer.chars().take(64).collect();
-        return Err(ApiError::bad_request(format!("Could not find a serializer with the name: {shown}")));
+        return Err(ApiError::bad_request("Requested serializer was not found")
+            .details(format!("Could not find a serializer with the name: {shown}")));
     }
     let callback = callback::callback(&query)?;
     if callback.is_some() && cors::is_cross_site_script(request.headers(), &state.options.opentsdb) {

@@ -75,7 +75,8 @@ impl QueryString {
             None | Some("") => Ok(None),
             Some(text) => text.parse().map(Some).map_err(|_| {
                 let shown: String = text.chars().take(64).collect();
-                ApiError::bad_request(format!("Invalid '{name}' parameter: '{shown}' is no number"))
+                ApiError::bad_request(format!("Unable to convert '{name}' to a valid number"))
+                    .details(format!("received '{shown}'"))
             }),
         }
     }

@@ -10,10 +10,21 @@ use crate::{error::ApiError, http::query_string::QueryString};
 pub(crate) async fn search(kind: web::Path<String>) -> HttpResponse {
     match kind.as_str() {
         "tsmeta" | "tsmeta_summary" | "tsuids" | "uidmeta" | "annotation" => {
-            ApiError::bad_request("Searching is not enabled").to_response()
+            ApiError::bad_request("Searching is not enabled")
+                .details("Searching has not been enabled on this TSD")
+                .to_response()
         }
-        _ => ApiError::endpoint_not_found().to_response(),
+        other => unknown_search(&format!("Unknown type: {}", other.chars().take(64).collect::<String>())),
     }
+}
+
+/// `/api/search` itself.
+pub(crate) async fn search_of_nothing() -> HttpResponse {
+    unknown_search("Type provided was null or empty")
+}
+
+fn unknown_search(details: &str) -> HttpResponse {
+    ApiError::bad_request("Invalid search query type supplied").details(details).to_response()
 }
 
 /// `/api/uid` without a part that exists.

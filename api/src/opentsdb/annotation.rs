@@ -87,7 +87,7 @@ impl<'a> From<&'a Annotation> for AnnotationView<'a> {
 
 /// One annotation.
 pub(crate) async fn get(request: HttpRequest, state: Data<AppState>) -> Result<HttpResponse, ApiError> {
-    let sought = AnnotationBody::of_query_string(&request)?.into_change()?;
+    let sought = AnnotationBody::of_query_string(&request, &state)?.into_change()?;
     let found = state.seams.annotations.annotation(sought.tsuid.as_ref(), sought.start_ms()).await?;
     match found {
         Some(annotation) => Ok(wire::json(&AnnotationView::from(&annotation))),
@@ -146,7 +146,8 @@ pub(crate) async fn delete(
 /// The annotations about everything that begin in a window.
 pub(crate) async fn everything(request: HttpRequest, state: Data<AppState>) -> Result<HttpResponse, ApiError> {
     let query = QueryString::parse(request.query_string())?;
-    let range = window(&state, query.get("start_time"), query.get("end_time"))?;
+    let start = query.get("start_time").filter(|start| !start.is_empty()).ok_or_else(no_start_given)?;
+    let range = window(&state, start, query.get("end_time"))?;
     let limit = state.options.limits.results;
     let found = state.seams.annotations.annotations(AnnotationsOf::Everything, range, limit).await?;
     Ok(wire::json(&views(&found)))
@@ -194,8 +195,8 @@ pub(crate) async fn bulk_delete(
 ) -> Result<HttpResponse, ApiError> {
     let wanted = BulkDelete::read(&request, payload, &state).await?;
     let text = |text: &Option<Text>| text.as_ref().map(|text| text.0.clone()).filter(|text| !text.is_empty());
-    let (start, end) = (text(&wanted.start_time), text(&wanted.end_time));
-    let range = window(&state, start.as_deref(), end.as_deref())?;
+    let start = text(&wanted.start_time).ok_or_else(|| ApiError::bad_request("Missing the start time value"))?;
+    let range = window(&state, &start, text(&wanted.end_time).as_deref())?;
     let tsuids = wanted.tsuids.iter().flatten().map(|tsuid| parse_tsuid(tsuid)).collect::<Result<Vec<_>, _>>()?;
     if tsuids.is_empty() && !wanted.global.0 {
         return Err(ApiError::bad_request("Missing the TSUIDs or global annotations flag"));
@@ -217,21 +218,31 @@ fn views(annotations: &[Annotation]) -> Vec<AnnotationView<'_>> {
 }
 
 /// The window with both ends inside; it ends now unless told otherwise.
-fn window(state: &AppState, start: Option<&str>, end: Option<&str>) -> Result<TimeRange, ApiError> {
-    let now = state.seams.clock.now_ms();
-    let refused = |error: tidemark_query::ParseError| ApiError::bad_request(error.to_string());
-    let zone = parse_time_zone(&state.options.opentsdb.timezone).map_err(refused)?;
-    let start = start.filter(|start| !start.is_empty()).ok_or_else(no_start)?;
-    let start = parse_time(start, now, zone).map_err(refused)?;
+fn window(state: &AppState, start: &str, end: Option<&str>) -> Result<TimeRange, ApiError> {
+    let start = moment(state, start)?;
     let end = match end.filter(|end| !end.is_empty()) {
-        Some(end) => parse_time(end, now, zone).map_err(refused)?,
-        None => now,
+        Some(end) => moment(state, end)?,
+        None => state.seams.clock.now_ms(),
     };
     Ok(TimeRange::inclusive(start, end))
 }
 
+/// A moment in milliseconds, in any form that a query may have it.
+fn moment(state: &AppState, text: &str) -> Result<i64, ApiError> {
+    let refused = |error: tidemark_query::ParseError| ApiError::bad_request(error.to_string());
+    let zone = parse_time_zone(&state.options.opentsdb.timezone).map_err(refused)?;
+    parse_time(text, state.seams.clock.now_ms(), zone).map_err(refused)
+}
+
+/// A body has none.
 fn no_start() -> ApiError {
-    ApiError::bad_request("The start timestamp has not been set")
+    let text = "The start timestamp has not been set";
+    ApiError::bad_request(text).details(text)
+}
+
+/// A query string has none.
+fn no_start_given() -> ApiError {
+    ApiError::bad_request("Missing start time")
 }
 
 fn parse_tsuid(text: &str) -> Result<Tsuid, ApiError> {
@@ -243,17 +254,27 @@ impl AnnotationBody {
     async fn read(request: &HttpRequest, payload: Payload, state: &AppState) -> Result<Self, ApiError> {
         match wire::read_optional_json(request, payload, state).await? {
             Some(body) => Ok(body),
-            None => Self::of_query_string(request),
+            None => Self::of_query_string(request, state),
         }
     }
 
-    fn of_query_string(request: &HttpRequest) -> Result<Self, ApiError> {
+    /// Times may have any form that a query may have them in.
+    fn of_query_string(request: &HttpRequest, state: &AppState) -> Result<Self, ApiError> {
         let query = QueryString::parse(request.query_string())?;
         let text = |name: &str| query.get(name).filter(|text| !text.is_empty()).map(str::to_owned);
+        let time = |name: &str| match text(name) {
+            Some(text) if !text.bytes().all(|byte| byte.is_ascii_digit()) => {
+                let millis = moment(state, &text)?;
+                // In seconds, as most are written, unless that would be another moment.
+                let time = if millis % 1000 == 0 { millis / 1000 } else { millis };
+                Ok::<_, ApiError>(Some(Text(time.to_string())))
+            }
+            text => Ok(text.map(Text)),
+        };
         Ok(Self {
             tsuid: text("tsuid"),
-            start_time: text("start_time").map(Text),
-            end_time: text("end_time").map(Text),
+            start_time: Some(time("start_time")?.ok_or_else(no_start_given)?),
+            end_time: time("end_time")?,
             description: query.get("description").map(str::to_owned),
             notes: query.get("notes").map(str::to_owned),
             custom: None,

@@ -38,7 +38,9 @@ pub(crate) fn from_query_string(
     check_order(&window)?;
     window.ms_resolution = flags.has("ms");
     window.use_calendar = flags.has("use_calendar");
-    flags.required("exp")?;
+    if flags.all("exp").all(str::is_empty) {
+        return Err(ApiError::bad_request("Missing sub queries"));
+    }
     check_parts(flags.all("exp").count(), parts_max)?;
     let functions = FunctionQuery::parse(flags.all("exp")).map_err(refused_expression)?;
     check_parts(functions.sources().len(), parts_max)?;
@@ -79,7 +81,7 @@ mod tests {
     fn what_is_wrong_is_named() {
         let check = |text: &str, expect: &str| assert_eq!(read(text).unwrap_err().message(), expect, "{text}");
         check("exp=absolute(sum:a)", "Missing parameter <code>start</code>");
-        check("start=1", "Missing parameter <code>exp</code>");
+        check("start=1", "Missing sub queries");
         check("start=2&end=1&exp=absolute(sum:a)", "End time [1000] must be greater than the start time [2000]");
         check("start=1&exp=absolute(sum:a", "Failed to parse `absolute(sum:a`: expected `)` at byte 14");
         let three = "3 sub-queries, at most 2 are allowed; see `limits.query_parts`";

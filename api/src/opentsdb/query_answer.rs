@@ -260,6 +260,7 @@ pub(crate) fn describe(sub_query: &SubQuery, index: usize) -> Value {
         with(options, "preDownsample", rate.pre_downsample.then(|| true.into()))
     });
     let filtered_keys: BTreeSet<&str> = sub_query.filters().iter().map(Filter::key).collect();
+    let filtered_keys = Some(filtered_keys).filter(|keys| !keys.is_empty());
     let described = json!({
         "aggregator": sub_query.aggregator.name(),
         "metric": metric,
@@ -274,6 +275,7 @@ pub(crate) fn describe(sub_query: &SubQuery, index: usize) -> Value {
         "rollupTable": "raw",
         "percentiles": sub_query.histogram.as_ref().map(|histogram| &histogram.percentiles),
         "showHistogramBuckets": sub_query.histogram.as_ref().is_some_and(|histogram| histogram.show_buckets),
+        "histogramQuery": sub_query.histogram.is_some(),
         "preAggregate": sub_query.pre_aggregate,
         "index": index,
         "filterTagKs": filtered_keys,

@@ -222,13 +222,19 @@ pub(crate) fn from_query_string(
     let mut sub_queries = Vec::new();
     check_parts(flags.all("m").count() + flags.all("tsuid").count() + flags.all("tsuids").count(), parts_max)?;
     for text in flags.all("m") {
+        if text.is_empty() {
+            return Err(ApiError::bad_request("The query string was empty"));
+        }
         sub_queries.push(SubQuery::parse(text).map_err(refused)?);
     }
     for text in flags.all("tsuid").chain(flags.all("tsuids")) {
+        if text.is_empty() {
+            return Err(ApiError::bad_request("The tsuid query string was empty"));
+        }
         sub_queries.push(SubQuery::parse_tsuids(text).map_err(refused)?);
     }
     if sub_queries.is_empty() {
-        return Err(refused(ParseError::MissingQueries));
+        return Err(ApiError::bad_request("Missing sub queries"));
     }
     let extras = moment.extras;
     for sub_query in &mut sub_queries {
@@ -327,9 +333,9 @@ impl SubQueryBody {
         }
         sub_query.pre_aggregate = self.pre_aggregate.0;
         sub_query.downsample = self.downsample.filter(|text| !text.is_empty()).map(|text| text.parse()).transpose()?;
-        if self.rate.0 {
-            sub_query.rate = Some(self.rate_options.unwrap_or_default().into_options(extras)?);
-        }
+        // Wrong options are refused even where no rate is asked for.
+        let options = self.rate_options.unwrap_or_default().into_options(extras)?;
+        sub_query.rate = self.rate.0.then_some(options);
         sub_query.align_first = self.align_first.map_or(extras.align_first, |flag| flag.0);
         if let Some(usage) = self.rollup_usage.filter(|usage| !usage.is_empty()) {
             sub_query.rollup_usage = RollupUsage::by_name(&usage)

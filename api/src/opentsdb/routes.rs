@@ -73,6 +73,11 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
         )
         .service(endpoint("/api/status").route(web::get().to(process::status)))
         .service(
+            reading(endpoint("/api/search"))
+                .route(web::get().to(absent::search_of_nothing))
+                .route(web::post().to(absent::search_of_nothing)),
+        )
+        .service(
             reading(endpoint("/api/search/{kind}"))
                 .route(web::get().to(absent::search))
                 .route(web::post().to(absent::search)),

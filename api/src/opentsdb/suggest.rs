@@ -25,7 +25,7 @@ struct SuggestBody {
 pub(crate) async fn get(request: HttpRequest, state: Data<AppState>) -> Result<HttpResponse, ApiError> {
     let query = QueryString::parse(request.query_string())?;
     let kind = kind_of(query.required("type")?)?;
-    suggest(&state, kind, query.get("q").unwrap_or_default(), query.number("max")?).await
+    suggest(&state, kind, query.get("q").unwrap_or_default(), query.get("max").unwrap_or_default()).await
 }
 
 pub(crate) async fn post(
@@ -35,14 +35,9 @@ pub(crate) async fn post(
 ) -> Result<HttpResponse, ApiError> {
     let body: SuggestBody = wire::read_json(&request, payload, &state).await?;
     let kind = body.kind.filter(|kind| !kind.0.is_empty());
-    let kind = kind_of(&kind.ok_or_else(|| ApiError::bad_request("Missing item from JSON: type"))?.0)?;
-    let max = match body.max {
-        None => None,
-        Some(Text(text)) => {
-            Some(text.parse().map_err(|_| ApiError::bad_request(format!("Invalid 'max' parameter: {text}")))?)
-        }
-    };
-    suggest(&state, kind, &body.q.map(|text| text.0).unwrap_or_default(), max).await
+    let kind = kind_of(&kind.ok_or_else(|| ApiError::bad_request("Missing 'type' parameter"))?.0)?;
+    let text = |text: Option<Text>| text.map(|text| text.0).unwrap_or_default();
+    suggest(&state, kind, &text(body.q), &text(body.max)).await
 }
 
 fn kind_of(text: &str) -> Result<NameKind, ApiError> {
@@ -57,8 +52,14 @@ fn kind_of(text: &str) -> Result<NameKind, ApiError> {
     }
 }
 
-async fn suggest(state: &AppState, kind: NameKind, prefix: &str, max: Option<u64>) -> Result<HttpResponse, ApiError> {
-    let max = usize::try_from(max.filter(|&max| max > 0).unwrap_or(MAX_DEFAULT)).unwrap_or(usize::MAX);
+/// `max` is the default when it is empty, zero or below.
+async fn suggest(state: &AppState, kind: NameKind, prefix: &str, max: &str) -> Result<HttpResponse, ApiError> {
+    let max = match max {
+        "" => 0,
+        text => text.parse::<i64>().map_err(|_| ApiError::bad_request("Unable to parse 'max' as a number"))?,
+    };
+    let max = u64::try_from(max).ok().filter(|&max| max > 0).unwrap_or(MAX_DEFAULT);
+    let max = usize::try_from(max).unwrap_or(usize::MAX);
     let names = state.seams.catalog.suggest(kind, prefix, max.min(state.options.limits.results)).await?;
     Ok(wire::json(&names))
 }

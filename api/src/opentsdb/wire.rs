@@ -87,7 +87,8 @@ pub(crate) async fn read_short(request: &HttpRequest, payload: Payload, state: &
 /// 400 when it is empty, no JSON, or has a field of the wrong type.
 pub(crate) fn json_of<T: DeserializeOwned>(text: &str) -> Result<T, ApiError> {
     if text.trim().is_empty() {
-        return Err(ApiError::bad_request("Missing message content"));
+        return Err(ApiError::bad_request("Missing message content")
+            .details("Supply valid JSON formatted data in the body of your request"));
     }
     parse_json(text)
 }
@@ -115,8 +116,7 @@ pub(crate) async fn read_long_json<T: DeserializeOwned>(
     payload: Payload,
     state: &AppState,
 ) -> Result<T, ApiError> {
-    let body = read_body(request, payload, state).await?;
-    parse_json(body.text()?)
+    json_of(read_body(request, payload, state).await?.text()?)
 }
 
 fn parse_json<T: DeserializeOwned>(text: &str) -> Result<T, ApiError> {

@@ -170,7 +170,7 @@ fn describe(
         rejections.add(|| Rejection {
             datapoint: points.get(*position).map(|point| {
                 let key = batch.series_key(point.series);
-                let owned = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
+                let owned = |(key, value): (&str, &str)| (key.to_owned(), Some(value.to_owned()));
                 Datapoint {
                     metric: Some(written_metric(key.metric()).to_owned()),
                     timestamp: if point.timestamp % 1000 == 0 { point.timestamp / 1000 } else { point.timestamp },

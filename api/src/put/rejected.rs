@@ -1,41 +1,30 @@
 //! Points that were rejected, as the answer shows them.
 
-use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde::{Serialize, Serializer};
 
 /// Rejected points that are described one by one; beyond that they are only counted, so that a body of nothing but
 /// mistakes does not become an answer many times its size.
 pub(crate) const DESCRIBED_MAX: usize = 10_000;
 
-/// A point as it was sent.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// A point as it was sent; what it did not have is not shown.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Datapoint {
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) metric: Option<String>,
     pub(crate) timestamp: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) value: Option<String>,
-    pub(crate) tags: Option<Vec<(String, String)>>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "tag_map")]
+    pub(crate) tags: Option<Vec<(String, Option<String>)>>,
 }
 
-impl Serialize for Datapoint {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(4))?;
-        map.serialize_entry("metric", &self.metric)?;
-        map.serialize_entry("timestamp", &self.timestamp)?;
-        map.serialize_entry("value", &self.value)?;
-        map.serialize_entry("tags", &self.tags.as_ref().map(|tags| TagMap(tags)))?;
-        map.end()
-    }
-}
-
-struct TagMap<'a>(&'a [(String, String)]);
-
-impl Serialize for TagMap<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|(key, value)| (key, value)))
-    }
+/// Tags as an object; a value that was null stays one.
+fn tag_map<S: Serializer>(tags: &Option<Vec<(String, Option<String>)>>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(tags.iter().flatten().map(|(key, value)| (key, value)))
 }
 
 /// A rejected point.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Rejection {
     /// The point; `None` for an element that was null.
     pub(crate) datapoint: Option<Datapoint>,

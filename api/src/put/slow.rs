@@ -207,9 +207,7 @@ impl SentPoint {
     }
 
     pub(super) fn into_datapoint(self) -> Datapoint {
-        let tags =
-            self.tags.map(|tags| tags.into_iter().map(|(key, value)| (key, value.unwrap_or_default())).collect());
-        Datapoint { metric: self.metric, timestamp: self.timestamp, value: self.value, tags }
+        Datapoint { metric: self.metric, timestamp: self.timestamp, value: self.value, tags: self.tags }
     }
 }
 

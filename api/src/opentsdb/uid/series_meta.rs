@@ -17,7 +17,7 @@ use super::{
     notes::Collection,
 };
 use crate::{
-    error::ApiError,
+    error::{ApiError, kind_word},
     http::query_string::QueryString,
     opentsdb::{lookup, wire},
     state::AppState,
@@ -50,9 +50,6 @@ pub(crate) async fn get(request: HttpRequest, state: Data<AppState>) -> Result<H
             page.total
         )));
     }
-    if page.series.is_empty() {
-        return Err(not_found());
-    }
     let mut all = Vec::with_capacity(page.series.len());
     for series in &page.series {
         all.push(object(&state, series).await?);
@@ -74,7 +71,10 @@ fn not_found() -> ApiError {
 /// A name that is unknown is a series that is unknown.
 fn unknown(error: tidemark_model::CatalogError) -> ApiError {
     match error.0 {
-        tidemark_model::ReadError::UnknownName { .. } => not_found(),
+        tidemark_model::ReadError::UnknownName { kind, name } => {
+            ApiError::new(StatusCode::NOT_FOUND, "Unable to find one of the UIDs")
+                .details(format!("No such name for '{}': '{name}'", kind_word(kind)))
+        }
         other => other.into(),
     }
 }

@@ -7,7 +7,7 @@ use std::{
     rc::Rc,
 };
 
-use tidemark_model::{TimestampMs, ValueColumn};
+use tidemark_model::TimestampMs;
 
 use super::{
     ExpressionQuery, FillPolicy, MetricVariable, NamedFormula, Output, OutputColumn, OutputTable,
@@ -15,7 +15,7 @@ use super::{
     join::JoinedSeries,
     series::{Variable, VariableSeries, compute, joined_tags, union_of},
 };
-use crate::{EvaluationControl, Fill, Filter, GroupResult, QueryError};
+use crate::{EvaluationControl, Filter, GroupResult, QueryError};
 
 impl ExpressionQuery {
     /// Evaluates everything and hands out the tables of the outputs, in order.
