@@ -30,13 +30,15 @@ impl QueryAnnotations {
         series: impl Iterator<Item = &'a SeriesInfo>,
     ) -> Result<Self, ApiError> {
         let mut found = Self::default();
-        if !shape.no_annotations {
-            let metrics: BTreeSet<u32> = series.map(|series| series.tsuid.metric()).collect();
-            let metrics: Vec<u32> = metrics.into_iter().collect();
-            for annotation in read(state, AnnotationsOf::Metrics(&metrics), range).await? {
-                if let Some(tsuid) = annotation.tsuid.clone() {
-                    found.by_series.entry(tsuid).or_default().push(annotation);
-                }
+        if shape.no_annotations {
+            // Those about everything neither, even when they are asked for.
+            return Ok(found);
+        }
+        let metrics: BTreeSet<u32> = series.map(|series| series.tsuid.metric()).collect();
+        let metrics: Vec<u32> = metrics.into_iter().collect();
+        for annotation in read(state, AnnotationsOf::Metrics(&metrics), range).await? {
+            if let Some(tsuid) = annotation.tsuid.clone() {
+                found.by_series.entry(tsuid).or_default().push(annotation);
             }
         }
         if shape.global_annotations {

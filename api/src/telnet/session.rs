@@ -80,8 +80,9 @@ impl<'a> Session<'a> {
                 if let Err(error) = self.points.add(words) {
                     self.reject(line, "put", &error);
                 }
-            } else if line == "put" {
-                self.reject(line, "put", "illegal argument: not enough arguments (need least 4, got 0)");
+            } else if let Some(needed) = words_of_bare(line) {
+                let error = format!("illegal argument: not enough arguments (need least {needed}, got 0)");
+                self.reject(line, line, &error);
             } else if let Some(words) = after(line, "histogram") {
                 let added = self.values.add_histogram(words);
                 self.judge(line, "histogram", added);
@@ -146,8 +147,17 @@ impl<'a> Session<'a> {
     }
 }
 
+/// How many words a command needs that brings a value, when the line is nothing but the command.
+fn words_of_bare(line: &str) -> Option<u32> {
+    match line {
+        "put" => Some(4),
+        "histogram" => Some(5),
+        "rollup" => Some(7),
+        _ => None,
+    }
+}
+
 /// The words behind a command; none for the command alone.
 fn after<'a>(line: &'a str, command: &str) -> Option<&'a str> {
-    let rest = line.strip_prefix(command)?;
-    if rest.is_empty() { Some("") } else { rest.strip_prefix(' ') }
+    line.strip_prefix(command)?.strip_prefix(' ')
 }
