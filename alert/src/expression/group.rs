@@ -1,6 +1,9 @@
 //! The tags that tell the members of a set apart.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write as _},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -16,21 +19,30 @@ impl Group {
         Self::default()
     }
 
-    /// Reads `key=value,key=value`; the empty text is the empty group.
+    /// Reads `key=value,key=value`; the empty text is the empty group. A backslash takes the meaning of a separator from
+    /// the character behind it.
     ///
     /// # Errors
     /// Names the part that is no `key=value` or repeats a key.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut group = Self::default();
-        for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-            let (key, value) = part.split_once('=').ok_or_else(|| format!("`{part}` is no `key=value`"))?;
-            let (key, value) = (key.trim(), value.trim());
+        let mut rest = Some(text);
+        while let Some(text) = rest {
+            let (part, after) = split_bare(text, ',').map_or((text, None), |(part, after)| (part, Some(after)));
+            rest = after;
+            let part = part.trim();
+            if part.is_empty() {
+                continue;
+            }
+            let (key, value) = split_bare(part, '=').ok_or_else(|| format!("`{part}` is no `key=value`"))?;
+            let (key, value) = (unescaped(key.trim()), unescaped(value.trim()));
             if key.is_empty() || value.is_empty() {
                 return Err(format!("`{part}` is no `key=value`"));
             }
-            if group.0.insert(key.to_owned(), value.to_owned()).is_some() {
+            if group.0.contains_key(&key) {
                 return Err(format!("tag key `{key}` has two values"));
             }
+            group.0.insert(key, value);
         }
         Ok(group)
     }
@@ -95,13 +107,53 @@ impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Group {
     }
 }
 
-/// `{key=value,key=value}`, as in alert keys.
+/// Characters that mean something in the text of a group.
+const MEANINGFUL: [char; 5] = ['\\', ',', '=', '{', '}'];
+
+/// Splits at the first separator that no backslash takes its meaning from.
+fn split_bare(text: &str, separator: char) -> Option<(&str, &str)> {
+    let mut escaped = false;
+    let (at, _) = text.char_indices().find(|&(_, character)| {
+        let is_bare = !escaped && character == separator;
+        escaped = !escaped && character == '\\';
+        is_bare
+    })?;
+    Some((text.get(..at)?, text.get(at + separator.len_utf8()..)?))
+}
+
+fn unescaped(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        plain.extend(if character == '\\' { characters.next() } else { Some(character) });
+    }
+    plain
+}
+
+/// Names may have special characters (`opentsdb.allow_specialchars`), and two groups must not look the same: alert keys
+/// are told apart by this text.
+fn write_escaped(name: &str, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+    if !name.contains(MEANINGFUL) {
+        return out.write_str(name);
+    }
+    for character in name.chars() {
+        if MEANINGFUL.contains(&character) {
+            out.write_str("\\")?;
+        }
+        out.write_char(character)?;
+    }
+    Ok(())
+}
+
+/// `{key=value,key=value}`, as in alert keys. What would be taken for a separator has a backslash before it.
 impl fmt::Display for Group {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("{")?;
         for (position, (key, value)) in self.iter().enumerate() {
-            let comma = if position == 0 { "" } else { "," };
-            write!(out, "{comma}{key}={value}")?;
+            out.write_str(if position == 0 { "" } else { "," })?;
+            write_escaped(key, out)?;
+            out.write_str("=")?;
+            write_escaped(value, out)?;
         }
         out.write_str("}")
     }
@@ -121,6 +173,22 @@ mod tests {
         assert_eq!(group("").to_string(), "{}");
         assert!(Group::parse("host").is_err());
         assert!(Group::parse("host=a,host=b").is_err());
+    }
+
+    #[test]
+    fn names_with_separators_make_no_two_groups_look_the_same() {
+        let one = Group::from_iter([("a", "1,b=2")]);
+        let two = Group::from_iter([("a", "1"), ("b", "2")]);
+        assert_eq!(two.to_string(), "{a=1,b=2}");
+        assert_eq!(one.to_string(), r"{a=1\,b\=2}");
+        let odd = Group::from_iter([("k=", r"C:\"), ("{x}", "ä b")]);
+        for group in [one, two, odd] {
+            let text = group.to_string();
+            let inside = text.strip_prefix('{').and_then(|text| text.strip_suffix('}')).unwrap();
+            assert_eq!(Group::parse(inside), Ok(group), "{text}");
+        }
+        assert_eq!(group("host=a=b").get("host"), Some("a=b"));
+        assert_eq!(group(r"host=a\").get("host"), Some("a"));
     }
 
     #[test]
