@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{client::Server, print};
 use crate::cli::{QueryOptions, QueryOutput};
@@ -111,7 +111,7 @@ fn table(series: &[Series]) -> anyhow::Result<()> {
 fn csv(series: &[Series]) -> anyhow::Result<()> {
     let mut text = "series,timestamp_ms,value\n".to_owned();
     for series in series {
-        let name = json!(series.name).to_string();
+        let name = format!("\"{}\"", series.name.replace('"', "\"\""));
         for (time, value) in &series.points {
             text.push_str(&format!("{name},{time},{}\n", shown(*value)));
         }
@@ -147,6 +147,8 @@ fn bars(values: &[Option<f64>]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
