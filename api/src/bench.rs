@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use serde_json::Value;
-use tidemark_model::{PointBatch, TimestampMs};
+use tidemark_model::{PointBatch, PointRules, TimestampMs};
 use tidemark_query::{EvaluationControl, GroupResult, Query, RollupIntervals, Weekday, expression::ExpressionQuery};
 
 use crate::{
@@ -25,14 +25,17 @@ const PARTS_MAX: usize = 20;
 /// The points of a body of `/api/put`; empty when it is wrong.
 #[must_use]
 pub fn read_body_of_points(text: &str) -> PointBatch {
-    put::parse(text, 8).unwrap_or_default().batch
+    put::parse(text, &PointRules::default()).unwrap_or_default().batch
 }
 
 /// What a body is of `/api/histogram` and of `/api/rollup`; empty where it is wrong.
 #[must_use]
 pub fn read_bodies_of_values(text: &str) -> [PointBatch; 2] {
-    let histograms = put::parse_histograms(text, 8, None).unwrap_or_default().batch;
-    [histograms, put::parse_rollups(text, 8, &RollupIntervals::default(), None).unwrap_or_default().batch]
+    let histograms = put::parse_histograms(text, &PointRules::default(), None).unwrap_or_default().batch;
+    [
+        histograms,
+        put::parse_rollups(text, &PointRules::default(), &RollupIntervals::default(), None).unwrap_or_default().batch,
+    ]
 }
 
 /// The values of `histogram` and `rollup` lines; wrong lines are left out.
@@ -56,7 +59,8 @@ pub fn read_lines_of_values(lines: &str) -> PointBatch {
 /// The points of `put` lines; wrong lines are left out.
 #[must_use]
 pub fn read_lines_of_points(lines: &str) -> PointBatch {
-    let mut put = PutLines::new(8);
+    let rules = PointRules::default();
+    let mut put = PutLines::new(&rules);
     put.reserve(lines.len());
     for words in lines.split_terminator('\n').filter_map(|line| line.strip_prefix("put ")) {
         if let Err(error) = put.add(words) {

@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
-use tidemark_model::ReadLimits;
+use tidemark_model::{PointRules, ReadLimits};
 use tidemark_query::{EvaluationLimits, RollupIntervals, Weekday};
 
 use crate::{
@@ -125,8 +125,8 @@ pub struct OpenTsdbOptions {
     pub mode: OperationMode,
     /// Whether queries may delete what they match, `opentsdb.allow_delete`.
     pub allow_delete: bool,
-    /// Tags that a point may have, `opentsdb.max_tags`.
-    pub max_tags: usize,
+    /// How many tags a point may have, `opentsdb.max_tags`, and which characters names, `opentsdb.allow_specialchars`.
+    pub point_rules: PointRules,
     /// Origins of pages that may call the API from a browser, `opentsdb.cors_domains`; `*` stands for all.
     pub cors_domains: Vec<String>,
     /// Request headers that such pages may send, `opentsdb.cors_headers`.
@@ -164,7 +164,7 @@ impl Default for OpenTsdbOptions {
         Self {
             mode: OperationMode::default(),
             allow_delete: false,
-            max_tags: tidemark_model::PointBatchBuilder::TAGS_MAX_DEFAULT,
+            point_rules: PointRules::default(),
             cors_domains: Vec::new(),
             cors_headers: "Authorization, Content-Type, Accept, Origin, User-Agent, DNT, Cache-Control, \
                            X-Mx-ReqToken, Keep-Alive, X-Requested-With, If-Modified-Since"

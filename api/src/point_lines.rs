@@ -3,8 +3,14 @@
 //! Three forms, one point a line: JSON as `/api/put` takes it, comma-separated values under a heading, and the text of
 //! OpenTSDB's `tsdb scan --import` and `tsdb import`: `metric timestamp value key=value …`. What is written is read back as
 //! the same point: integers without a dot, doubles always with a dot or an exponent and as many digits as they need.
+//!
+//! Names may have special characters (`opentsdb.allow_specialchars`). JSON has escapes for them. A CSV field that needs it
+//! is quoted, and in the tags a blank, a backslash, and the `=` of a key have a backslash before them. OpenTSDB's text has
+//! no escapes at all, so that a series with such names cannot be written in it.
 
 use std::{borrow::Cow, collections::BTreeMap, fmt, str::FromStr};
+
+mod csv_field;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -20,7 +26,7 @@ const CSV_HEADING: &str = "metric,timestamp_ms,value,tags";
 pub enum LineFormat {
     /// `{"metric":"os.cpu","timestamp":1767225600000,"value":1.5,"tags":{"host":"a"}}`.
     Json,
-    /// `os.cpu,1767225600000,1.5,host=a dc=b`, under a heading.
+    /// `os.cpu,1767225600000,1.5,host=a dc=b`, under a heading; `"a,b",1767225600000,1.5,host=with\ blank`.
     Csv,
     /// `os.cpu 1767225600000 1.5 host=a dc=b`.
     OpenTsdb,
@@ -44,7 +50,7 @@ impl LineFormat {
         let line = line.trim();
         if line.starts_with('{') {
             Self::Json
-        } else if line.starts_with("metric,") || line.split(',').count() == 4 {
+        } else if line.starts_with("metric,") || csv_field::split(line).is_some_and(|fields| is_time(&fields[1])) {
             Self::Csv
         } else {
             Self::OpenTsdb
@@ -57,35 +63,45 @@ impl LineFormat {
         if self == Self::Csv { format!("{CSV_HEADING}\n") } else { String::new() }
     }
 
-    /// Appends a point with its line end.
+    /// Whether points of the series can be written so that they are read back as its points.
+    #[must_use]
+    pub fn can_write(self, key: &SeriesKey) -> bool {
+        let is_word = |name: &str| !name.contains(' ');
+        self != Self::OpenTsdb
+            || (is_word(key.metric())
+                && key.tags().all(|(name, value)| is_word(name) && !name.contains('=') && is_word(value)))
+    }
+
+    /// Appends a point with its line end. The series is one for which [`Self::can_write`] holds.
     pub fn write(self, key: &SeriesKey, timestamp: TimestampMs, value: Value, out: &mut Vec<u8>) {
         match self {
             Self::Json => {
-                // Names have no character that needs an escape.
-                out.extend_from_slice(b"{\"metric\":\"");
-                out.extend_from_slice(key.metric().as_bytes());
-                out.extend_from_slice(b"\",\"timestamp\":");
+                out.extend_from_slice(b"{\"metric\":");
+                json_text(out, key.metric());
+                out.extend_from_slice(b",\"timestamp\":");
                 write_timestamp(timestamp, out);
                 out.extend_from_slice(b",\"value\":");
                 write_value(value, out);
                 out.extend_from_slice(b",\"tags\":{");
                 for (position, (name, value)) in key.tags().enumerate() {
-                    out.extend_from_slice(if position == 0 { b"\"" } else { b",\"" });
-                    out.extend_from_slice(name.as_bytes());
-                    out.extend_from_slice(b"\":\"");
-                    out.extend_from_slice(value.as_bytes());
-                    out.push(b'"');
+                    if position > 0 {
+                        out.push(b',');
+                    }
+                    json_text(out, name);
+                    out.push(b':');
+                    json_text(out, value);
                 }
                 out.extend_from_slice(b"}}\n");
             }
             Self::Csv => {
-                out.extend_from_slice(key.metric().as_bytes());
+                csv_field::write(key.metric(), out);
                 out.push(b',');
                 out.extend_from_slice(itoa::Buffer::new().format(timestamp).as_bytes());
                 out.push(b',');
                 write_value(value, out);
                 out.push(b',');
-                write_tags(key, out);
+                csv_field::write(&csv_field::join_tags(key.tags()), out);
+                out.push(b'\n');
             }
             Self::OpenTsdb => {
                 out.extend_from_slice(key.metric().as_bytes());
@@ -111,10 +127,11 @@ impl LineFormat {
         match self {
             Self::Json => read_json(line, batch)?,
             Self::Csv => {
-                let mut fields = line.splitn(4, ',');
-                let mut field = || fields.next().ok_or("expected `metric,timestamp_ms,value,tags`");
-                let (metric, timestamp, value, tags) = (field()?, field()?, field()?, field()?);
+                let fields = csv_field::split(line).ok_or("expected `metric,timestamp_ms,value,tags`")?;
+                let [metric, timestamp, value, tags] = &fields;
                 let timestamp = number::long(timestamp).map_err(|error| error.to_string())?;
+                let tags = csv_field::split_tags(tags)?;
+                let tags: Vec<(&str, &str)> = tags.iter().map(|(key, value)| (&**key, &**value)).collect();
                 push(batch, metric, timestamp, value, tags)?;
             }
             Self::OpenTsdb => {
@@ -123,11 +140,23 @@ impl LineFormat {
                 let mut word = || words.next().ok_or("expected `metric timestamp value key=value …`");
                 let (metric, timestamp, value, tags) = (word()?, word()?, word()?, word()?);
                 let timestamp = number::line_timestamp(timestamp).map_err(|error| error.to_string())?;
-                push(batch, metric, timestamp, value, tags)?;
+                let tag = |tag| <str>::split_once(tag, '=').ok_or_else(|| no_tag(tag));
+                push(
+                    batch,
+                    metric,
+                    timestamp,
+                    value,
+                    tags.split_ascii_whitespace().map(tag).collect::<Result<_, _>>()?,
+                )?;
             }
         }
         Ok(true)
     }
+}
+
+/// Nearly no name has a character that needs an escape.
+fn json_text(out: &mut Vec<u8>, text: &str) {
+    crate::opentsdb::query_answer::string(out, text);
 }
 
 /// Up to 2^32 a number is seconds to everybody who reads it.
@@ -193,12 +222,18 @@ fn push(
     metric: &str,
     timestamp: TimestampMs,
     value: &str,
-    tags: &str,
+    mut tags: Vec<(&str, &str)>,
 ) -> Result<(), String> {
     let value = number::value(value).map_err(|error| error.to_string())?;
-    let tag = |tag| <str>::split_once(tag, '=').ok_or_else(|| format!("`{tag}` is no tag: expected key=value"));
-    let mut tags = tags.split_ascii_whitespace().map(tag).collect::<Result<Vec<_>, _>>()?;
     batch.push(metric, &mut tags, timestamp, value).map_err(|error| error.to_string())
+}
+
+fn no_tag(text: &str) -> String {
+    format!("`{text}` is no tag: expected key=value")
+}
+
+fn is_time(field: &str) -> bool {
+    number::long(field).is_ok()
 }
 
 /// A word that names no form of lines.
@@ -228,18 +263,22 @@ impl FromStr for LineFormat {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use tidemark_model::PointRules;
 
     use super::*;
 
     fn written(format: LineFormat, timestamp: TimestampMs, value: Value) -> String {
-        let key = SeriesKey::new("os.cpu", &[("dc", "köln"), ("host", "web-1/a.b_c")]);
+        written_of(format, &SeriesKey::new("os.cpu", &[("dc", "köln"), ("host", "web-1/a.b_c")]), timestamp, value)
+    }
+
+    fn written_of(format: LineFormat, key: &SeriesKey, timestamp: TimestampMs, value: Value) -> String {
         let mut out = Vec::new();
-        format.write(&key, timestamp, value, &mut out);
+        format.write(key, timestamp, value, &mut out);
         String::from_utf8(out).unwrap()
     }
 
     fn read(format: LineFormat, line: &str) -> Result<(SeriesKey, TimestampMs, Value), String> {
-        let mut builder = PointBatchBuilder::default();
+        let mut builder = PointBatchBuilder::with_rules(PointRules::LOOSE);
         if !format.read(line, &mut builder)? {
             return Err("no point".to_owned());
         }
@@ -272,6 +311,8 @@ mod tests {
         check(LineFormat::OpenTsdb, "os.cpu 1767225600 1 host", "is no tag");
         check(LineFormat::OpenTsdb, "os.cpu 1767225600 x host=a", "x");
         check(LineFormat::OpenTsdb, "os cpu! 1767225600 1 host=a", "cpu!");
+        check(LineFormat::Csv, "os.cpu,1767225600000,1,host", "is no tag");
+        check(LineFormat::Csv, "\"os.cpu,1767225600000,1,host=a", "expected");
         check(LineFormat::Csv, "os.cpu,1767225600", "expected");
         check(LineFormat::Csv, "os.cpu,1767225600000,1,", "missing tags");
         check(LineFormat::Csv, "metric,timestamp_ms,value,tags", "no point");
@@ -290,7 +331,42 @@ mod tests {
         assert_eq!(read(LineFormat::OpenTsdb, "put m 1767225600 1 a=b").unwrap().1, 1_767_225_600_000);
     }
 
+    #[test]
+    fn special_characters_are_written_so_that_they_mean_nothing_else() {
+        let key = SeriesKey::new("a,b \"c\"", &[("k=1", "x y"), ("path", "C:\\"), ("w", "a=b,c ")]);
+        let csv = written_of(LineFormat::Csv, &key, 5, Value::Int(1));
+        assert_eq!(csv, "\"a,b \"\"c\"\"\",5,1,\"k\\=1=x\\ y path=C:\\\\ w=a=b,c\\ \"\n");
+        let json = written_of(LineFormat::Json, &key, 5, Value::Int(1));
+        assert!(json.starts_with(r#"{"metric":"a,b \"c\"","#) && json.contains(r#""path":"C:\\""#), "{json}");
+        assert!(LineFormat::Csv.can_write(&key) && LineFormat::Json.can_write(&key));
+        for (metric, tag, can) in [
+            ("m", ("k", "a=b|c\\"), true),
+            ("m m", ("k", "v"), false),
+            ("m", ("k k", "v"), false),
+            ("m", ("k=", "v"), false),
+            ("m", ("k", "v "), false),
+        ] {
+            let key = SeriesKey::new(metric, &[tag]);
+            assert_eq!(LineFormat::OpenTsdb.can_write(&key), can, "{key}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn any_names_are_read_back_where_they_can_be_written(
+            metric in "[ -~ä°]{1,8}",
+            tags in prop::collection::btree_map("[ -~ä°]{1,4}", "[ -~ä°]{1,6}", 1..4),
+        ) {
+            let tags: Vec<(&str, &str)> = tags.iter().map(|(key, value)| (&**key, &**value)).collect();
+            let key = SeriesKey::new(&metric, &tags);
+            for format in LineFormat::ALL.into_iter().filter(|format| format.can_write(&key)) {
+                // A metric `put` is told from the command by nobody.
+                prop_assume!(format != LineFormat::OpenTsdb || metric != "put");
+                let line = written_of(format, &key, 5_000_000_000, Value::Int(1));
+                prop_assert_eq!(read(format, line.trim_end_matches('\n')).map(|(key, ..)| key), Ok(key.clone()), "{}", line);
+            }
+        }
+
         #[test]
         fn a_written_point_is_read_back_bit_by_bit(
             at in 1_i64..10_000_000_000_000,

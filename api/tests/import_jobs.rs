@@ -12,7 +12,8 @@ use std::{
 
 use tidemark_api::import::ImportHandler;
 use tidemark_model::{
-    BoxFuture, Clock, PointBatch, PointSink, RefusalReason, SystemClock, WriteOutcome, WriteReceipt, WriteRefusal,
+    BoxFuture, Clock, PointBatch, PointRules, PointSink, RefusalReason, SystemClock, WriteOutcome, WriteReceipt,
+    WriteRefusal,
 };
 use tidemark_queue::{
     Broker, BrokerOptions, Cancelled, Completion, ImportPayload, JobId, JobKind, JobState, JobView, MemoryBroker,
@@ -66,7 +67,7 @@ async fn import(lines: usize, taken: usize, refuses: bool) -> Importing {
     file.append(text.as_bytes()).unwrap();
     file.finish().unwrap();
     let sink = Arc::new(Sink { batches: AtomicUsize::new(0), taken, refuses });
-    let handler = ImportHandler::new(files, sink, 8);
+    let handler = ImportHandler::new(files, sink, PointRules::default());
     let broker = Arc::new(MemoryBroker::new(
         BrokerOptions { lease: Duration::from_secs(2), ..BrokerOptions::default() },
         Arc::clone(&clock),

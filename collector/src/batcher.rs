@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tidemark_model::{PointBatch, PointBatchBuilder};
+use tidemark_model::{PointBatch, PointBatchBuilder, PointRules};
 use tokio::{sync::mpsc, time};
 
 use crate::{backlog::Backlog, gathering::Gathered, metadata_book::MetadataBook};
@@ -18,7 +18,7 @@ pub(crate) struct Batcher {
 impl Batcher {
     /// Runs until every sender of `gathered` is gone, then closes the backlog.
     pub(crate) async fn run(self, mut gathered: mpsc::Receiver<Gathered>) {
-        let mut builder = PointBatchBuilder::default();
+        let mut builder = empty();
         let mut flush_at = time::Instant::now();
         loop {
             let timer = time::sleep_until(flush_at);
@@ -56,8 +56,13 @@ impl Batcher {
     }
 
     async fn flush(&self, builder: &mut PointBatchBuilder) {
-        self.backlog.push(std::mem::take(builder).finish()).await;
+        self.backlog.push(std::mem::replace(builder, empty()).finish()).await;
     }
+}
+
+/// For points that were checked by the rules of whoever gathered them.
+fn empty() -> PointBatchBuilder {
+    PointBatchBuilder::with_rules(PointRules::LOOSE)
 }
 
 #[cfg(test)]
@@ -69,9 +74,9 @@ mod tests {
     use crate::backlog::Next;
 
     fn gathered(first: i64, points: i64) -> Gathered {
-        let mut builder = PointBatchBuilder::default();
+        let mut builder = empty();
         for at in first..first + points {
-            builder.push("m", &mut [("host", "h"), ("at", &at.to_string())], at, Value::Int(at)).unwrap();
+            builder.push("m:", &mut [("host", "h"), ("at", &at.to_string())], at, Value::Int(at)).unwrap();
         }
         Gathered { batch: builder.finish(), ..Gathered::default() }
     }

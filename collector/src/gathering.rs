@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, btree_map::Entry};
 
-use tidemark_model::{MetricMetadata, PointBatch, PointBatchBuilder, PointError, TimestampMs, Value, check_name};
+use tidemark_model::{MetricMetadata, NameCharacters, PointBatch, PointBatchBuilder, PointError, TimestampMs, Value};
 
 use crate::{host_tags::HostTags, meaning::Meaning};
 
 /// What one run of a collector has gathered so far.
 ///
 /// Built-in collectors add points at the timestamp of the run; names that come from the kernel (interfaces, mounts)
-/// are made legal by replacing each illegal character with `_`. Points that are refused all the same are counted.
+/// are made legal by replacing each character with `_` that OpenTSDB does not allow by default, so that the same host has the
+/// same series whatever is allowed in addition. Points that are refused all the same are counted.
 pub(crate) struct Gathering<'a> {
     host_tags: &'a HostTags,
     timestamp: TimestampMs,
@@ -33,7 +34,7 @@ impl<'a> Gathering<'a> {
         Self {
             host_tags,
             timestamp,
-            builder: PointBatchBuilder::new(PointBatchBuilder::TAGS_MAX_DEFAULT),
+            builder: PointBatchBuilder::with_rules(host_tags.point_rules()),
             metadata: BTreeMap::new(),
             refused: 0,
             first_refusal: None,
@@ -84,6 +85,11 @@ impl<'a> Gathering<'a> {
             }
             Entry::Occupied(mut known) => merge(known.get_mut(), entry),
         }
+    }
+
+    /// The characters that names may have.
+    pub(crate) fn characters(&self) -> &'a NameCharacters {
+        self.host_tags.characters()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -139,10 +145,7 @@ pub(crate) fn whole(count: u64) -> Value {
 pub(crate) fn legal(name: &str) -> String {
     let mut cleaned: String = name
         .chars()
-        .map(|character| {
-            let mut buffer = [0; 4];
-            if check_name(character.encode_utf8(&mut buffer)).is_ok() { character } else { '_' }
-        })
+        .map(|character| if NameCharacters::OPENTSDB.has(character) { character } else { '_' })
         .take(tidemark_model::NAME_BYTES_MAX / 4)
         .collect();
     if cleaned.is_empty() {
@@ -194,7 +197,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_becomes_a_legal_name(text in any::<String>()) {
-            prop_assert_eq!(check_name(&legal(&text)), Ok(()));
+            prop_assert_eq!(NameCharacters::OPENTSDB.check(&legal(&text)), Ok(()));
         }
     }
 }

@@ -1,11 +1,15 @@
 //! The tags that every point of this agent gets.
 
 use thiserror::Error;
-use tidemark_model::{NameError, NameKind, check_name};
+use tidemark_model::{NameCharacters, NameError, NameKind, PointRules, check_name};
 
-/// Tags that are added to every point that does not have them itself; always with `host`.
+/// Tags that are added to every point that does not have them itself, always with `host`; and the characters that these
+/// and all other names of the agent may have.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HostTags(Vec<(String, String)>);
+pub struct HostTags {
+    tags: Vec<(String, String)>,
+    characters: NameCharacters,
+}
 
 /// Why tags are refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -42,6 +46,18 @@ impl HostTags {
     /// # Errors
     /// Says which name is illegal or given twice, or that there are too many.
     pub fn new(host: &str, others: &[(String, String)]) -> Result<Self, HostTagsError> {
+        Self::with_characters(host, others, NameCharacters::OPENTSDB)
+    }
+
+    /// The same, where names may have these characters. The server that gets the points must allow them, too.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_characters(
+        host: &str,
+        others: &[(String, String)],
+        characters: NameCharacters,
+    ) -> Result<Self, HostTagsError> {
         let mut tags: Vec<(String, String)> = Vec::with_capacity(others.len() + 1);
         if !others.iter().any(|(key, _)| key == "host") {
             tags.push(("host".to_owned(), host.to_owned()));
@@ -51,13 +67,13 @@ impl HostTags {
             return Err(HostTagsError::TooMany { tags: tags.len(), limit: TAGS_MAX });
         }
         for (position, (key, value)) in tags.iter().enumerate() {
-            check(NameKind::TagKey, key)?;
-            check(NameKind::TagValue, value)?;
+            check(&characters, NameKind::TagKey, key)?;
+            check(&characters, NameKind::TagValue, value)?;
             if tags.iter().skip(position + 1).any(|(other, _)| other == key) {
                 return Err(HostTagsError::Duplicate(key.clone()));
             }
         }
-        Ok(Self(tags))
+        Ok(Self { tags, characters })
     }
 
     /// The short, lower-case name of this host, as the kernel has it: `Web07.example.org` is `web07`.
@@ -68,7 +84,19 @@ impl HostTags {
 
     /// The tags, as pairs of key and value.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+        self.tags.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
+    /// The characters that names may have.
+    #[must_use]
+    pub fn characters(&self) -> &NameCharacters {
+        &self.characters
+    }
+
+    /// What points must be to be sent.
+    #[must_use]
+    pub fn point_rules(&self) -> PointRules {
+        PointRules { characters: self.characters.clone(), ..PointRules::default() }
     }
 
     /// The value of the tag `host`.
@@ -78,8 +106,8 @@ impl HostTags {
     }
 }
 
-fn check(kind: NameKind, name: &str) -> Result<(), HostTagsError> {
-    check_name(name).map_err(|reason| HostTagsError::Name { kind, name: name.to_owned(), reason })
+fn check(characters: &NameCharacters, kind: NameKind, name: &str) -> Result<(), HostTagsError> {
+    characters.check(name).map_err(|reason| HostTagsError::Name { kind, name: name.to_owned(), reason })
 }
 
 fn shorten(nodename: &str) -> String {
@@ -113,6 +141,9 @@ mod tests {
     fn tags_that_no_point_could_have_are_refused_at_start() {
         assert!(HostTags::new("we b", &[]).is_err());
         assert!(HostTags::new("web", &[pair("d c", "ams")]).is_err());
+        let blank = NameCharacters::with_special(" ").unwrap();
+        assert!(HostTags::with_characters("we b", &[pair("d c", "ams")], blank.clone()).is_ok());
+        assert!(HostTags::with_characters("we:b", &[], blank).is_err());
         assert!(HostTags::new("web", &[pair("dc", "ams"), pair("dc", "fra")]).is_err());
         let many: Vec<_> = (0..6).map(|tag| pair(&format!("k{tag}"), "v")).collect();
         assert_eq!(HostTags::new("web", &many), Err(HostTagsError::TooMany { tags: 7, limit: 6 }));

@@ -36,5 +36,6 @@ mod queries;
 mod rollups_written;
 mod running_queries;
 mod shutdown;
+mod special_names;
 mod telnet_writers;
 mod whole_way;

@@ -197,6 +197,7 @@ fn settings_are_shown_under_the_names_of_opentsdb() {
         ("LIMITS__QUERY_TIME", "7s", "tsd.query.timeout", "7000"),
         ("OPENTSDB__ROLLUPS", "", "tsd.rollups.enable", "false"),
         ("OPENTSDB__MAX_TAGS", "5", "tsd.storage.max_tags", "5"),
+        ("OPENTSDB__ALLOW_SPECIALCHARS", ":+", "tsd.core.tag.allow_specialchars", ":+"),
     ];
     let options = set.iter().fold(NodeOptions::without_agent(), |options, (variable, value, ..)| {
         options.variable(&format!("TIDEMARK_{variable}"), value)

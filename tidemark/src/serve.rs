@@ -34,6 +34,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(crate) use self::{
     agent_options::agent_options,
+    api_options::point_rules,
     cluster::open as open_cluster,
     data_folder::DataFolder,
     problems::{problems, refuse},
@@ -157,7 +158,7 @@ impl Opened {
         let telnet_from = exposure::networks("auth.telnet_from", &settings.auth.telnet_from)?;
         let trusted_proxies = exposure::networks("auth.trusted_proxies", &settings.auth.trusted_proxies)?;
         let tokens = exposure::tokens(&settings.auth)?;
-        let options = api_options(settings, tokens, Some(Arc::clone(&self.logs)));
+        let options = api_options(settings, tokens, Some(Arc::clone(&self.logs)))?;
         let options = ApiOptions { telnet_from, trusted_proxies, host: host.clone(), ..options };
         let state = AppState::new(self.api_seams(), options, ending.clone());
         let server = match settings.roles.contains(&Role::Api) {

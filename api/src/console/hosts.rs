@@ -12,8 +12,8 @@ use tidemark_dashboards::{
     DiskUse, Fact, Graph, GraphQuery, HostFacts, HostIncidents, HostPage, HostRow, HostTable, HostVolumes,
     IncidentSummary, MetricRow, NetworkInterface, Status, Unit, Volume,
 };
-use tidemark_model::{LastPoint, SeriesSelector, TagMatch, TagPredicate, TimestampMs};
-use tidemark_query::GroupResult;
+use tidemark_model::{LastPoint, SeriesSelector, TagMatch, TagPredicate, TimestampMs, check_name};
+use tidemark_query::{Filter, GroupResult};
 
 use super::{
     Console,
@@ -193,6 +193,7 @@ impl Console {
         let (metrics, metrics_left_out) = self.metrics_of(host).await?;
         Ok(Some(HostPage {
             host: host.to_owned(),
+            host_filter: Filter::text_for(host),
             from: from.to_owned(),
             facts,
             incidents: self.host_incidents(host).await,
@@ -251,7 +252,10 @@ impl Console {
         let now_ms = self.seams.clock.now_ms();
         let window = Window { start_ms: now_ms - RECENT_MS, end_ms: now_ms };
         let query = |metric: &str, direction: &str| GraphQuery {
-            m: format!("sum:rate{{dropcounter}}:{metric}{{iface=*}}{{host=literal_or({host}),direction={direction}}}"),
+            m: format!(
+                "sum:rate{{dropcounter}}:{metric}{{iface=*}}{{host={},direction={direction}}}",
+                Filter::text_for(host)
+            ),
             label_tag: Some("iface".to_owned()),
         };
         let queries = [
@@ -359,11 +363,16 @@ fn problems_by_host(incidents: &[IncidentSummary]) -> HashMap<&str, (Status, u32
     by_host
 }
 
-/// A filter for these hosts. When their names are too long for a query it lets all hosts through, and what comes of
-/// others is not used.
+/// A filter for these hosts. When their names are too long for a query, or one has characters that mean something there,
+/// it lets all hosts through, and what comes of others is not used.
 pub(super) fn hosts_filter(hosts: &[&str]) -> String {
     let length: usize = hosts.iter().map(|host| host.len() + 1).sum();
-    if length > FILTER_BYTES_MAX { "*".to_owned() } else { format!("literal_or({})", hosts.join("|")) }
+    let is_literal = |host: &&str| check_name(host).is_ok();
+    if length > FILTER_BYTES_MAX || !hosts.iter().all(is_literal) {
+        "*".to_owned()
+    } else {
+        format!("literal_or({})", hosts.join("|"))
+    }
 }
 
 fn newest(values: &[Option<f64>]) -> Option<f64> {
@@ -387,7 +396,7 @@ fn percents(values: &[Option<f64>], whole: Option<f64>) -> Vec<Option<f64>> {
 /// The graphs of a host's page, without their data.
 fn graphs_of(host: &str, from: &str, window: Window) -> Vec<Graph> {
     let query = |m: String, label_tag: Option<&str>| GraphQuery { m, label_tag: label_tag.map(str::to_owned) };
-    let only = format!("host=literal_or({host})");
+    let only = format!("host={}", Filter::text_for(host));
     let graph = |id: &str, title: &str, unit: Unit, queries: Vec<GraphQuery>| Graph {
         id: id.to_owned(),
         title: title.to_owned(),
@@ -491,6 +500,7 @@ mod tests {
     #[test]
     fn a_filter_of_too_many_names_lets_all_hosts_through() {
         assert_eq!(hosts_filter(&["a", "b"]), "literal_or(a|b)");
+        assert_eq!(hosts_filter(&["a", "b)"]), "*");
         let long = "x".repeat(250);
         assert_eq!(hosts_filter(&[long.as_str(); 60]), "*");
     }

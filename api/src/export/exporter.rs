@@ -1,12 +1,13 @@
 //! Reads and writes.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 
 use tidemark_model::{
     BoxFuture, CatalogError, NameKind, PointColumns, RESERVED, ReadError, ReadLimits, ReadRequest, SeriesCatalog,
-    SeriesReader, SeriesSelector, SeriesSet, TIMESTAMP_MAX, TimeRange, Tsuid, is_reserved, written_metric,
+    SeriesKey, SeriesPage, SeriesReader, SeriesSelector, SeriesSet, TIMESTAMP_MAX, TimeRange, Tsuid, is_reserved,
+    written_metric,
 };
-use tidemark_query::{ParseError, Source, SubQuery};
+use tidemark_query::{ParseError, parse_selector};
 
 use crate::point_lines::LineFormat;
 
@@ -58,6 +59,11 @@ pub enum ExportError {
     /// The store said no.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// The form of lines has no way to say a name.
+    #[error(
+        "series `{0}` has a name with a blank, or a tag key with `=`, which lines of OpenTSDB cannot say: choose `json` or `csv`"
+    )]
+    Unsayable(SeriesKey),
     /// The lines could not be written.
     #[error("write the lines: {0}")]
     Write(String),
@@ -81,7 +87,7 @@ impl Export {
     /// # Errors
     /// [`ExportError::Selector`] for a text that is none.
     pub fn new(texts: &[String], range: TimeRange, format: LineFormat) -> Result<Self, ExportError> {
-        let selectors = texts.iter().map(|text| selector(text)).collect::<Result<_, _>>()?;
+        let selectors = texts.iter().map(|text| parse_selector(text)).collect::<Result<_, _>>()?;
         Ok(Self { selectors, range, format })
     }
 
@@ -102,10 +108,32 @@ impl Export {
         Ok(metrics.len())
     }
 
+    /// Whether every series of it can be said in lines of its form.
+    ///
+    /// # Errors
+    /// [`ExportError::Unsayable`] names one that cannot; and what the catalogue says.
+    pub async fn check_names(&self, catalog: &dyn SeriesCatalog) -> Result<(), ExportError> {
+        // The other forms can say all names.
+        if self.format != LineFormat::OpenTsdb {
+            return Ok(());
+        }
+        for selector in self.selectors(catalog).await?.iter() {
+            let mut offset = 0;
+            loop {
+                let page = self.page(catalog, selector, offset).await?;
+                offset += page.series.len();
+                if page.series.is_empty() || offset >= page.total {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Writes all of it but for [`Self::left_out`]; how many points there were.
     ///
     /// # Errors
-    /// [`ExportError::Read`], or what the sink says. What was written until then is right.
+    /// [`ExportError::Read`], [`ExportError::Unsayable`], or what the sink says. What was written until then is right.
     pub async fn run(
         &self,
         reader: &dyn SeriesReader,
@@ -117,19 +145,12 @@ impl Export {
         if !heading.is_empty() {
             sink.take(heading.into_bytes()).await?;
         }
-        let all: Vec<SeriesSelector>;
-        let selectors = if self.selectors.is_empty() {
-            let metrics = catalog.suggest(NameKind::Metric, "", METRICS_MAX).await.map_err(|error| error.0)?;
-            all = metrics.into_iter().map(SeriesSelector::metric).collect();
-            &all
-        } else {
-            &self.selectors
-        };
+        let selectors = self.selectors(catalog).await?;
         let steps = selectors.len() as u64 * STEPS_OF_SELECTOR;
-        for (before, selector) in (0_u64..).zip(selectors) {
+        for (before, selector) in (0_u64..).zip(selectors.iter()) {
             let (before, mut offset) = (before * STEPS_OF_SELECTOR, 0);
             loop {
-                let page = catalog.lookup(selector, offset, SERIES_LISTED).await.map_err(|error| error.0)?;
+                let page = self.page(catalog, selector, offset).await?;
                 for series in page.series.chunks(SERIES_AT_ONCE) {
                     let tsuids = series.iter().map(|series| series.tsuid.clone()).collect();
                     points += self.some(reader, tsuids, sink).await?;
@@ -143,6 +164,30 @@ impl Export {
             }
         }
         Ok(points)
+    }
+
+    /// What was asked for, or every metric.
+    async fn selectors(&self, catalog: &dyn SeriesCatalog) -> Result<Cow<'_, [SeriesSelector]>, ExportError> {
+        if !self.selectors.is_empty() {
+            return Ok(Cow::Borrowed(&self.selectors));
+        }
+        let metrics = catalog.suggest(NameKind::Metric, "", METRICS_MAX).await.map_err(|error| error.0)?;
+        Ok(metrics.into_iter().map(SeriesSelector::metric).collect())
+    }
+
+    /// Some series of a selector, all of which can be said.
+    async fn page(
+        &self,
+        catalog: &dyn SeriesCatalog,
+        selector: &SeriesSelector,
+        offset: usize,
+    ) -> Result<SeriesPage, ExportError> {
+        let page = catalog.lookup(selector, offset, SERIES_LISTED).await.map_err(|error| error.0)?;
+        let mut written = page.series.iter().filter(|series| !is_reserved(series.key.metric()));
+        match written.find(|series| !self.format.can_write(&series.key)) {
+            Some(series) => Err(ExportError::Unsayable(series.key.clone())),
+            None => Ok(page),
+        }
     }
 
     /// Some series over the whole range, the oldest window first.
@@ -226,16 +271,4 @@ fn is_too_much(error: &ReadError) -> bool {
 
 fn request(selector: SeriesSelector) -> ReadRequest {
     ReadRequest { selector, range: TimeRange::ALL, limits: WINDOW_LIMITS, rollup: None }
-}
-
-/// The series of a text `metric` or `metric{tag=filter,…}`.
-fn selector(text: &str) -> Result<SeriesSelector, ExportError> {
-    match SubQuery::parse(&format!("none:{text}"))?.source {
-        Source::Metric { name, filters, explicit_tags } => Ok(SeriesSelector::Tags {
-            metric: Some(name),
-            predicates: filters.iter().map(tidemark_query::Filter::predicate).collect(),
-            exact_keys: explicit_tags,
-        }),
-        Source::Tsuids(tsuids) => Ok(SeriesSelector::Tsuids(tsuids)),
-    }
 }

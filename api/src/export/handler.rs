@@ -35,6 +35,7 @@ pub(crate) async fn get(
     let (export, format) = asked(&request, &state)?;
     let turn = Arc::clone(&console.exports).try_acquire_owned();
     let turn = turn.map_err(|_| ApiError::unavailable("enough exports are under way; try again when one has ended"))?;
+    export.check_names(state.seams.catalog.as_ref()).await.map_err(checked)?;
     let left_out = export.left_out(state.seams.catalog.as_ref()).await?;
     let (sender, pieces) = mpsc::channel::<Piece>(PIECES_WAITING);
     let of_task = Arc::clone(&state);
@@ -88,6 +89,13 @@ fn asked(request: &HttpRequest, state: &AppState) -> Result<(Export, LineFormat)
     }
     let export = Export::new(&selectors, range, format).map_err(|error| ApiError::bad_request(error.to_string()))?;
     Ok((export, format))
+}
+
+fn checked(error: ExportError) -> ApiError {
+    match error {
+        ExportError::Read(error) => error.into(),
+        other => ApiError::bad_request(other.to_string()),
+    }
 }
 
 /// `None` when nobody is there to be told.

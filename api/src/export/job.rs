@@ -40,7 +40,9 @@ impl ExportHandler {
         let (points, left_out) = match ended.await {
             Ok(ended) => ended,
             Err(ExportError::Gone) => return Err(sink.failed.unwrap_or(JobError::Cancelled)),
-            Err(error @ ExportError::Selector(_)) => return Err(JobError::Discard(error.to_string())),
+            Err(error @ (ExportError::Selector(_) | ExportError::Unsayable(_))) => {
+                return Err(JobError::Discard(error.to_string()));
+            }
             Err(error) => return Err(JobError::Retry(error.to_string(), None)),
         };
         let file = sink.file.ok_or_else(|| JobError::Retry("the file is lost".to_owned(), None))?;

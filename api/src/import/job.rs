@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use tidemark_model::{BoxFuture, PointBatch, PointBatchBuilder, PointSink};
+use tidemark_model::{BoxFuture, PointBatch, PointBatchBuilder, PointRules, PointSink};
 use tidemark_queue::ImportPayload;
 use tidemark_workers::{Handler, JobContext, JobError, JobFileError, JobFileKind, JobFiles, JobOutput};
 
@@ -21,14 +21,14 @@ const NAMED_MAX: u64 = 50;
 pub struct ImportHandler {
     files: Arc<JobFiles>,
     sink: Arc<dyn PointSink>,
-    tags_max: usize,
+    rules: PointRules,
 }
 
 /// A file that is being read.
 struct Reading {
     reader: LineReader,
     format: Option<LineFormat>,
-    tags_max: usize,
+    rules: PointRules,
     is_over: bool,
 }
 
@@ -42,10 +42,10 @@ struct Part {
 }
 
 impl ImportHandler {
-    /// Reads `files` and writes into `sink`, at most so many tags to a point.
+    /// Reads `files` and writes into `sink`, points that follow `rules`.
     #[must_use]
-    pub fn new(files: Arc<JobFiles>, sink: Arc<dyn PointSink>, tags_max: usize) -> Self {
-        Self { files, sink, tags_max }
+    pub fn new(files: Arc<JobFiles>, sink: Arc<dyn PointSink>, rules: PointRules) -> Self {
+        Self { files, sink, rules }
     }
 
     async fn import(&self, job: JobContext) -> Result<JobOutput, JobError> {
@@ -89,7 +89,7 @@ impl ImportHandler {
     }
 
     async fn open(&self, file: String, format: Option<LineFormat>) -> Result<Reading, JobError> {
-        let (files, tags_max) = (Arc::clone(&self.files), self.tags_max);
+        let (files, rules) = (Arc::clone(&self.files), self.rules.clone());
         let opened = tokio::task::spawn_blocking(move || {
             let (source, bytes) = files.open(JobFileKind::Upload, &file)?;
             let reader = LineReader::new(Box::new(source), bytes);
@@ -97,7 +97,7 @@ impl ImportHandler {
         });
         let opened = opened.await.map_err(|error| JobError::Retry(error.to_string(), None))?;
         match opened {
-            Ok(reader) => Ok(Reading { reader, format, tags_max, is_over: false }),
+            Ok(reader) => Ok(Reading { reader, format, rules, is_over: false }),
             Err(error @ JobFileError::Name(_)) => Err(JobError::Discard(error.to_string())),
             // It may be on the host of another worker, which may get the next attempt.
             Err(error) => {
@@ -116,7 +116,7 @@ impl Handler for ImportHandler {
 impl Reading {
     /// The next points. Blocks.
     fn part(&mut self) -> std::io::Result<Part> {
-        let mut batch = PointBatchBuilder::new(self.tags_max);
+        let mut batch = PointBatchBuilder::with_rules(self.rules.clone());
         let (mut lines, mut wrong) = (Vec::new(), Vec::new());
         for _ in 0..BATCH_LINES {
             if lines.len() == BATCH_POINTS {

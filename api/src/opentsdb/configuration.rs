@@ -15,6 +15,7 @@ pub(crate) async fn settings(state: Data<AppState>) -> HttpResponse {
         "tsd.core.auto_create_tagks": "true",
         "tsd.core.auto_create_tagvs": "true",
         "tsd.core.connections.limit": limits.connections.to_string(),
+        "tsd.core.tag.allow_specialchars": options.point_rules.characters.special(),
         "tsd.core.timezone": options.timezone,
         "tsd.http.header_tag": options.header_tag,
         "tsd.http.query.allow_delete": options.allow_delete.to_string(),
@@ -32,7 +33,7 @@ pub(crate) async fn settings(state: Data<AppState>) -> HttpResponse {
         "tsd.rollups.enable": (options.rollups.iter().next().is_some()).to_string(),
         "tsd.rpc.telnet.return_errors": options.telnet_errors.to_string(),
         "tsd.storage.fix_duplicates": "true",
-        "tsd.storage.max_tags": options.max_tags.to_string(),
+        "tsd.storage.max_tags": options.point_rules.tags_max.to_string(),
     }))
 }
 

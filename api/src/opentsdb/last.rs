@@ -10,7 +10,7 @@ use actix_web::{
 };
 use serde::{Deserialize, Serialize};
 use tidemark_model::{LastPoint, SeriesSelector, TimestampMs, Tsuid};
-use tidemark_query::SubQuery;
+use tidemark_query::parse_selector;
 
 use super::wire::{self, Flag, Text};
 use crate::{error::ApiError, http::query_string::QueryString, state::AppState};
@@ -60,11 +60,7 @@ pub(crate) async fn get(request: HttpRequest, state: Data<AppState>) -> Result<H
     let query = QueryString::parse(request.query_string())?;
     let mut selectors = Vec::new();
     for text in query.all("timeseries") {
-        let parsed =
-            SubQuery::parse(&format!("none:{text}")).map_err(|error| ApiError::bad_request(error.to_string()))?;
-        let predicates = parsed.filters().iter().map(tidemark_query::Filter::predicate).collect();
-        let metric = text.split('{').next().unwrap_or_default().to_owned();
-        selectors.push(SeriesSelector::Tags { metric: Some(metric), predicates, exact_keys: false });
+        selectors.push(parse_selector(text).map_err(|error| ApiError::bad_request(error.to_string()))?);
     }
     for text in query.all("tsuids") {
         selectors.push(by_tsuids(text.split(','))?);

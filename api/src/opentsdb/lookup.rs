@@ -220,7 +220,7 @@ async fn page_by_value(
     let mut found = BTreeMap::new();
     for selector in &having {
         let page = catalog.lookup(selector, 0, SERIES_OF_SEVERAL_KEYS_MAX).await.map_err(unresolved)?;
-        found.extend(page.series.into_iter().map(|info| (info.key.to_string(), info)));
+        found.extend(page.series.into_iter().map(|info| (info.key.clone(), info)));
     }
     Ok(SeriesPage { total: found.len(), series: found.into_values().skip(offset).take(limit).collect() })
 }

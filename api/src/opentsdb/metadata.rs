@@ -10,7 +10,7 @@ use actix_web::{
 use chrono::{DateTime, SecondsFormat};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use tidemark_model::{DescribedMetric, MetricMetadata, RateKind, TagMetadata, TimestampMs, check_name};
+use tidemark_model::{DescribedMetric, MetricMetadata, NameCharacters, RateKind, TagMetadata, TimestampMs};
 
 use super::wire::{self, Text};
 use crate::{error::ApiError, http::query_string::QueryString, state::AppState};
@@ -65,7 +65,7 @@ pub(crate) async fn put(
     state: Data<AppState>,
 ) -> Result<HttpResponse, ApiError> {
     let entries: Vec<MetadataEntry> = wire::read_long_json(&request, payload, &state).await?;
-    let (metrics, tags) = sort(entries);
+    let (metrics, tags) = sort(entries, &state.options.opentsdb.point_rules.characters);
     if !metrics.is_empty() {
         state.seams.metadata.put_metadata(metrics).await?;
     }
@@ -77,17 +77,18 @@ pub(crate) async fn put(
 
 /// What is said of metrics, merged, and what is said of the things that tags name. What makes no sense is left out, as
 /// Bosun does: collectors send all of it again and again, and stop at an error.
-fn sort(entries: Vec<MetadataEntry>) -> (Vec<MetricMetadata>, Vec<TagMetadata>) {
+fn sort(entries: Vec<MetadataEntry>, characters: &NameCharacters) -> (Vec<MetricMetadata>, Vec<TagMetadata>) {
     let mut metrics: BTreeMap<String, MetricMetadata> = BTreeMap::new();
     let mut tags = Vec::new();
     for MetadataEntry { metric, tags: of, name, value } in entries {
         let (Some(name), Some(value)) = (name, value) else { continue };
         let metric = metric.filter(|metric| !metric.is_empty());
         let (Some(metric), "unit" | "rate" | "desc") = (metric, name.as_str()) else {
-            tags.extend(of_tags(of, name, value));
+            tags.extend(of_tags(of, name, value, characters));
             continue;
         };
-        let Some(value) = serde_json::from_value::<Text>(value).ok().filter(|_| check_name(&metric).is_ok()) else {
+        let Some(value) = serde_json::from_value::<Text>(value).ok().filter(|_| characters.check(&metric).is_ok())
+        else {
             continue;
         };
         let text: String = value.0.chars().take(DESCRIPTION_CHARACTERS_MAX).collect();
@@ -103,9 +104,14 @@ fn sort(entries: Vec<MetadataEntry>) -> (Vec<MetricMetadata>, Vec<TagMetadata>) 
     (metrics.into_values().collect(), tags)
 }
 
-fn of_tags(tags: Option<BTreeMap<String, String>>, name: String, value: Value) -> Option<TagMetadata> {
+fn of_tags(
+    tags: Option<BTreeMap<String, String>>,
+    name: String,
+    value: Value,
+    characters: &NameCharacters,
+) -> Option<TagMetadata> {
     let tags: Vec<(String, String)> = tags?.into_iter().collect();
-    let are_legal = tags.iter().all(|(key, value)| check_name(key).is_ok() && check_name(value).is_ok());
+    let are_legal = tags.iter().flat_map(|(key, value)| [key, value]).all(|name| characters.check(name).is_ok());
     let is_legal = !name.is_empty() && name.chars().count() <= NAME_CHARACTERS_MAX && !name.contains(char::is_control);
     if tags.is_empty() || !are_legal || !is_legal {
         return None;
@@ -185,7 +191,9 @@ pub(crate) async fn delete(
     state: Data<AppState>,
 ) -> Result<HttpResponse, ApiError> {
     let entries: Vec<MetadataEntry> = wire::read_long_json(&request, payload, &state).await?;
-    let gone = entries.into_iter().filter_map(|entry| of_tags(entry.tags, entry.name?, Value::Null)).collect();
+    // What was written when other characters were allowed can be removed, too.
+    let of_entry = |entry: MetadataEntry| of_tags(entry.tags, entry.name?, Value::Null, &NameCharacters::STORABLE);
+    let gone = entries.into_iter().filter_map(of_entry).collect();
     state.seams.described.delete_tag_metadata(gone).await?;
     Ok(HttpResponse::Ok().finish())
 }
@@ -227,6 +235,6 @@ mod tests {
             touched_ms: 0,
         };
         let tags = vec![tag(&[("host", "a")], "version", "1"), tag(&[("host", "a"), ("iface", "e")], "speed", "10")];
-        assert_eq!(sort(entries), (vec![metric], tags));
+        assert_eq!(sort(entries, &NameCharacters::OPENTSDB), (vec![metric], tags));
     }
 }

@@ -219,7 +219,7 @@ impl Numbers {
     }
 }
 
-/// Names have no character that needs an escape, but what is written is not to depend on it.
+/// Nearly no name has a character that needs an escape.
 pub(crate) fn string(out: &mut Vec<u8>, text: &str) {
     if text.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
         out.push(b'"');

@@ -2,17 +2,17 @@
 //! on both after bytes were changed, taken out and put in.
 
 use proptest::prelude::*;
-use tidemark_model::PointBatchBuilder;
+use tidemark_model::{PointBatchBuilder, PointRules};
 
 use super::{cursor, slow};
 
 /// Whether the cursor read the body; if it did, the slow path reads the same points and no mistake.
 fn agree(text: &str) -> bool {
-    let mut builder = PointBatchBuilder::new(8);
+    let mut builder = PointBatchBuilder::default();
     if cursor::parse(text, &mut builder).is_err() {
         return false;
     }
-    let parsed = slow::parse(text, 8, None).unwrap_or_else(|error| panic!("{error} for {text:?}"));
+    let parsed = slow::parse(text, &PointRules::default(), None).unwrap_or_else(|error| panic!("{error} for {text:?}"));
     assert_eq!(parsed.rejections.described(), [], "{text:?}");
     let (fast, slow) = (builder.finish(), parsed.batch);
     assert_eq!(fast.columns().collect::<Vec<_>>(), slow.columns().collect::<Vec<_>>(), "{text:?}");
@@ -138,6 +138,6 @@ proptest! {
     #[test]
     fn no_body_makes_either_panic(text in "\\PC*") {
         agree(&text);
-        let _either = slow::parse(&text, 8, None);
+        let _either = slow::parse(&text, &PointRules::default(), None);
     }
 }

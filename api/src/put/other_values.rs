@@ -2,7 +2,7 @@
 
 use serde::de::{Deserializer as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
-use tidemark_model::{Histogram, PointBatchBuilder, timestamp_ms};
+use tidemark_model::{Histogram, PointBatchBuilder, PointRules, timestamp_ms};
 use tidemark_query::RollupIntervals;
 
 use super::{
@@ -20,8 +20,12 @@ use crate::{error::ApiError, number};
 ///
 /// # Errors
 /// As that of points.
-pub(crate) fn parse_histograms(text: &str, tags_max: usize, tag: Option<&HeaderTag>) -> Result<ParsedBody, ApiError> {
-    parse(text, tags_max, tag, |sent, builder| sent.push_histogram(builder))
+pub(crate) fn parse_histograms(
+    text: &str,
+    rules: &PointRules,
+    tag: Option<&HeaderTag>,
+) -> Result<ParsedBody, ApiError> {
+    parse(text, rules, tag, |sent, builder| sent.push_histogram(builder))
 }
 
 /// Reads a body of rollups and pre-aggregates.
@@ -30,20 +34,20 @@ pub(crate) fn parse_histograms(text: &str, tags_max: usize, tag: Option<&HeaderT
 /// As that of points.
 pub(crate) fn parse_rollups(
     text: &str,
-    tags_max: usize,
+    rules: &PointRules,
     intervals: &RollupIntervals,
     tag: Option<&HeaderTag>,
 ) -> Result<ParsedBody, ApiError> {
-    parse(text, tags_max, tag, |sent, builder| sent.push_rollup(builder, intervals))
+    parse(text, rules, tag, |sent, builder| sent.push_rollup(builder, intervals))
 }
 
 fn parse(
     text: &str,
-    tags_max: usize,
+    rules: &PointRules,
     tag: Option<&HeaderTag>,
     push: impl Fn(&Sent, &mut PointBatchBuilder) -> Result<(), String>,
 ) -> Result<ParsedBody, ApiError> {
-    let mut builder = PointBatchBuilder::new(tags_max);
+    let mut builder = PointBatchBuilder::with_rules(rules.clone());
     let mut rejections = Rejections::default();
     each_element(text, |raw| {
         if raw.get() == "null" {
@@ -211,12 +215,12 @@ mod tests {
 
     fn histogram(fields: &str) -> (Vec<String>, Vec<String>) {
         let body = format!(r#"{{"metric":"m","timestamp":1356998400,"tags":{{"a":"b"}},{fields}}}"#);
-        of(parse_histograms(&body, 8, None).unwrap())
+        of(parse_histograms(&body, &PointRules::default(), None).unwrap())
     }
 
     fn rollup(fields: &str) -> (Vec<String>, Vec<String>) {
         let body = format!(r#"[{{"metric":"m","timestamp":1356998400,"value":"1.5","tags":{{"a":"b"}},{fields}}}]"#);
-        of(parse_rollups(&body, 8, &RollupIntervals::default(), None).unwrap())
+        of(parse_rollups(&body, &PointRules::default(), &RollupIntervals::default(), None).unwrap())
     }
 
     #[test]
@@ -238,7 +242,10 @@ mod tests {
         check(r#""id":256,"value":"AAAA""#, "Invalid type. Must be from 0 to 255.");
         check(r#""id":1,"value":"AAAA""#, "Byte array shorter than 6 bytes detected: [0, 0, 0]");
         let bare = |body: &str, expect: &str| {
-            assert_eq!(of(parse_histograms(body, 8, None).unwrap()), (vec![], vec![expect.to_owned()]));
+            assert_eq!(
+                of(parse_histograms(body, &PointRules::default(), None).unwrap()),
+                (vec![], vec![expect.to_owned()])
+            );
         };
         bare("{}", "Metric name was empty");
         bare(r#"{"metric":"m"}"#, "Invalid timestamp");
@@ -248,7 +255,10 @@ mod tests {
             r#"{"metric":"m:","timestamp":1,"tags":{"a":"b"},"buckets":{"0,1":1}}"#,
             "Invalid metric name (\"m:\"): illegal character: :",
         );
-        assert_eq!(parse_histograms("[]", 8, None).unwrap_err().message(), "No datapoints found in content");
+        assert_eq!(
+            parse_histograms("[]", &PointRules::default(), None).unwrap_err().message(),
+            "No datapoints found in content"
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! From the bytes of a body to good points and bad ones.
 
-use tidemark_model::{PointBatch, PointBatchBuilder};
+use tidemark_model::{PointBatch, PointBatchBuilder, PointRules};
 
 use super::{
     cursor,
@@ -42,10 +42,10 @@ pub(super) fn parse_kind(
     tag: Option<&HeaderTag>,
 ) -> Result<ParsedBody, ApiError> {
     match kind {
-        BodyKind::Points if tag.is_some() => slow::parse(text, options.max_tags, tag),
-        BodyKind::Points => parse(text, options.max_tags),
-        BodyKind::Histograms => parse_histograms(text, options.max_tags, tag),
-        BodyKind::Rollups => parse_rollups(text, options.max_tags, &options.rollups, tag),
+        BodyKind::Points if tag.is_some() => slow::parse(text, &options.point_rules, tag),
+        BodyKind::Points => parse(text, &options.point_rules),
+        BodyKind::Histograms => parse_histograms(text, &options.point_rules, tag),
+        BodyKind::Rollups => parse_rollups(text, &options.point_rules, &options.rollups, tag),
     }
 }
 
@@ -53,10 +53,10 @@ pub(super) fn parse_kind(
 ///
 /// # Errors
 /// 400 when the body is no JSON, or has no point.
-pub(crate) fn parse(text: &str, tags_max: usize) -> Result<ParsedBody, ApiError> {
-    let mut builder = PointBatchBuilder::new(tags_max);
+pub(crate) fn parse(text: &str, rules: &PointRules) -> Result<ParsedBody, ApiError> {
+    let mut builder = PointBatchBuilder::with_rules(rules.clone());
     match cursor::parse(text, &mut builder) {
         Ok(()) => Ok(ParsedBody { batch: builder.finish(), rejections: Rejections::default() }),
-        Err(cursor::GaveUp) => slow::parse(text, tags_max, None),
+        Err(cursor::GaveUp) => slow::parse(text, rules, None),
     }
 }

@@ -1,6 +1,6 @@
 //! What is wrong with a point, in OpenTSDB's words.
 
-use tidemark_model::{NameError, NameKind, PointError, check_name};
+use tidemark_model::{NameError, NameKind, PointError};
 
 /// The text that OpenTSDB has for a point which the builder refused. `value` is the text of the value.
 pub(crate) fn refusal_text(
@@ -16,7 +16,13 @@ pub(crate) fn refusal_text(
             format!("Too many tags: {count} maximum allowed: {limit}, tags: {}", braces(tags))
         }
         PointError::Name { kind: NameKind::Metric, reason, .. } => name_text("metric name", metric, *reason),
-        PointError::Name { .. } => bad_tag_text(tags).unwrap_or_else(|| error.to_string()),
+        PointError::Name { kind, name: key, reason } => match tags.iter().find(|tag| tag.0.as_ref() == key) {
+            Some((_, value)) if *kind == NameKind::TagKey => {
+                name_text(&format!("tag name with value [{}]", value.as_ref()), key, *reason)
+            }
+            Some((_, value)) => name_text(&format!("tag value with key [{key}]"), value.as_ref(), *reason),
+            None => error.to_string(),
+        },
         PointError::DuplicateTag(key) => {
             let value = tags.iter().rev().find(|tag| tag.0.as_ref() == key).map_or("", |tag| tag.1.as_ref());
             format!("duplicate tag: {key}={value}, tags={}", braces(tags))
@@ -37,15 +43,6 @@ pub(crate) fn refusal_text(
 pub(crate) fn braces(tags: &[(impl AsRef<str>, impl AsRef<str>)]) -> String {
     let tags: Vec<_> = tags.iter().map(|(key, value)| format!("{}={}", key.as_ref(), value.as_ref())).collect();
     format!("{{{}}}", tags.join(", "))
-}
-
-fn bad_tag_text(tags: &[(impl AsRef<str>, impl AsRef<str>)]) -> Option<String> {
-    tags.iter().find_map(|(key, value)| {
-        let (key, value) = (key.as_ref(), value.as_ref());
-        let key_text = |reason| name_text(&format!("tag name with value [{value}]"), key, reason);
-        let value_text = |reason| name_text(&format!("tag value with key [{key}]"), value, reason);
-        check_name(key).err().map(key_text).or_else(|| check_name(value).err().map(value_text))
-    })
 }
 
 /// Characters of a name that a text repeats.

@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
-use tidemark_model::{PointBatchBuilder, Value, timestamp_ms};
+use tidemark_model::{PointBatchBuilder, PointRules, Value, timestamp_ms};
 
 use super::{
     header_tag::HeaderTag,
@@ -20,8 +20,8 @@ use crate::{error::ApiError, number};
 ///
 /// # Errors
 /// 400 when the body is no JSON, or has no point. Bad points are no error of the body.
-pub(crate) fn parse(text: &str, tags_max: usize, tag: Option<&HeaderTag>) -> Result<ParsedBody, ApiError> {
-    let mut builder = PointBatchBuilder::new(tags_max);
+pub(crate) fn parse(text: &str, rules: &PointRules, tag: Option<&HeaderTag>) -> Result<ParsedBody, ApiError> {
+    let mut builder = PointBatchBuilder::with_rules(rules.clone());
     let mut rejections = Rejections::default();
     each_element(text, |raw| take(raw, tag, &mut builder, &mut rejections))?;
     if builder.is_empty() && rejections.count() == 0 {
@@ -266,7 +266,7 @@ mod tests {
     use super::*;
 
     fn check(point: &str, expect: &str) {
-        let parsed = parse(point, 8, None).unwrap();
+        let parsed = parse(point, &PointRules::default(), None).unwrap();
         let errors: Vec<_> = parsed.rejections.described().iter().map(|rejection| rejection.error.as_str()).collect();
         assert_eq!(errors, [expect], "{point}");
         assert!(parsed.batch.is_empty());
@@ -300,8 +300,9 @@ mod tests {
 
     #[test]
     fn whole_bodies_that_are_wrong_are_refused() {
-        let check =
-            |body: &str, expect: &str| assert_eq!(parse(body, 8, None).unwrap_err().message(), expect, "{body}");
+        let check = |body: &str, expect: &str| {
+            assert_eq!(parse(body, &PointRules::default(), None).unwrap_err().message(), expect, "{body}")
+        };
         check("", "Missing request content");
         check(" \n ", "Missing request content");
         check("[]", "No datapoints found in content");
@@ -319,7 +320,7 @@ mod tests {
         let parsed = parse(
             r#"[{"metric":"\u006d","timestamp":"1356998400","value":"4.5","tags":{"a":1,"a":"b"},"x":[{}]},
                 {"metric":"m","timestamp":1356998400.9,"value":"+7","tags":{"a":true}}, null]"#,
-            8,
+            &PointRules::default(),
             None,
         )
         .unwrap();
@@ -333,7 +334,7 @@ mod tests {
     #[test]
     fn a_body_of_mistakes_is_counted_in_full_and_described_in_part() {
         let body = format!("[{}]", vec!["0"; 50_000].join(","));
-        let parsed = parse(&body, 8, None).unwrap();
+        let parsed = parse(&body, &PointRules::default(), None).unwrap();
         assert_eq!(parsed.rejections.count(), 50_000);
         assert_eq!(parsed.rejections.described().len(), super::super::rejected::DESCRIBED_MAX);
     }

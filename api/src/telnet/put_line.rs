@@ -4,7 +4,7 @@
 //! the line once and knows good lines alone, and one that has OpenTSDB's order of checks and its texts. A property test
 //! holds the first to the second.
 
-use tidemark_model::PointBatchBuilder;
+use tidemark_model::{PointBatchBuilder, PointRules};
 
 use crate::{
     number::{self, NumberError},
@@ -18,7 +18,7 @@ const TAGS_MAX: usize = 16;
 #[derive(Debug)]
 pub(crate) struct PutLines<'a> {
     builder: PointBatchBuilder,
-    tags_max: usize,
+    rules: &'a PointRules,
     /// The tags of the last point as they were sent.
     tags_before: &'a str,
     /// The timestamp of the last point as it was sent, and its milliseconds.
@@ -26,8 +26,9 @@ pub(crate) struct PutLines<'a> {
 }
 
 impl<'a> PutLines<'a> {
-    pub(crate) fn new(tags_max: usize) -> Self {
-        Self { builder: PointBatchBuilder::new(tags_max), tags_max, tags_before: "", timestamp_before: ("", 0) }
+    pub(crate) fn new(rules: &'a PointRules) -> Self {
+        let builder = PointBatchBuilder::with_rules(rules.clone());
+        Self { builder, rules, tags_before: "", timestamp_before: ("", 0) }
     }
 
     /// Adds the point of a line: what comes after `put `.
@@ -49,7 +50,7 @@ impl<'a> PutLines<'a> {
     /// Takes the points out.
     pub(crate) fn take(&mut self) -> tidemark_model::PointBatch {
         self.tags_before = "";
-        std::mem::replace(&mut self.builder, PointBatchBuilder::new(self.tags_max)).finish()
+        std::mem::replace(&mut self.builder, PointBatchBuilder::with_rules(self.rules.clone())).finish()
     }
 
     /// Makes room for the points of `bytes` bytes of lines.
@@ -191,8 +192,10 @@ mod tests {
 
     use super::*;
 
+    static RULES: PointRules = PointRules::with_tags_max(8);
+
     fn check(words: &str, expect: &str) {
-        assert_eq!(PutLines::new(8).add(words), Err(expect.to_owned()), "{words:?}");
+        assert_eq!(PutLines::new(&RULES).add(words), Err(expect.to_owned()), "{words:?}");
     }
 
     #[test]
@@ -221,7 +224,7 @@ mod tests {
     }
 
     fn read(lines: &[&str]) -> PointBatch {
-        let mut put = PutLines::new(8);
+        let mut put = PutLines::new(&RULES);
         lines.iter().for_each(|line| put.add(line).unwrap());
         put.take()
     }
@@ -235,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_bad_line_between_good_ones_changes_nothing_about_them() {
-        let mut put = PutLines::new(8);
+        let mut put = PutLines::new(&RULES);
         put.add("m 1 1 a=1").unwrap();
         put.add("m 1 +2 b=2").unwrap();
         put.add("bad! 1 1 a=1").unwrap_err();
@@ -266,8 +269,8 @@ mod tests {
     proptest! {
         #[test]
         fn the_fast_reader_agrees_with_the_thorough_one(lines in prop::collection::vec(line(), 1..20)) {
-            let mut fast = PutLines::new(8);
-            let mut thorough = PutLines::new(8);
+            let mut fast = PutLines::new(&RULES);
+            let mut thorough = PutLines::new(&RULES);
             for line in &lines {
                 prop_assert_eq!(fast.add(line), thorough.add_any(line), "{}", line);
             }
@@ -276,7 +279,7 @@ mod tests {
 
         #[test]
         fn no_line_makes_it_panic(line in "\\PC*") {
-            let _unused = PutLines::new(8).add(&line);
+            let _unused = PutLines::new(&RULES).add(&line);
         }
     }
 }

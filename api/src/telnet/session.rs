@@ -28,7 +28,7 @@ pub(crate) fn read_lines(lines: &[u8], state: &AppState) -> Vec<Step> {
     let mut session = Session {
         state,
         steps: Vec::new(),
-        points: PutLines::new(state.options.opentsdb.max_tags),
+        points: PutLines::new(&state.options.opentsdb.point_rules),
         values: ValueLines::new(&state.options.opentsdb),
         reply: String::new(),
     };

@@ -37,7 +37,7 @@ pub(crate) struct ValueLines<'a> {
 
 impl<'a> ValueLines<'a> {
     pub(crate) fn new(options: &'a OpenTsdbOptions) -> Self {
-        Self { builder: PointBatchBuilder::new(options.max_tags), options }
+        Self { builder: PointBatchBuilder::with_rules(options.point_rules.clone()), options }
     }
 
     /// Adds the histogram of a line: what comes after `histogram `.
@@ -105,7 +105,10 @@ impl<'a> ValueLines<'a> {
         if self.builder.is_empty() {
             return None;
         }
-        Some(std::mem::replace(&mut self.builder, PointBatchBuilder::new(self.options.max_tags)).finish())
+        Some(
+            std::mem::replace(&mut self.builder, PointBatchBuilder::with_rules(self.options.point_rules.clone()))
+                .finish(),
+        )
     }
 }
 

@@ -119,7 +119,7 @@ impl Registry {
             let mut registered = self.registered.lock();
             (registered.instruments.clone(), std::mem::take(&mut registered.news))
         };
-        let mut builder = PointBatchBuilder::default();
+        let mut builder = PointBatchBuilder::with_rules(self.host_tags.point_rules());
         for (key, instrument) in &instruments {
             for (suffix, at, value) in values(instrument, now) {
                 let metric = format!("{}{suffix}", key.metric());
@@ -134,7 +134,7 @@ impl Registry {
     fn check(&self, metric: &str, tags: &[(&str, &str)], made: &Instrument) -> Result<SeriesKey, RegisterError> {
         let mut all: Vec<(&str, &str)> = tags.to_vec();
         all.extend(self.host_tags.iter().filter(|(key, _)| !tags.iter().any(|(own, _)| own == key)));
-        let mut builder = PointBatchBuilder::default();
+        let mut builder = PointBatchBuilder::with_rules(self.host_tags.point_rules());
         for suffix in made.suffixes().iter().map(String::as_str).chain([""]) {
             builder
                 .push(&format!("{metric}{suffix}"), &mut all, 1, Value::Int(0))

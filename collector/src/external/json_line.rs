@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use tidemark_model::{MetricMetadata, NameKind, PointError, RateKind, check_name};
+use tidemark_model::{MetricMetadata, NameKind, PointError, RateKind};
 
 use super::line::{LineError, parse_timestamp, parse_value};
 use crate::gathering::Gathering;
@@ -54,7 +54,8 @@ fn take_point(
 
 fn take_metadata(line: &JsonLine<'_>, value: &str, out: &mut Gathering<'_>) -> Result<(), LineError> {
     let metric = &line.metric;
-    check_name(metric).map_err(|reason| PointError::Name { kind: NameKind::Metric, name: metric.clone(), reason })?;
+    let checked = out.characters().check(metric);
+    checked.map_err(|reason| PointError::Name { kind: NameKind::Metric, name: metric.clone(), reason })?;
     let mut entry = MetricMetadata { metric: metric.clone(), ..MetricMetadata::default() };
     match line.name.as_str() {
         "unit" => entry.unit = value.to_owned(),

@@ -1,7 +1,7 @@
 //! Lines of external collectors.
 
 use thiserror::Error;
-use tidemark_model::{PointError, TimestampMs, Value};
+use tidemark_model::{NameCharacters, PointError, TimestampMs, Value};
 
 use super::json_line;
 use crate::gathering::Gathering;
@@ -19,13 +19,17 @@ pub(super) enum LineError {
     TooLong(usize),
     #[error("not `metric timestamp value tag=value …`")]
     Shape,
-    #[error("metric `{0}` has characters other than letters, digits and `-_./`")]
+    #[error(
+        "metric `{0}` has characters other than letters, digits, `-_./` and those of `opentsdb.allow_specialchars`"
+    )]
     Metric(String),
     #[error("timestamp `{0}` is no number of seconds or milliseconds")]
     Timestamp(String),
     #[error("value `{0}` is no number")]
     Value(String),
-    #[error("tag `{0}` is not `key=value` of letters, digits and `-_./`")]
+    #[error(
+        "tag `{0}` is not `key=value` of letters, digits, `-_./` and the characters of `opentsdb.allow_specialchars`"
+    )]
     Tag(String),
     #[error("JSON: {0}")]
     Json(String),
@@ -45,24 +49,27 @@ pub(super) fn take_line(line: &str, out: &mut Gathering<'_>) -> Result<(), LineE
         return Err(LineError::TooLong(bytes));
     }
     let [metric, timestamp, value, tags @ ..] = words.as_slice() else { return Err(LineError::Shape) };
-    if !is_plain(metric) {
+    let characters = out.characters();
+    if !is_plain(metric, characters) {
         return Err(LineError::Metric((*metric).to_owned()));
     }
     let timestamp = parse_timestamp(timestamp).ok_or_else(|| LineError::Timestamp((*timestamp).to_owned()))?;
     let value = parse_value(value).ok_or_else(|| LineError::Value((*value).to_owned()))?;
-    let tags = tags.iter().map(|tag| parse_tag(tag)).collect::<Result<Vec<_>, _>>()?;
+    let tags = tags.iter().map(|tag| parse_tag(tag, characters)).collect::<Result<Vec<_>, _>>()?;
     Ok(out.push(metric, tags, timestamp, value)?)
 }
 
-/// The characters that TCollector lets pass; Unicode letters, which the store takes, are not among them.
-fn is_plain(name: &str) -> bool {
-    !name.is_empty()
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'/'))
+/// The characters that TCollector lets pass, and special ones; Unicode letters, which the store takes, are not among the
+/// former.
+fn is_plain(name: &str, characters: &NameCharacters) -> bool {
+    let is_special = |character| characters.special().contains(character);
+    let is_plain = |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_' | '.' | '/');
+    !name.is_empty() && name.chars().all(|character| is_plain(character) || is_special(character))
 }
 
-fn parse_tag(tag: &str) -> Result<(&str, &str), LineError> {
+fn parse_tag<'a>(tag: &'a str, characters: &NameCharacters) -> Result<(&'a str, &'a str), LineError> {
     tag.split_once('=')
-        .filter(|(key, value)| is_plain(key) && is_plain(value))
+        .filter(|(key, value)| is_plain(key, characters) && is_plain(value, characters))
         .ok_or_else(|| LineError::Tag(tag.to_owned()))
 }
 
@@ -166,6 +173,23 @@ mod tests {
             let (result, gathered) = take(line);
             assert!(result.is_err() && gathered.batch.is_empty(), "{line}");
         }
+    }
+
+    #[test]
+    fn special_characters_are_read_where_they_are_allowed() {
+        let characters = NameCharacters::with_special(":°{\"").unwrap();
+        let tags = crate::HostTags::with_characters("h", &[], characters).unwrap();
+        let mut out = Gathering::new(&tags, 0);
+        take_line("lo:ad 1795343205 1 a:b=21°\"", &mut out).unwrap();
+        take_line(r#"{"metric":"a{\"","timestamp":1795343205,"value":1,"tags":{"b":"c:"}}"#, &mut out).unwrap();
+        take_line(r#"{"metric":"a:b","name":"unit","value":"bytes"}"#, &mut out).unwrap();
+        for line in ["lo;ad 1795343205 1", "größe 1795343205 1", "load 1795343205 1 a=b=c"] {
+            assert!(take_line(line, &mut out).is_err(), "{line}");
+        }
+        let gathered = out.finish();
+        let series: Vec<String> = (0..2).map(|at| gathered.batch.series_key(at).to_string()).collect();
+        assert_eq!(series, ["lo:ad{a:b=21°\",host=h}", "a{\"{b=c:,host=h}"]);
+        assert_eq!(gathered.metadata.len(), 1);
     }
 
     #[test]

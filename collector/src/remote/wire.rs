@@ -1,7 +1,7 @@
 //! Points as OpenTSDB's JSON, compressed.
 
 use std::{
-    fmt::Write as _,
+    fmt::{self, Write as _},
     io::{self, Write as _},
     ops::Range,
 };
@@ -42,12 +42,11 @@ fn to_json(batch: &PointBatch, range: Range<usize>, points_max: usize, bytes_max
     (json, end)
 }
 
-/// Names need no escapes: letters, digits and `-_./` only.
 fn put_point(json: &mut String, batch: &PointBatch, point: PointRef) {
     let key = batch.series_key(point.series);
     // Writing to a text cannot fail.
     let _written =
-        write!(json, r#"{{"metric":"{}","timestamp":{},"value":"#, key.metric(), wire_timestamp(point.timestamp))
+        write!(json, r#"{{"metric":{},"timestamp":{},"value":"#, Quoted(key.metric()), wire_timestamp(point.timestamp))
             .and_then(|()| match point.value {
                 Value::Int(int) => write!(json, "{int}"),
                 // Always with a dot or an exponent, which is how the server knows a double.
@@ -56,9 +55,25 @@ fn put_point(json: &mut String, batch: &PointBatch, point: PointRef) {
     json.push_str(r#","tags":{"#);
     for (position, (name, value)) in key.tags().enumerate() {
         let comma = if position == 0 { "" } else { "," };
-        let _written = write!(json, r#"{comma}"{name}":"{value}""#);
+        let _written = write!(json, "{comma}{}:{}", Quoted(name), Quoted(value));
     }
     json.push_str("}}");
+}
+
+/// A name as JSON. Nearly none has a character that needs an escape, and none has a control character.
+struct Quoted<'a>(&'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_char('"')?;
+        for part in self.0.split_inclusive(['"', '\\']) {
+            match part.char_indices().next_back().filter(|(_, last)| matches!(last, '"' | '\\')) {
+                Some((at, last)) => write!(out, "{}\\{last}", part.get(..at).unwrap_or_default())?,
+                None => out.write_str(part)?,
+            }
+        }
+        out.write_char('"')
+    }
 }
 
 /// Numbers that fit 32 bits are seconds to the server: the first 50 days of 1970 lose their milliseconds.
@@ -82,7 +97,7 @@ mod tests {
 
     use proptest::prelude::*;
     use serde_json::value::RawValue;
-    use tidemark_model::PointBatchBuilder;
+    use tidemark_model::{PointBatchBuilder, PointRules};
 
     use super::*;
 
@@ -107,6 +122,16 @@ mod tests {
             r#"[{{"metric":"a","timestamp":1795343205123,"value":-9223372036854775808,{tags}}},{{"metric":"a","timestamp":1795343205000,"value":1.0,{tags}}},{{"metric":"b","timestamp":5,"value":1e300,{tags}}}]"#
         );
         assert_eq!((json, end), (expect, 3));
+    }
+
+    #[test]
+    fn names_with_special_characters_are_escaped() {
+        let mut builder = PointBatchBuilder::with_rules(PointRules::LOOSE);
+        builder.push(r#"a"b\"#, &mut [(r#""k"#, r#"\"v" x"#)], 5_000, Value::Int(1)).unwrap();
+        let (json, _) = to_json(&builder.finish(), 0..1, 10, 1_000_000);
+        let parsed: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(parsed[0]["metric"], r#"a"b\"#);
+        assert_eq!(parsed[0]["tags"], serde_json::json!({ r#""k"#: r#"\"v" x"# }));
     }
 
     #[test]

@@ -252,6 +252,7 @@ fn metric(name: &str, unit: Unit, value: Option<f64>, kind: &str, description: &
 pub(crate) fn host() -> HostPage {
     HostPage {
         host: "db03".to_owned(),
+        host_filter: "db03".to_owned(),
         from: "1h-ago".to_owned(),
         facts: HostFacts {
             row: host_row("db03", 3, Status::Critical, 38.2),
@@ -361,6 +362,7 @@ pub(crate) fn host() -> HostPage {
 pub(crate) fn host_empty() -> HostPage {
     HostPage {
         host: "new-host".to_owned(),
+        host_filter: "new-host".to_owned(),
         from: "1h-ago".to_owned(),
         facts: HostFacts {
             row: HostRow { host: "new-host".to_owned(), status: Status::Unknown, ..HostRow::default() },

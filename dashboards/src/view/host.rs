@@ -74,6 +74,8 @@ pub struct DiskUse {
 pub struct HostPage {
     /// The host's name.
     pub host: String,
+    /// What selects it behind `host=` in a query: its name, or a pattern where that has characters that mean something.
+    pub host_filter: String,
     /// The range that is shown, as in a query: `1h-ago`.
     pub from: String,
     /// What is known of it.

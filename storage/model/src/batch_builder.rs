@@ -3,15 +3,15 @@
 use thiserror::Error;
 
 use crate::{
-    HISTOGRAM_PART_KEY, Histogram, MetricSpace, NameError, NameKind, PointBatch, TIMESTAMP_MAX, TimestampMs, Value,
-    check_name, check_stored_name,
+    HISTOGRAM_PART_KEY, Histogram, MetricSpace, NameError, NameKind, PointBatch, PointRules, TIMESTAMP_MAX,
+    TimestampMs, Value, check_stored_name,
 };
 
 /// Builds a [`PointBatch`] from points whose names nobody has checked yet.
 #[derive(Debug)]
 pub struct PointBatchBuilder {
     batch: PointBatch,
-    tags_max: usize,
+    rules: PointRules,
     tags_min: usize,
     /// Bytes of the metric of the last series of the dictionary, which is the series of the last point.
     last_metric_bytes: usize,
@@ -56,13 +56,16 @@ pub enum PointError {
 }
 
 impl PointBatchBuilder {
-    /// Most tags of a point unless told otherwise.
-    pub const TAGS_MAX_DEFAULT: usize = 8;
-
     /// An empty batch whose points need at least one tag and may have `tags_max`.
     #[must_use]
     pub fn new(tags_max: usize) -> Self {
-        Self { batch: PointBatch::default(), tags_max, tags_min: 1, last_metric_bytes: 0 }
+        Self::with_rules(PointRules::with_tags_max(tags_max))
+    }
+
+    /// An empty batch whose points need at least one tag and follow `rules`.
+    #[must_use]
+    pub fn with_rules(rules: PointRules) -> Self {
+        Self { batch: PointBatch::default(), rules, tags_min: 1, last_metric_bytes: 0 }
     }
 
     /// Room for `points` points.
@@ -182,20 +185,25 @@ impl PointBatchBuilder {
         value: Value,
     ) -> Result<(), PointError> {
         check_point(timestamp, value)?;
-        check(NameKind::Metric, metric, metric)?;
+        self.check_name(NameKind::Metric, metric, metric)?;
         if tags.len() < self.tags_min {
             return Err(PointError::NoTags);
         }
         for (key, value) in tags.iter() {
-            check(NameKind::TagKey, key, key)?;
-            check(NameKind::TagValue, key, value)?;
+            self.check_name(NameKind::TagKey, key, key)?;
+            self.check_name(NameKind::TagValue, key, value)?;
         }
         tags.sort_unstable();
         let distinct = self.count_distinct(tags)?;
-        if distinct > self.tags_max {
-            return Err(PointError::TooManyTags { tags: distinct, limit: self.tags_max });
+        if distinct > self.rules.tags_max {
+            return Err(PointError::TooManyTags { tags: distinct, limit: self.rules.tags_max });
         }
         Ok(())
+    }
+
+    fn check_name(&self, kind: NameKind, shown: &str, name: &str) -> Result<(), PointError> {
+        let checked = self.rules.characters.check(name);
+        checked.map_err(|reason| PointError::Name { kind, name: shown.to_owned(), reason })
     }
 
     fn try_push_with_last_tags(
@@ -213,7 +221,7 @@ impl PointBatchBuilder {
             self.push_columns(u32::try_from(last).map_err(|_| PointError::DictionaryFull)?, timestamp, value);
             return Ok(());
         }
-        check(NameKind::Metric, metric, metric)?;
+        self.check_name(NameKind::Metric, metric, metric)?;
         let before = self.batch.keys.len();
         self.batch.keys.push_str(metric);
         self.batch.keys.extend_from_within(tags);
@@ -290,7 +298,7 @@ impl PointBatchBuilder {
 
 impl Default for PointBatchBuilder {
     fn default() -> Self {
-        Self::new(Self::TAGS_MAX_DEFAULT)
+        Self::with_rules(PointRules::default())
     }
 }
 
@@ -312,10 +320,6 @@ fn stored_name(space: &MetricSpace, metric: &str) -> Result<String, PointError> 
         Ok(()) => Ok(stored),
         Err(reason) => Err(PointError::Name { kind: NameKind::Metric, name: metric.to_owned(), reason }),
     }
-}
-
-fn check(kind: NameKind, shown: &str, name: &str) -> Result<(), PointError> {
-    check_name(name).map_err(|reason| PointError::Name { kind, name: shown.to_owned(), reason })
 }
 
 #[cfg(test)]
@@ -426,7 +430,8 @@ mod tests {
         assert!(build(keys, ends, &[0], bits).is_err());
         assert!(build(keys, &[3, 2], series, bits).is_err());
         assert!(build(keys, &[7, 99], series, bits).is_err());
-        assert!(build("cp!\0a\x001mem\0a\x001", ends, series, bits).is_err());
+        assert!(build("cp!\0a\x001mem\0a\x001", ends, series, bits).is_ok(), "other characters were allowed then");
+        assert!(build("c\n!\0a\x001mem\0a\x001", ends, series, bits).is_err());
         assert!(build(keys, ends, series, &[1, f64::NAN.to_bits()]).is_err());
         assert!(build("cpu\0a\x001mem\0a", &[7, 12], series, bits).is_err());
     }

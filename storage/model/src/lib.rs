@@ -19,6 +19,7 @@ mod metadata;
 mod metric_space;
 mod name_ids;
 mod names;
+mod point_rules;
 mod reader;
 mod rollup;
 mod selector;
@@ -45,7 +46,8 @@ pub use histogram::{
 pub use metadata::{DescribedMetric, MetadataCatalog, MetadataStore, MetricMetadata, RateKind, TagMetadata};
 pub use metric_space::{MetricSpace, RESERVED, WrittenRollup, check_stored_name, is_reserved, written_metric};
 pub use name_ids::NameIds;
-pub use names::{NAME_BYTES_MAX, NameError, NameKind, check_name};
+pub use names::{NAME_BYTES_MAX, NameCharacters, NameError, NameKind, SpecialCharacterError, check_name};
+pub use point_rules::PointRules;
 pub use reader::{NoSeries, ReadError, ReadLimits, ReadRequest, ReadStatistics, SeriesReader, SeriesSet};
 pub use rollup::{RollupBuckets, RollupFunction, RollupRequest, RollupRows};
 pub use selector::{SeriesSelector, TagMatch, TagPredicate};

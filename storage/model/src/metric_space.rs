@@ -69,15 +69,17 @@ pub fn is_reserved(name: &str) -> bool {
     name.starts_with(RESERVED)
 }
 
-/// Checks a name as it is stored, which may be a reserved one.
+/// Checks a name as it is stored, which may be a reserved one, and may have any character that may be special: which of
+/// them are allowed is decided where names come in, and may have been another then.
 ///
 /// # Errors
 /// Says the first rule that the name breaks.
 pub fn check_stored_name(name: &str) -> Result<(), NameError> {
+    let characters = const { &crate::NameCharacters::STORABLE };
     match name.strip_prefix(RESERVED) {
         Some(_) if name.len() > crate::NAME_BYTES_MAX => Err(NameError::TooLong { bytes: name.len() }),
-        Some(rest) => crate::check_name(rest),
-        None => crate::check_name(name),
+        Some(rest) => characters.check(rest),
+        None => characters.check(name),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use regex::{Regex, RegexBuilder};
-use tidemark_model::{TagMatch, TagPredicate};
+use tidemark_model::{TagMatch, TagPredicate, check_name};
 
 use crate::{FilterKind, ParseError, parse_error::excerpt, wildcard::Wildcard};
 
@@ -62,6 +62,27 @@ impl Filter {
             _ => FilterKind::LiteralOr,
         };
         Self::new(kind, key, value, group_by)
+    }
+
+    /// The text behind `key=`, in the braces of a metric or in a map `tags`, that lets this one value through: the value
+    /// itself, or a pattern where the value has characters that mean something there.
+    #[must_use]
+    pub fn text_for(value: &str) -> String {
+        if check_name(value).is_ok() {
+            return value.to_owned();
+        }
+        let mut pattern = String::from("regexp(^");
+        for character in value.chars() {
+            match character {
+                // Without the character itself, nobody who looks for the end of the filter can take it for that.
+                _ if character.is_ascii() && !character.is_ascii_alphanumeric() => {
+                    pattern.push_str(&format!("\\x{:02x}", u32::from(character)));
+                }
+                _ => pattern.push(character),
+            }
+        }
+        pattern.push_str("$)");
+        pattern
     }
 
     /// How it compares.
@@ -204,6 +225,21 @@ mod tests {
         check("va*", FilterKind::Iwildcard, "va*");
         check("regexp(a(b|c))", FilterKind::Regexp, "a(b|c)");
         check("not_key()", FilterKind::NotKey, "");
+    }
+
+    #[test]
+    fn any_value_can_be_asked_for_by_a_text() {
+        assert_eq!(Filter::text_for("web-01/größe"), "web-01/größe");
+        assert_eq!(Filter::text_for("a|b"), r"regexp(^a\x7cb$)");
+        for value in ["a|b", "*", "x)y", "(", "{}", "a,b=c", r"C:\[d]", "regexp(a)", "21°C 100%", " ", "^a$.+"] {
+            let text = format!("none:m{{host={}}}", Filter::text_for(value));
+            let parsed = crate::SubQuery::parse(&text).unwrap();
+            let filter = parsed.filters().first().unwrap();
+            assert!(accepts(filter, value), "{text}");
+            for other in [format!("{value}x"), format!("x{value}"), String::from("a"), String::from("b")] {
+                assert!(!accepts(filter, &other), "{text} and {other}");
+            }
+        }
     }
 
     #[test]

@@ -89,4 +89,5 @@ pub use rollup_intervals::{ROLLUP_AGGREGATORS, RollupIntervals};
 pub use space_catalog::SpaceCatalog;
 pub use space_deleter::SpaceDeleter;
 pub use space_reader::SpaceReader;
+pub use tag_list::parse_selector;
 pub use time_expression::{parse_time, parse_time_zone};

@@ -1,6 +1,22 @@
 //! The pairs of braces behind a metric: `{host=web*,dc=regexp(a{2},b)}{owner=literal_or(x|y)}`.
 
-use crate::{Filter, ParseError, parse_error::excerpt};
+use tidemark_model::SeriesSelector;
+
+use crate::{Filter, ParseError, QUERY_TEXT_BYTES_MAX, parse_error::excerpt};
+
+/// The series that a text `metric` or `metric{host=web*,dc=…}` means, which has no aggregator and no other part before it:
+/// a metric may have colons here.
+///
+/// # Errors
+/// As [`crate::SubQuery::parse`].
+pub fn parse_selector(text: &str) -> Result<SeriesSelector, ParseError> {
+    if text.len() > QUERY_TEXT_BYTES_MAX {
+        return Err(ParseError::TextTooLong { bytes: text.len() });
+    }
+    let (metric, filters) = parse_metric(text)?;
+    let predicates = filters.iter().map(Filter::predicate).collect();
+    Ok(SeriesSelector::Tags { metric: Some(metric.to_owned()), predicates, exact_keys: false })
+}
 
 /// Splits `metric{group by}{filters}` into the metric and its filters.
 ///

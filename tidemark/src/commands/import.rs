@@ -13,7 +13,7 @@ use tidemark_api::{
 };
 use tidemark_collector::{RemoteOptions, RemoteSink};
 use tidemark_egress::Url;
-use tidemark_model::{Clock, PointBatchBuilder, PointSink, SystemClock};
+use tidemark_model::{Clock, PointBatchBuilder, PointRules, PointSink, SystemClock};
 
 use super::offline;
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
     config::{Settings, masked},
     logging,
     progress_bar::{Counted, Progress, ProgressBar},
-    serve::open_store,
+    serve::{open_store, point_rules},
     usage::UsageError,
 };
 
@@ -29,8 +29,6 @@ use crate::{
 const BATCH_POINTS: usize = 5_000;
 /// Lines with mistakes that are named one by one.
 const NAMED_MAX: u64 = 100;
-/// Most tags of a point that is sent to a server, which has a limit of its own.
-const TAGS_MAX: usize = 64;
 
 /// Writes the points of all files.
 pub(crate) fn run(options: &ImportOptions, settings: Settings) -> anyhow::Result<ExitCode> {
@@ -40,11 +38,12 @@ pub(crate) fn run(options: &ImportOptions, settings: Settings) -> anyhow::Result
         let refused = if options.target.is_offline() {
             let folder = offline::take_folder_of_store(&settings)?;
             let (store, _engine) = open_store(&settings, folder.as_ref(), &clock).await?;
-            let imported = Import::new(&store, settings.opentsdb.max_tags, &clock).files(options).await;
+            let imported = Import::new(&store, point_rules(&settings)?, &clock).files(options).await;
             store.close().await;
             imported?
         } else {
-            Import::new(&remote_sink(options)?, TAGS_MAX, &clock).files(options).await?
+            // The server has rules of its own.
+            Import::new(&remote_sink(options)?, PointRules::LOOSE, &clock).files(options).await?
         };
         Ok(if refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     })
@@ -62,7 +61,7 @@ fn remote_sink(options: &ImportOptions) -> anyhow::Result<RemoteSink> {
 /// An import under way.
 struct Import<'a> {
     sink: &'a dyn PointSink,
-    tags_max: usize,
+    rules: PointRules,
     bar: ProgressBar,
     batch: PointBatchBuilder,
     /// The line of each point of the batch.
@@ -72,10 +71,10 @@ struct Import<'a> {
 }
 
 impl<'a> Import<'a> {
-    fn new(sink: &'a dyn PointSink, tags_max: usize, clock: &Arc<dyn Clock>) -> Self {
+    fn new(sink: &'a dyn PointSink, rules: PointRules, clock: &Arc<dyn Clock>) -> Self {
         let bar = ProgressBar::on_stderr(Arc::clone(clock), "import", Counted::Bytes);
-        let batch = PointBatchBuilder::new(tags_max);
-        Self { sink, tags_max, bar, batch, lines: Vec::new(), stored: 0, refused: 0 }
+        let batch = PointBatchBuilder::with_rules(rules.clone());
+        Self { sink, rules, bar, batch, lines: Vec::new(), stored: 0, refused: 0 }
     }
 
     /// Writes the points of the files; how many lines were refused.
@@ -129,7 +128,7 @@ impl<'a> Import<'a> {
         if self.batch.is_empty() {
             return Ok(());
         }
-        let batch = std::mem::replace(&mut self.batch, PointBatchBuilder::new(self.tags_max)).finish();
+        let batch = std::mem::replace(&mut self.batch, PointBatchBuilder::with_rules(self.rules.clone())).finish();
         let lines = std::mem::take(&mut self.lines);
         match write_patiently(self.sink, &batch).await {
             Ok(receipt) => {

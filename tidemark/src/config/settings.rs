@@ -144,6 +144,9 @@ pub(crate) struct OpentsdbSettings {
     pub(crate) allow_delete: bool,
     /// Most tags of a point.
     pub(crate) max_tags: usize,
+    /// Characters that metrics, tag keys and tag values may have beside letters, digits and `-_./`, such as `:+%`. Of the
+    /// agent's names, too. Where many programs write into one store, set them alike.
+    pub(crate) allow_specialchars: String,
     /// Origins of pages that may call the API from a browser; `*` stands for all.
     pub(crate) cors_domains: Vec<String>,
     /// Request headers that such pages may send.

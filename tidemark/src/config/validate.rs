@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt, time::Duration};
 
 use tidemark_api::auth::Network;
 use tidemark_egress::Url;
-use tidemark_model::check_name;
+use tidemark_model::{NameCharacters, check_name};
 use tidemark_query::{RollupIntervals, Weekday};
 use tidemark_tsdb::RollupInterval;
 use tracing_subscriber::EnvFilter;
@@ -52,6 +52,9 @@ impl Settings {
         if self.opentsdb.week_start.parse::<Weekday>().is_err() {
             let day = self.opentsdb.week_start.escape_debug();
             problems.add("opentsdb.week_start", format!("`{day}` is no day of the week, such as `monday` or `sunday`"));
+        }
+        if let Err(error) = NameCharacters::with_special(&self.opentsdb.allow_specialchars) {
+            problems.add("opentsdb.allow_specialchars", error);
         }
         for (name, networks) in
             [("auth.telnet_from", &self.auth.telnet_from), ("auth.trusted_proxies", &self.auth.trusted_proxies)]
@@ -353,6 +356,10 @@ mod tests {
             "setting auth.trusted_proxies: `10.0.0.0/33` is no network",
         );
         check("[opentsdb]\ntimezone = \"Mars/Phobos\"", "`Mars/Phobos` is no time zone");
+        check(
+            "[opentsdb]\nallow_specialchars = \"+\\u0001\"",
+            "opentsdb.allow_specialchars: `\\u{1}` can be in no name",
+        );
         check("[opentsdb]\nweek_start = \"someday\"", "`someday` is no day of the week");
         check("[log]\nlevel = \"loud\"", "`loud` is no level");
         check("[log]\nlevel = \"info,tidemark_api=loud\"", "setting log.level");

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use anyhow::Context;
 use tidemark_collector::{AgentOptions, ExternalOptions, HostTags};
 
+use super::point_rules;
 use crate::config::{AgentSettings, Settings};
 
 /// The options of the agent.
@@ -12,7 +13,10 @@ pub(crate) fn agent_options(settings: &Settings) -> anyhow::Result<AgentOptions>
     let agent = &settings.agent;
     let host = if agent.host.is_empty() { HostTags::short_hostname() } else { agent.host.clone() };
     let others: Vec<_> = agent.tags.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
-    let mut options = AgentOptions::new(HostTags::new(&host, &others).context("settings agent.host and agent.tags")?);
+    let characters = point_rules(settings)?.characters;
+    let host_tags =
+        HostTags::with_characters(&host, &others, characters).context("settings agent.host and agent.tags")?;
+    let mut options = AgentOptions::new(host_tags);
     options.interval = agent.interval.0;
     options.external = external_options(agent);
     options.seed = seed();

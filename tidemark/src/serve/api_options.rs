@@ -2,22 +2,27 @@
 
 use std::sync::Arc;
 
+use anyhow::Context;
 use tidemark_api::{ApiLimits, ApiOptions, LogBook, OpenTsdbOptions, QueryExtras, auth::Tokens};
 use tidemark_egress::Url;
-use tidemark_model::ReadLimits;
+use tidemark_model::{NameCharacters, PointRules, ReadLimits};
 use tidemark_query::{EvaluationLimits, RollupIntervals, Weekday};
 
 use crate::config::{Bytes, LimitSettings, Settings};
 
 /// Options of the server.
-pub(crate) fn api_options(settings: &Settings, tokens: Tokens, logs: Option<Arc<dyn LogBook>>) -> ApiOptions {
+pub(crate) fn api_options(
+    settings: &Settings,
+    tokens: Tokens,
+    logs: Option<Arc<dyn LogBook>>,
+) -> anyhow::Result<ApiOptions> {
     let opentsdb = settings.opentsdb.clone();
-    ApiOptions {
+    Ok(ApiOptions {
         limits: api_limits(settings),
         opentsdb: OpenTsdbOptions {
             mode: opentsdb.mode,
             allow_delete: opentsdb.allow_delete,
-            max_tags: opentsdb.max_tags,
+            point_rules: point_rules(settings)?,
             cors_domains: opentsdb.cors_domains,
             cors_headers: opentsdb.cors_headers,
             header_tag: opentsdb.header_tag,
@@ -37,7 +42,14 @@ pub(crate) fn api_options(settings: &Settings, tokens: Tokens, logs: Option<Arc<
         logs,
         hosts: public_host(settings).into_iter().collect(),
         ..ApiOptions::default()
-    }
+    })
+}
+
+/// What points must be to be taken.
+pub(crate) fn point_rules(settings: &Settings) -> anyhow::Result<PointRules> {
+    let characters = NameCharacters::with_special(&settings.opentsdb.allow_specialchars);
+    let characters = characters.context("setting opentsdb.allow_specialchars")?;
+    Ok(PointRules { tags_max: settings.opentsdb.max_tags, characters })
 }
 
 /// For which intervals rollups may be written; the settings are checked already.
@@ -95,7 +107,7 @@ mod tests {
     fn the_host_of_the_public_address_is_let_in() {
         let hosts = |public_url: &str| {
             let settings = Settings { public_url: public_url.to_owned(), ..Settings::default() };
-            api_options(&settings, Tokens::default(), None).hosts
+            api_options(&settings, Tokens::default(), None).unwrap().hosts
         };
         assert_eq!(hosts("https://Monitor.example.org:8443/x"), ["monitor.example.org"]);
         assert!(hosts("").is_empty());

@@ -17,7 +17,11 @@ use tidemark_workers::{
     WorkFigures, WriteHandler,
 };
 
-use super::{api_options::read_limits, jobs::Jobs, readers::space_reader};
+use super::{
+    api_options::{point_rules, read_limits},
+    jobs::Jobs,
+    readers::space_reader,
+};
 use crate::config::{Role, Settings, masked};
 
 /// Rules, incidents and how people are told.
@@ -98,7 +102,7 @@ pub(crate) fn of(
     let notify = NotifyHandler::new(rules, book, alerting.notifier.clone(), Arc::clone(clock));
     let backtest = BacktestHandler::new(alerting.rules.clone(), space_reader(settings, store));
     // The worker that has the job writes into the store itself, so that each batch is not a job again.
-    let import = ImportHandler::new(Arc::clone(&jobs.files), Arc::new(jobs.direct()), settings.opentsdb.max_tags);
+    let import = ImportHandler::new(Arc::clone(&jobs.files), Arc::new(jobs.direct()), point_rules(settings)?);
     let export = ExportHandler::new(Arc::clone(&jobs.files), Arc::new(store.clone()), Arc::new(store.clone()));
     Ok(Handlers::new()
         .with(JobKind::Write, Arc::new(write))

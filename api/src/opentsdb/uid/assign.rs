@@ -9,7 +9,7 @@ use actix_web::{
 };
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use tidemark_model::{NameKind, check_name};
+use tidemark_model::NameKind;
 
 use super::kind::{KINDS, uid_text};
 use crate::{
@@ -85,7 +85,7 @@ fn object(map: BTreeMap<String, String>) -> Value {
 
 /// The new id, or why there is none.
 async fn assign_one(state: &AppState, kind: NameKind, name: &str) -> Result<Result<u32, String>, ApiError> {
-    if let Err(error) = check_name(name) {
+    if let Err(error) = state.options.opentsdb.point_rules.characters.check(name) {
         return Ok(Err(error.to_string()));
     }
     if let Some(id) = state.seams.names.id(kind, name).await? {

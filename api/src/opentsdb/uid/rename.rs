@@ -10,7 +10,7 @@ use actix_web::{
 };
 use serde::Deserialize;
 use serde_json::json;
-use tidemark_model::{NameKind, check_name};
+use tidemark_model::NameKind;
 
 use super::kind::{KINDS, uid_text};
 use crate::{
@@ -60,7 +60,7 @@ async fn rename(state: &AppState, body: RenameBody) -> Result<HttpResponse, ApiE
 
 /// Why this name cannot be renamed to that.
 async fn reason(state: &AppState, kind: NameKind, old: &str, new: &str) -> Result<String, ApiError> {
-    if let Err(error) = check_name(new) {
+    if let Err(error) = state.options.opentsdb.point_rules.characters.check(new) {
         return Ok(error.to_string());
     }
     let Some(id) = state.seams.names.id(kind, old).await? else {

@@ -53,6 +53,7 @@ impl Default for OpentsdbSettings {
             mode: OperationMode::ReadWrite,
             allow_delete: false,
             max_tags: 8,
+            allow_specialchars: String::new(),
             cors_domains: Vec::new(),
             cors_headers: "Authorization, Content-Type, Accept, Origin, User-Agent, Cache-Control, X-Requested-With"
                 .to_owned(),
