@@ -38,7 +38,7 @@ pub use http::{
 };
 pub use log_book::LogBook;
 pub use opentsdb::OperationMode;
-pub use options::{ApiLimits, ApiOptions, BuildInfo, OpenTsdbOptions, QueryExtras};
+pub use options::{ApiLimits, ApiOptions, AutoCreate, BuildInfo, OpenTsdbOptions, QueryExtras};
 pub use rest::{BackupPieces, BackupRefusal, BackupSource, Readiness, Troubles, without_password};
 pub use server::{ApiServer, Configure, RunningServer};
 pub use state::{ApiSeams, AppState};

@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
-use tidemark_model::{PointRules, ReadLimits};
+use tidemark_model::{NameKind, PointRules, ReadLimits};
 use tidemark_query::{EvaluationLimits, RollupIntervals, Weekday};
 
 use crate::{
@@ -127,6 +127,8 @@ pub struct OpenTsdbOptions {
     pub allow_delete: bool,
     /// How many tags a point may have, `opentsdb.max_tags`, and which characters names, `opentsdb.allow_specialchars`.
     pub point_rules: PointRules,
+    /// Which names points may bring that nobody has written or assigned, `opentsdb.auto_create_metrics` and so on.
+    pub auto_create: AutoCreate,
     /// Origins of pages that may call the API from a browser, `opentsdb.cors_domains`; `*` stands for all.
     pub cors_domains: Vec<String>,
     /// Request headers that such pages may send, `opentsdb.cors_headers`.
@@ -143,6 +145,35 @@ pub struct OpenTsdbOptions {
     pub extras: QueryExtras,
     /// For which intervals values may be written that stand for all points of an interval, `opentsdb.rollups`.
     pub rollups: RollupIntervals,
+}
+
+/// Which names points may bring that nobody has written or assigned. Points with others are refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AutoCreate {
+    /// Metrics, `opentsdb.auto_create_metrics`.
+    pub metrics: bool,
+    /// Tag keys, `opentsdb.auto_create_tagks`.
+    pub tagks: bool,
+    /// Tag values, `opentsdb.auto_create_tagvs`.
+    pub tagvs: bool,
+}
+
+impl AutoCreate {
+    /// Whether points may bring names of this kind.
+    #[must_use]
+    pub fn allows(self, kind: NameKind) -> bool {
+        match kind {
+            NameKind::Metric => self.metrics,
+            NameKind::TagKey => self.tagks,
+            NameKind::TagValue => self.tagvs,
+        }
+    }
+}
+
+impl Default for AutoCreate {
+    fn default() -> Self {
+        Self { metrics: true, tagks: true, tagvs: true }
+    }
 }
 
 /// What a query may ask for that OpenTSDB does not have. These are the defaults of queries that do not ask.
@@ -165,6 +196,7 @@ impl Default for OpenTsdbOptions {
             mode: OperationMode::default(),
             allow_delete: false,
             point_rules: PointRules::default(),
+            auto_create: AutoCreate::default(),
             cors_domains: Vec::new(),
             cors_headers: "Authorization, Content-Type, Accept, Origin, User-Agent, DNT, Cache-Control, \
                            X-Mx-ReqToken, Keep-Alive, X-Requested-With, If-Modified-Since"

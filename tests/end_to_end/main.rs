@@ -5,6 +5,7 @@
 mod agent;
 mod alerting;
 mod authorisation;
+mod auto_create;
 mod bad_input;
 mod broker;
 mod browser;

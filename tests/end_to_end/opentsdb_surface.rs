@@ -196,6 +196,9 @@ fn settings_are_shown_under_the_names_of_opentsdb() {
         ("OPENTSDB__SKIP_UNRESOLVED", "true", "tsd.query.skip_unresolved_tagvs", "true"),
         ("LIMITS__QUERY_TIME", "7s", "tsd.query.timeout", "7000"),
         ("OPENTSDB__ROLLUPS", "", "tsd.rollups.enable", "false"),
+        ("OPENTSDB__AUTO_CREATE_METRICS", "false", "tsd.core.auto_create_metrics", "false"),
+        ("OPENTSDB__AUTO_CREATE_TAGKS", "false", "tsd.core.auto_create_tagks", "false"),
+        ("OPENTSDB__AUTO_CREATE_TAGVS", "false", "tsd.core.auto_create_tagvs", "false"),
         ("OPENTSDB__MAX_TAGS", "5", "tsd.storage.max_tags", "5"),
         ("OPENTSDB__ALLOW_SPECIALCHARS", ":+", "tsd.core.tag.allow_specialchars", ":+"),
     ];

@@ -11,9 +11,9 @@ use crate::state::AppState;
 pub(crate) async fn settings(state: Data<AppState>) -> HttpResponse {
     let (workers, options, limits) = (state.options.workers, &state.options.opentsdb, &state.options.limits);
     wire::json(&json!({
-        "tsd.core.auto_create_metrics": "true",
-        "tsd.core.auto_create_tagks": "true",
-        "tsd.core.auto_create_tagvs": "true",
+        "tsd.core.auto_create_metrics": options.auto_create.metrics.to_string(),
+        "tsd.core.auto_create_tagks": options.auto_create.tagks.to_string(),
+        "tsd.core.auto_create_tagvs": options.auto_create.tagvs.to_string(),
         "tsd.core.connections.limit": limits.connections.to_string(),
         "tsd.core.tag.allow_specialchars": options.point_rules.characters.special(),
         "tsd.core.timezone": options.timezone,

@@ -7,12 +7,13 @@ use actix_web::{
     http::StatusCode,
     web::{Data, Payload},
 };
-use tidemark_model::{PointBatch, WriteOutcome, WriteReceipt, WriteRefusal, is_reserved, written_metric};
+use tidemark_model::{PointBatch, WriteOutcome, WriteReceipt, is_reserved, written_metric};
 
 use super::{
     answer::PutOutcome,
     flags::PutFlags,
     header_tag::HeaderTag,
+    known_names::judge,
     parse::{BodyKind, ParsedBody, parse_kind},
     rejected::{Datapoint, Rejection, Rejections},
 };
@@ -51,7 +52,13 @@ async fn store(kind: BodyKind, request: HttpRequest, payload: Payload, state: Da
     let body = read_body(&request, payload, &state).await?;
     let tag = HeaderTag::of(request.headers(), &state.options.opentsdb.header_tag)?;
     let (body, ParsedBody { batch, mut rejections }) = parse_body(body, kind, tag.as_ref(), &state).await?;
+    let mut judged = judge(batch, &state).await?;
+    if !judged.unknown.is_empty() {
+        let unknown: Vec<_> = judged.unknown.iter().map(|(at, name)| (*at, name.http_text())).collect();
+        describe(&body, kind, tag.as_ref(), &state, &unknown, &mut rejections)?;
+    }
     record_rejections(&state, &rejections);
+    let batch = std::mem::take(&mut judged.batch);
     // A histogram is one thing that somebody sent and several points of the batch.
     let sent = if kind == BodyKind::Histograms { batch.datapoint_starts().count() } else { batch.len() };
     let Some(outcome) = write(&state, flags, batch).await else {
@@ -61,7 +68,8 @@ async fn store(kind: BodyKind, request: HttpRequest, payload: Payload, state: Da
     let receipt = acknowledged(outcome, sent, &state.counters.points)?;
     let mut refused = 0;
     if !receipt.refused.is_empty() {
-        refused = describe(&body, kind, tag.as_ref(), &state, &receipt.refused, &mut rejections)?;
+        let of_body = receipt.refused.into_iter().map(|(at, refusal)| (judged.position(at), refusal.message));
+        refused = describe(&body, kind, tag.as_ref(), &state, &of_body.collect::<Vec<_>>(), &mut rejections)?;
     }
     let stored = sent.saturating_sub(refused);
     state.counters.points.accept(Protocol::Http, stored);
@@ -148,21 +156,21 @@ fn record_rejections(state: &AppState, rejections: &Rejections) {
     }
 }
 
-/// Adds what the store refused, and says how much that is. The batch is gone, but the body is still there and gives the
-/// same batch again.
+/// Adds points that were refused after the body was read, by their positions, and says how many things that somebody sent
+/// they are. The batch is gone, but the body is still there and gives the same batch again.
 fn describe(
     body: &Body,
     kind: BodyKind,
     tag: Option<&HeaderTag>,
     state: &AppState,
-    refused: &[(usize, WriteRefusal)],
+    refused: &[(usize, String)],
     rejections: &mut Rejections,
 ) -> Result<usize, ApiError> {
     let batch = parse_kind(body.text()?, kind, &state.options.opentsdb, tag)?.batch;
     let points: Vec<_> = batch.points().collect();
     let starts: Vec<usize> = batch.datapoint_starts().collect();
     let mut described = BTreeSet::new();
-    for (position, refusal) in refused {
+    for (position, reason) in refused {
         // Which of the things that were sent it is a part of.
         if !described.insert(starts.partition_point(|start| start <= position)) {
             continue;
@@ -178,7 +186,7 @@ fn describe(
                     tags: Some(key.tags().filter(|(key, _)| !is_reserved(key)).map(owned).collect()),
                 }
             }),
-            error: refusal.message.clone(),
+            error: reason.clone(),
         });
     }
     Ok(described.len())

@@ -13,6 +13,7 @@ pub(crate) mod cursor;
 mod flags;
 mod handler;
 mod header_tag;
+pub(crate) mod known_names;
 mod other_values;
 mod parse;
 pub(crate) mod refusal_text;

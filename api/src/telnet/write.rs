@@ -4,14 +4,15 @@
 //! not take now is therefore held and tried again, and meanwhile the connection is not read: the client's buffers fill,
 //! and it waits or spools. Only after a deadline are the points given up, with a reply, and the connection is closed.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
-use tidemark_model::{PointBatch, RefusalReason, WriteOutcome, is_reserved};
+use tidemark_model::{MetricSpace, PointBatch, RefusalReason, WriteOutcome, WriteReceipt, is_reserved};
 use tidemark_queue::Origin;
 use tracing::Instrument;
 
 use crate::{
     metrics::{Protocol, RejectReason},
+    put::known_names::{UnknownName, judge},
     state::AppState,
 };
 
@@ -65,7 +66,16 @@ async fn write_patiently(batch: PointBatch, state: &AppState) -> Written {
 /// Why it is worth trying again.
 async fn attempt(batch: &PointBatch, state: &AppState) -> Result<Written, (RejectReason, String)> {
     let counters = &state.counters.points;
-    match state.seams.sink_telnet.write(batch.clone()).await {
+    let judged = judge(batch.clone(), state).await;
+    let judged = judged.map_err(|error| (RejectReason::Unavailable, format!("names cannot be looked up: {error}")))?;
+    let mut written = Written::default();
+    let unknown = reply_unknown(&judged.unknown, batch, &mut written.reply);
+    let batch = judged.batch;
+    let outcome = match batch.is_empty() {
+        true => WriteOutcome::Done(WriteReceipt::default()),
+        false => state.seams.sink_telnet.write(batch.clone()).await,
+    };
+    match outcome {
         WriteOutcome::Done(receipt) => {
             // Histograms come in batches without points, and each is several values of its batch.
             let stored = match is_reserved(batch.series_text(0)) {
@@ -73,19 +83,47 @@ async fn attempt(batch: &PointBatch, state: &AppState) -> Result<Written, (Rejec
                 false => receipt.stored,
             };
             counters.accept(Protocol::Telnet, stored);
-            let mut written = Written::default();
             for (_, refusal) in &receipt.refused {
                 counters.reject(Protocol::Telnet, refusal.reason.into(), 1);
                 written.reply.push_str(&format!("put: illegal argument: {refusal}\n"));
             }
-            Ok(written)
         }
         WriteOutcome::Refused(refusal) if refusal.reason == RefusalReason::Limit => {
             counters.reject(Protocol::Telnet, RejectReason::Limit, batch.len());
-            Ok(Written { reply: format!("put: illegal argument: {} points: {refusal}\n", batch.len()), close: false })
+            written.reply.push_str(&format!("put: illegal argument: {} points: {refusal}\n", batch.len()));
         }
-        WriteOutcome::Refused(refusal) => Err((refusal.reason.into(), refusal.message)),
-        WriteOutcome::Unknown(reason) => Err((RejectReason::Unknown, reason)),
+        WriteOutcome::Refused(refusal) => return Err((refusal.reason.into(), refusal.message)),
+        WriteOutcome::Unknown(reason) => return Err((RejectReason::Unknown, reason)),
+    }
+    counters.reject(Protocol::Telnet, RejectReason::Invalid, unknown);
+    Ok(written)
+}
+
+/// Adds a reply for each line with such a name; how many there are.
+fn reply_unknown(unknown: &[(usize, UnknownName)], batch: &PointBatch, reply: &mut String) -> usize {
+    if unknown.is_empty() {
+        return 0;
+    }
+    // Each part of a histogram has its names.
+    let lines: HashSet<usize> = batch.datapoint_starts().collect();
+    let series: Vec<usize> = batch.points().map(|point| point.series).collect();
+    let mut count = 0;
+    for (position, name) in unknown.iter().filter(|(position, _)| lines.contains(position)) {
+        let command = command_of(series.get(*position).map_or("", |series| batch.series_text(*series)));
+        reply.push_str(&format!("{command}: {}\n", name.telnet_text()));
+        count += 1;
+    }
+    count
+}
+
+/// The command that brought a series.
+fn command_of(series: &str) -> &'static str {
+    if series.starts_with(&MetricSpace::Histogram.stored_name("")) {
+        "histogram"
+    } else if is_reserved(series) {
+        "rollup"
+    } else {
+        "put"
     }
 }
 

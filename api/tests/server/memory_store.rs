@@ -371,6 +371,15 @@ impl NameIds for MemoryStore {
         Box::pin(async move { Ok(id) })
     }
 
+    fn unknown<'a>(&'a self, names: &'a [(NameKind, &'a str)]) -> BoxFuture<'a, Result<Vec<usize>, CatalogError>> {
+        let state = self.state.lock().unwrap();
+        let is_unknown =
+            |(kind, name): &(NameKind, &str)| !state.names.contains_key(&(number_of(*kind), (*name).to_owned()));
+        let unknown =
+            names.iter().enumerate().filter(|(_, name)| is_unknown(name)).map(|(position, _)| position).collect();
+        Box::pin(async move { Ok(unknown) })
+    }
+
     fn name(&self, kind: NameKind, id: u32) -> BoxFuture<'_, Result<Option<String>, CatalogError>> {
         let state = self.state.lock().unwrap();
         let found = state.names.iter().find(|((of, _), known)| *of == number_of(kind) && **known == id);

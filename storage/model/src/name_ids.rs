@@ -7,6 +7,9 @@ pub trait NameIds: Send + Sync {
     /// The id of a name; none when it was never written nor given one.
     fn id<'a>(&'a self, kind: NameKind, name: &'a str) -> BoxFuture<'a, Result<Option<u32>, CatalogError>>;
 
+    /// The positions of those names that were never written nor given an id.
+    fn unknown<'a>(&'a self, names: &'a [(NameKind, &'a str)]) -> BoxFuture<'a, Result<Vec<usize>, CatalogError>>;
+
     /// The name of an id.
     fn name(&self, kind: NameKind, id: u32) -> BoxFuture<'_, Result<Option<String>, CatalogError>>;
 

@@ -12,6 +12,23 @@ impl NameIds for Store {
         })
     }
 
+    fn unknown<'a>(&'a self, names: &'a [(NameKind, &'a str)]) -> BoxFuture<'a, Result<Vec<usize>, CatalogError>> {
+        Box::pin(async move {
+            let unknown = || {
+                let index = self.inner.index.read();
+                let is_unknown = |(kind, name): &(NameKind, &str)| index.names(*kind).id(name).is_none();
+                let positions = names.iter().enumerate().filter(|(_, name)| is_unknown(name));
+                positions.map(|(position, _)| position).collect::<Vec<_>>()
+            };
+            // Names do not go away: only for those that this process does not know must others be asked.
+            if unknown().is_empty() {
+                return Ok(Vec::new());
+            }
+            self.inner.follower.catch_up_index().await.map_err(ReadError::from)?;
+            Ok(unknown())
+        })
+    }
+
     fn name(&self, kind: NameKind, id: u32) -> BoxFuture<'_, Result<Option<String>, CatalogError>> {
         Box::pin(async move {
             self.inner.follower.catch_up_index().await.map_err(ReadError::from)?;

@@ -147,6 +147,14 @@ pub(crate) struct OpentsdbSettings {
     /// Characters that metrics, tag keys and tag values may have beside letters, digits and `-_./`, such as `:+%`. Of the
     /// agent's names, too. Where many programs write into one store, set them alike.
     pub(crate) allow_specialchars: String,
+    /// Whether points may bring metrics that were never written nor assigned (`/api/uid/assign`); OpenTSDB's default is
+    /// that they may not. Of puts over HTTP and telnet, agents elsewhere among them; imports, the server's own series
+    /// `tidemark.*` and its own agent make the names they need.
+    pub(crate) auto_create_metrics: bool,
+    /// The same of tag keys.
+    pub(crate) auto_create_tagks: bool,
+    /// The same of tag values.
+    pub(crate) auto_create_tagvs: bool,
     /// Origins of pages that may call the API from a browser; `*` stands for all.
     pub(crate) cors_domains: Vec<String>,
     /// Request headers that such pages may send.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use tidemark_api::{ApiLimits, ApiOptions, LogBook, OpenTsdbOptions, QueryExtras, auth::Tokens};
+use tidemark_api::{ApiLimits, ApiOptions, AutoCreate, LogBook, OpenTsdbOptions, QueryExtras, auth::Tokens};
 use tidemark_egress::Url;
 use tidemark_model::{NameCharacters, PointRules, ReadLimits};
 use tidemark_query::{EvaluationLimits, RollupIntervals, Weekday};
@@ -23,6 +23,11 @@ pub(crate) fn api_options(
             mode: opentsdb.mode,
             allow_delete: opentsdb.allow_delete,
             point_rules: point_rules(settings)?,
+            auto_create: AutoCreate {
+                metrics: opentsdb.auto_create_metrics,
+                tagks: opentsdb.auto_create_tagks,
+                tagvs: opentsdb.auto_create_tagvs,
+            },
             cors_domains: opentsdb.cors_domains,
             cors_headers: opentsdb.cors_headers,
             header_tag: opentsdb.header_tag,

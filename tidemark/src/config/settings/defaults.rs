@@ -54,6 +54,9 @@ impl Default for OpentsdbSettings {
             allow_delete: false,
             max_tags: 8,
             allow_specialchars: String::new(),
+            auto_create_metrics: true,
+            auto_create_tagks: true,
+            auto_create_tagvs: true,
             cors_domains: Vec::new(),
             cors_headers: "Authorization, Content-Type, Accept, Origin, User-Agent, Cache-Control, X-Requested-With"
                 .to_owned(),
