@@ -1,7 +1,7 @@
 //! What a value is that somebody aggregated before it was sent.
 
-use tidemark_model::{MetricSpace, PointBatchBuilder, PointError, TimestampMs, Value, WrittenRollup};
-use tidemark_query::{AGGREGATE_KEY, Aggregator, ROLLUP_AGGREGATORS, RollupIntervals};
+use tidemark_model::{AGGREGATE_KEY, MetricSpace, PointBatchBuilder, PointError, TimestampMs, Value, WrittenRollup};
+use tidemark_query::{Aggregator, ROLLUP_AGGREGATORS, RollupIntervals};
 
 use super::refusal_text::braces;
 

@@ -7,15 +7,15 @@ use std::{
 
 use serde::Deserialize;
 use tidemark_egress::{EgressError, Response};
-use tidemark_model::{PointBatch, RefusalReason, SeriesKey, WriteOutcome, WriteReceipt, WriteRefusal};
+use tidemark_model::{RefusalReason, SeriesKey, TimestampMs, WriteOutcome, WriteRefusal, timestamp_ms};
 
-use super::wire::wire_timestamp;
+use super::datapoints::Datapoints;
 
 /// The meaning of an answer.
 #[derive(Debug, PartialEq)]
 pub(super) enum Answer {
     /// The points are stored, but for those listed.
-    Stored(WriteReceipt),
+    Stored(Vec<(usize, WriteRefusal)>),
     /// The request is larger than the server takes.
     TooLarge,
     /// The server refuses the request without saying which point is wrong.
@@ -47,20 +47,23 @@ struct ReportedPoint {
     tags: Option<BTreeMap<String, String>>,
 }
 
-/// What the answer to the points `sent` of `batch` says.
-pub(super) fn of_put(response: &Response, batch: &PointBatch, sent: Range<usize>) -> Answer {
+/// What the answer to the objects `sent` of `batch` says of their positions.
+pub(super) fn of_put(response: &Response, batch: &Datapoints, sent: Range<usize>) -> Answer {
     let status = response.status.as_u16();
     let refused = |reason, text: &str| {
         Answer::Failed(WriteOutcome::Refused(WriteRefusal::new(reason, format!("{text} (status {status})"))))
     };
     match status {
-        200..=299 => Answer::Stored(of_report(response, batch, sent.clone()).unwrap_or_else(|| stored_all(sent))),
+        200..=299 => Answer::Stored(of_report(response, batch, sent).unwrap_or_default()),
         400 => match of_report(response, batch, sent) {
-            Some(receipt) => Answer::Stored(receipt),
+            Some(refused) => Answer::Stored(refused),
             None => Answer::RefusedAsAWhole(format!("the server refused the request: {}", excerpt(response))),
         },
         401 | 403 => refused(RefusalReason::Unavailable, "the server does not accept the agent's token"),
-        404 | 405 => refused(RefusalReason::Unavailable, "the server has no `/api/put`; is the URL right?"),
+        404 | 405 => {
+            let path = batch.kind.path();
+            refused(RefusalReason::Unavailable, &format!("the server has no `/{path}`; is the URL right?"))
+        }
         407 => refused(RefusalReason::Unavailable, "the proxy does not accept the agent's user and password"),
         413 => Answer::TooLarge,
         429 | 503 => refused(RefusalReason::Busy, &format!("the server is busy: {}", excerpt(response))),
@@ -83,28 +86,25 @@ pub(super) fn of_error(error: &EgressError) -> Answer {
     })
 }
 
-fn stored_all(sent: Range<usize>) -> WriteReceipt {
-    WriteReceipt { stored: sent.len(), refused: Vec::new() }
-}
-
-/// `None` when the body is no report, or one without the failures that it counts.
-fn of_report(response: &Response, batch: &PointBatch, sent: Range<usize>) -> Option<WriteReceipt> {
+/// What the report refuses; `None` when the body is no report, or one without the failures that it counts.
+fn of_report(response: &Response, batch: &Datapoints, sent: Range<usize>) -> Option<Vec<(usize, WriteRefusal)>> {
     let report: Report = serde_json::from_slice(&response.body).ok()?;
     if report.failed == 0 {
-        return (response.status.as_u16() < 300).then(|| stored_all(sent));
+        return (response.status.as_u16() < 300).then(Vec::new);
     }
-    let refused = positions(&report, batch, sent.clone());
-    Some(WriteReceipt { stored: sent.len().saturating_sub(refused.len()), refused })
+    Some(positions(&report, batch, sent))
 }
 
 /// As many positions as the report counts failures. A failure that is not listed, or whose point was not sent,
-/// is put on some point that is not listed either.
-fn positions(report: &Report, batch: &PointBatch, sent: Range<usize>) -> Vec<(usize, WriteRefusal)> {
-    let mut by_point: HashMap<(SeriesKey, i64), Vec<usize>> = HashMap::new();
-    for (position, point) in batch.points().enumerate().skip(sent.start).take(sent.len()) {
-        let identity = (batch.series_key(point.series), wire_timestamp(point.timestamp));
-        by_point.entry(identity).or_default().push(position);
-    }
+/// is put on some point that is not listed either. Rollups of one series and moment are not told apart by reports.
+fn positions(report: &Report, batch: &Datapoints, sent: Range<usize>) -> Vec<(usize, WriteRefusal)> {
+    let mut by_point: HashMap<(SeriesKey, TimestampMs), Vec<usize>> = HashMap::new();
+    batch.each(sent.clone(), |position, points| {
+        if let Some(identity) = batch.identity(points) {
+            by_point.entry(identity).or_default().push(position);
+        }
+        true
+    });
     let mut refused: BTreeMap<usize, WriteRefusal> = BTreeMap::new();
     let mut reason = "the server did not say why";
     for error in &report.errors {
@@ -125,10 +125,11 @@ fn positions(report: &Report, batch: &PointBatch, sent: Range<usize>) -> Vec<(us
     refused.into_iter().collect()
 }
 
-fn identity_of(point: &ReportedPoint) -> Option<(SeriesKey, i64)> {
+/// Servers repeat the timestamp that was sent, or tell seconds where it has no milliseconds.
+fn identity_of(point: &ReportedPoint) -> Option<(SeriesKey, TimestampMs)> {
     let tags: Vec<(&str, &str)> =
         point.tags.iter().flatten().map(|(key, value)| (key.as_str(), value.as_str())).collect();
-    Some((SeriesKey::new(&point.metric, &tags), point.timestamp.as_ref()?.as_i64()?))
+    Some((SeriesKey::new(&point.metric, &tags), timestamp_ms(point.timestamp.as_ref()?.as_i64()?)))
 }
 
 /// The beginning of a body, for a text.
@@ -145,12 +146,12 @@ mod tests {
 
     use super::*;
 
-    fn batch(points: i64) -> PointBatch {
+    fn batch(points: i64) -> Datapoints {
         let mut builder = PointBatchBuilder::default();
         for at in 0..points {
             builder.push("m", &mut [("host", "h")], 1_795_343_205_000 + at, Value::Int(at)).unwrap();
         }
-        builder.finish()
+        Datapoints::of(builder.finish()).remove(0)
     }
 
     fn answer(status: u16, body: &str, sent: Range<usize>) -> Answer {
@@ -170,31 +171,49 @@ mod tests {
         )
     }
 
-    fn stored(answer: Answer) -> (usize, Vec<(usize, String)>) {
-        let Answer::Stored(receipt) = answer else { panic!("{answer:?}") };
-        (receipt.stored, receipt.refused.into_iter().map(|(at, refusal)| (at, refusal.message)).collect())
+    fn refused(answer: Answer) -> Vec<(usize, String)> {
+        let Answer::Stored(refused) = answer else { panic!("{answer:?}") };
+        refused.into_iter().map(|(at, refusal)| (at, refusal.message)).collect()
     }
 
     #[test]
     fn success_stores_everything() {
-        assert_eq!(stored(answer(204, "", 2..10)), (8, vec![]));
-        assert_eq!(stored(answer(200, r#"{"success":8,"failed":0,"errors":[]}"#, 2..10)), (8, vec![]));
-        assert_eq!(stored(answer(200, "<html>", 2..10)), (8, vec![]));
+        assert_eq!(refused(answer(204, "", 2..10)), []);
+        assert_eq!(refused(answer(200, r#"{"success":8,"failed":0,"errors":[]}"#, 2..10)), []);
+        assert_eq!(refused(answer(200, "<html>", 2..10)), []);
     }
 
     #[test]
     fn refused_points_are_found_by_series_and_timestamp() {
         let body = format!(r#"{{"success":6,"failed":2,"errors":[{},{}]}}"#, error_of(7), error_of(3));
-        assert_eq!(stored(answer(400, &body, 2..10)), (6, vec![(3, "no 3".into()), (7, "no 7".into())]));
+        assert_eq!(refused(answer(400, &body, 2..10)), [(3, "no 3".into()), (7, "no 7".into())]);
+    }
+
+    #[test]
+    fn refused_points_are_found_where_the_report_tells_seconds() {
+        let batch = || {
+            let mut builder = PointBatchBuilder::default();
+            for at in 0..10 {
+                builder.push("m", &mut [("host", "h")], 1_795_343_205_000 + at * 1000, Value::Int(at)).unwrap();
+            }
+            Datapoints::of(builder.finish()).remove(0)
+        };
+        let body = r#"{"failed":1,"errors":[{"datapoint":{"metric":"m","timestamp":1795343209,"tags":{"host":"h"}},"error":"no"}]}"#;
+        let response = Response {
+            status: StatusCode::BAD_REQUEST,
+            headers: HeaderMap::new(),
+            body: Bytes::from_static(body.as_bytes()),
+            truncated: false,
+        };
+        assert_eq!(refused(of_put(&response, &batch(), 0..10)), [(4, "no".into())]);
     }
 
     #[test]
     fn failures_that_are_not_listed_are_counted_all_the_same() {
         let body = format!(r#"{{"success":5,"failed":3,"errors":[{}]}}"#, error_of(7));
-        let (count, refused) = stored(answer(400, &body, 2..10));
-        assert_eq!((count, refused.len()), (5, 3));
+        assert_eq!(refused(answer(400, &body, 2..10)).len(), 3);
         let body = r#"{"success":0,"failed":99,"errors":[{"error":"x"},{"datapoint":null,"error":"y"}]}"#;
-        assert_eq!(stored(answer(400, body, 2..10)).0, 0);
+        assert_eq!(refused(answer(400, body, 2..10)).len(), 8);
     }
 
     #[test]

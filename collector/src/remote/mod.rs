@@ -3,9 +3,11 @@
 //! Batches go as gzip JSON to `/api/put?details`, in requests of bounded size. Points that the server refuses one by
 //! one are told apart from points that it could not take now, so that one bad point never blocks the good ones behind
 //! it (scollector's #1546), and an outage never loses any. A request that is too large for the server is halved, and
-//! the sink remembers the size. Metadata go to `/api/metadata/put` in Bosun's format.
+//! the sink remembers the size. Histograms go to `/api/histogram` and what was aggregated before it was written to
+//! `/api/rollup`, in requests of their own. Metadata go to `/api/metadata/put` in Bosun's format.
 
 mod answer;
+mod datapoints;
 mod metadata;
 mod wire;
 
@@ -29,7 +31,7 @@ use tidemark_egress::{
 use tidemark_model::{BoxFuture, PointBatch, PointSink, RefusalReason, WriteOutcome, WriteReceipt, WriteRefusal};
 use tokio_util::task::TaskTracker;
 
-use self::answer::Answer;
+use self::{answer::Answer, datapoints::Datapoints};
 
 /// Where a [`RemoteSink`] posts to and how.
 #[derive(Clone)]
@@ -160,54 +162,67 @@ impl RemoteSink {
         })
     }
 
-    async fn write_all(&self, batch: Arc<PointBatch>) -> WriteOutcome {
-        let mut receipt = WriteReceipt::default();
+    async fn write_all(&self, batch: PointBatch) -> WriteOutcome {
+        let mut stored = batch.len();
+        let mut refused = Vec::new();
+        for sent in Datapoints::of(batch) {
+            let sent = Arc::new(sent);
+            match self.write_objects(&sent).await {
+                Ok(of_kind) => refused.extend(of_kind.into_iter().map(|(index, refusal)| {
+                    stored = stored.saturating_sub(sent.points_of(index));
+                    (sent.position(index), refusal)
+                })),
+                Err(outcome) => return outcome,
+            }
+        }
+        WriteOutcome::Done(WriteReceipt { stored, refused })
+    }
+
+    /// The objects that the server refused one by one; the outcome of all when nobody knows or it took none.
+    async fn write_objects(&self, sent: &Arc<Datapoints>) -> Result<Vec<(usize, WriteRefusal)>, WriteOutcome> {
+        let mut refused = Vec::new();
         let mut extra_requests = 0;
         // The ranges that are still to be sent; the next one is the last.
-        let mut pending: Vec<Range<usize>> = std::iter::once(0..batch.len()).collect();
+        let mut pending: Vec<Range<usize>> = std::iter::once(0..sent.len()).collect();
         while let Some(range) = pending.pop() {
             if range.is_empty() {
                 continue;
             }
-            let Some(piece) = self.encode(&batch, range.clone()).await else {
-                return WriteOutcome::Unknown("the points could not be encoded".to_owned());
+            let Some(piece) = self.encode(sent, range.clone()).await else {
+                return Err(WriteOutcome::Unknown("the points could not be encoded".to_owned()));
             };
             pending.push(piece.range.end..range.end);
-            let sent = piece.range.clone();
-            let answer = match self.post("api/put?details", piece.body, true).await {
-                Ok(response) => answer::of_put(&response, &batch, sent.clone()),
+            let objects = piece.range.clone();
+            let answer = match self.post(&format!("{}?details", sent.kind.path()), piece.body, true).await {
+                Ok(response) => answer::of_put(&response, sent, objects.clone()),
                 Err(error) => answer::of_error(&error),
             };
             match answer {
-                Answer::Stored(part) => {
-                    receipt.stored += part.stored;
-                    receipt.refused.extend(part.refused);
-                }
+                Answer::Stored(part) => refused.extend(part),
                 Answer::TooLarge => {
-                    self.points_max.store((sent.len() / 2).max(1), Ordering::Relaxed);
+                    self.points_max.store((objects.len() / 2).max(1), Ordering::Relaxed);
                     extra_requests += 1;
-                    divide(sent, "one point is too large for the server", &mut pending, &mut receipt);
+                    divide(objects, "one point is too large for the server", &mut pending, &mut refused);
                 }
                 Answer::RefusedAsAWhole(reason) => {
                     extra_requests += 1;
-                    divide(sent, &reason, &mut pending, &mut receipt);
+                    divide(objects, &reason, &mut pending, &mut refused);
                 }
-                Answer::Failed(outcome) => return outcome,
+                Answer::Failed(outcome) => return Err(outcome),
             }
             if extra_requests > EXTRA_REQUESTS_MAX {
                 let rest = pending.drain(..).flatten();
                 let refusal = WriteRefusal::new(RefusalReason::Limit, "the server refuses requests without saying why");
-                receipt.refused.extend(rest.map(|position| (position, refusal.clone())));
+                refused.extend(rest.map(|position| (position, refusal.clone())));
             }
         }
-        WriteOutcome::Done(receipt)
+        Ok(refused)
     }
 
     /// Writing and compressing thousands of points takes milliseconds. `None` when the process is about to end.
-    async fn encode(&self, batch: &Arc<PointBatch>, range: Range<usize>) -> Option<wire::Piece> {
-        let (batch, points_max, bytes_max) =
-            (Arc::clone(batch), self.points_max.load(Ordering::Relaxed), self.bytes_max);
-        self.encoders.spawn_blocking(move || wire::encode(&batch, range, points_max, bytes_max)).await.ok()
+    async fn encode(&self, sent: &Arc<Datapoints>, range: Range<usize>) -> Option<wire::Piece> {
+        let (sent, points_max, bytes_max) = (Arc::clone(sent), self.points_max.load(Ordering::Relaxed), self.bytes_max);
+        self.encoders.spawn_blocking(move || wire::encode(&sent, range, points_max, bytes_max)).await.ok()
     }
 
     async fn post(&self, path: &str, body: Bytes, gzip: bool) -> Result<Response, EgressError> {
@@ -230,14 +245,19 @@ impl RemoteSink {
 
 impl PointSink for RemoteSink {
     fn write(&self, batch: PointBatch) -> BoxFuture<'_, WriteOutcome> {
-        Box::pin(self.write_all(Arc::new(batch)))
+        Box::pin(self.write_all(batch))
     }
 }
 
 /// Sends the two halves of a range instead of it, or refuses its only point.
-fn divide(range: Range<usize>, reason: &str, pending: &mut Vec<Range<usize>>, receipt: &mut WriteReceipt) {
+fn divide(
+    range: Range<usize>,
+    reason: &str,
+    pending: &mut Vec<Range<usize>>,
+    refused: &mut Vec<(usize, WriteRefusal)>,
+) {
     if range.len() <= 1 {
-        receipt.refused.extend(range.map(|position| (position, WriteRefusal::new(RefusalReason::Limit, reason))));
+        refused.extend(range.map(|position| (position, WriteRefusal::new(RefusalReason::Limit, reason))));
         return;
     }
     let middle = range.start + range.len() / 2;
@@ -292,10 +312,10 @@ mod tests {
 
     #[test]
     fn a_range_is_divided_until_one_point_is_left() {
-        let (mut pending, mut receipt) = (Vec::new(), WriteReceipt::default());
-        divide(4..9, "why", &mut pending, &mut receipt);
+        let (mut pending, mut refused) = (Vec::new(), Vec::new());
+        divide(4..9, "why", &mut pending, &mut refused);
         assert_eq!(pending, [6..9, 4..6]);
-        divide(4..5, "why", &mut pending, &mut receipt);
-        assert_eq!(receipt.refused, [(4, WriteRefusal::new(RefusalReason::Limit, "why"))]);
+        divide(4..5, "why", &mut pending, &mut refused);
+        assert_eq!(refused, [(4, WriteRefusal::new(RefusalReason::Limit, "why"))]);
     }
 }

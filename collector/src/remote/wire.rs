@@ -1,84 +1,47 @@
 //! Points as OpenTSDB's JSON, compressed.
 
 use std::{
-    fmt::{self, Write as _},
     io::{self, Write as _},
     ops::Range,
 };
 
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
-use tidemark_model::{PointBatch, PointRef, TimestampMs, Value};
 
-/// The body of a request and the points in it.
+use super::datapoints::Datapoints;
+
+/// The body of a request and the objects in it.
 #[derive(Debug)]
 pub(super) struct Piece {
     pub(super) range: Range<usize>,
     pub(super) body: Bytes,
 }
 
-/// As many points of `range`, from its start, as the limits allow; at least one.
-pub(super) fn encode(batch: &PointBatch, range: Range<usize>, points_max: usize, bytes_max: usize) -> Piece {
-    let (json, end) = to_json(batch, range.clone(), points_max, bytes_max);
+/// As many objects of `range`, from its start, as the limits allow; at least one.
+pub(super) fn encode(sent: &Datapoints, range: Range<usize>, points_max: usize, bytes_max: usize) -> Piece {
+    let (json, end) = to_json(sent, range.clone(), points_max, bytes_max);
     Piece { range: range.start..end, body: Bytes::from(compress(json.as_bytes())) }
 }
 
-fn to_json(batch: &PointBatch, range: Range<usize>, points_max: usize, bytes_max: usize) -> (String, usize) {
+fn to_json(sent: &Datapoints, range: Range<usize>, points_max: usize, bytes_max: usize) -> (String, usize) {
     let mut json = String::from("[");
     let mut end = range.start;
-    for point in batch.points().skip(range.start).take(range.len().min(points_max.max(1))) {
+    let most = range.start..range.end.min(range.start.saturating_add(points_max.max(1)));
+    sent.each(most, |index, points| {
         let before = json.len();
         if before > 1 {
             json.push(',');
         }
-        put_point(&mut json, batch, point);
-        if json.len() > bytes_max && end > range.start {
-            json.truncate(before);
-            break;
+        sent.put_object(&mut json, points);
+        let fits = json.len() <= bytes_max || index == range.start;
+        match fits {
+            true => end = index + 1,
+            false => json.truncate(before),
         }
-        end += 1;
-    }
+        fits
+    });
     json.push(']');
     (json, end)
-}
-
-fn put_point(json: &mut String, batch: &PointBatch, point: PointRef) {
-    let key = batch.series_key(point.series);
-    // Writing to a text cannot fail.
-    let _written =
-        write!(json, r#"{{"metric":{},"timestamp":{},"value":"#, Quoted(key.metric()), wire_timestamp(point.timestamp))
-            .and_then(|()| match point.value {
-                Value::Int(int) => write!(json, "{int}"),
-                // Always with a dot or an exponent, which is how the server knows a double.
-                Value::Float(float) => write!(json, "{float:?}"),
-            });
-    json.push_str(r#","tags":{"#);
-    for (position, (name, value)) in key.tags().enumerate() {
-        let comma = if position == 0 { "" } else { "," };
-        let _written = write!(json, "{comma}{}:{}", Quoted(name), Quoted(value));
-    }
-    json.push_str("}}");
-}
-
-/// A name as JSON. Nearly none has a character that needs an escape, and none has a control character.
-struct Quoted<'a>(&'a str);
-
-impl fmt::Display for Quoted<'_> {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_char('"')?;
-        for part in self.0.split_inclusive(['"', '\\']) {
-            match part.char_indices().next_back().filter(|(_, last)| matches!(last, '"' | '\\')) {
-                Some((at, last)) => write!(out, "{}\\{last}", part.get(..at).unwrap_or_default())?,
-                None => out.write_str(part)?,
-            }
-        }
-        out.write_char('"')
-    }
-}
-
-/// Numbers that fit 32 bits are seconds to the server: the first 50 days of 1970 lose their milliseconds.
-pub(super) fn wire_timestamp(timestamp: TimestampMs) -> i64 {
-    if timestamp > i64::from(u32::MAX) { timestamp } else { timestamp / 1000 }
 }
 
 fn compress(plain: &[u8]) -> Vec<u8> {
@@ -97,16 +60,16 @@ mod tests {
 
     use proptest::prelude::*;
     use serde_json::value::RawValue;
-    use tidemark_model::{PointBatchBuilder, PointRules};
+    use tidemark_model::{PointBatchBuilder, PointRules, Value};
 
     use super::*;
 
-    fn batch(points: &[(&str, i64, Value)]) -> PointBatch {
+    fn batch(points: &[(&str, i64, Value)]) -> Datapoints {
         let mut builder = PointBatchBuilder::default();
         for (metric, timestamp, value) in points {
             builder.push(metric, &mut [("host", "h"), ("dc", "größe")], *timestamp, *value).unwrap();
         }
-        builder.finish()
+        Datapoints::of(builder.finish()).remove(0)
     }
 
     #[test]
@@ -128,7 +91,7 @@ mod tests {
     fn names_with_special_characters_are_escaped() {
         let mut builder = PointBatchBuilder::with_rules(PointRules::LOOSE);
         builder.push(r#"a"b\"#, &mut [(r#""k"#, r#"\"v" x"#)], 5_000, Value::Int(1)).unwrap();
-        let (json, _) = to_json(&builder.finish(), 0..1, 10, 1_000_000);
+        let (json, _) = to_json(&Datapoints::of(builder.finish()).remove(0), 0..1, 10, 1_000_000);
         let parsed: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!(parsed[0]["metric"], r#"a"b\"#);
         assert_eq!(parsed[0]["tags"], serde_json::json!({ r#""k"#: r#"\"v" x"# }));

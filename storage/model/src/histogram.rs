@@ -87,6 +87,20 @@ impl Histogram {
         Ok(())
     }
 
+    /// Takes the value of one of [`Self::parts`] in; of the shape there is nothing to take.
+    ///
+    /// # Errors
+    /// As [`Self::set`].
+    pub fn set_part(&mut self, part: HistogramPart, values: i64) -> Result<(), HistogramError> {
+        match part {
+            HistogramPart::Shape => {}
+            HistogramPart::Underflow => self.underflow = count(values)?,
+            HistogramPart::Overflow => self.overflow = count(values)?,
+            HistogramPart::Bucket { bounds, .. } => self.set(bounds.lower, bounds.upper, values)?,
+        }
+        Ok(())
+    }
+
     /// The buckets, ascending.
     #[must_use]
     pub fn buckets(&self) -> &[HistogramBucket] {

@@ -28,6 +28,7 @@ mod sink;
 mod time_range;
 mod timestamp;
 mod value;
+mod value_fields;
 
 use std::{future::Future, pin::Pin};
 
@@ -44,7 +45,9 @@ pub use histogram::{
     BucketBounds, HISTOGRAM_BUCKETS_MAX, HISTOGRAM_PART_KEY, Histogram, HistogramBucket, HistogramError, HistogramPart,
 };
 pub use metadata::{DescribedMetric, MetadataCatalog, MetadataStore, MetricMetadata, RateKind, TagMetadata};
-pub use metric_space::{MetricSpace, RESERVED, WrittenRollup, check_stored_name, is_reserved, written_metric};
+pub use metric_space::{
+    AGGREGATE_KEY, MetricSpace, RESERVED, WrittenRollup, check_stored_name, is_reserved, written_metric,
+};
 pub use name_ids::NameIds;
 pub use names::{NAME_BYTES_MAX, NameCharacters, NameError, NameKind, SpecialCharacterError, check_name};
 pub use point_rules::PointRules;

@@ -13,6 +13,9 @@ use crate::NameError;
 /// First character of the names that only this program writes.
 pub const RESERVED: char = '\u{1}';
 
+/// Key of the tag that says what values are that were aggregated over series before they were written.
+pub const AGGREGATE_KEY: &str = "_aggregate";
+
 /// A kind of values that a metric may have beside its points.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum MetricSpace {
@@ -36,6 +39,24 @@ pub struct WrittenRollup {
 }
 
 impl MetricSpace {
+    /// The space that a stored name is of and the metric that was written; `None` for a name as somebody wrote it.
+    #[must_use]
+    pub fn of_stored_name(stored: &str) -> Option<(Self, &str)> {
+        let (space, rest) = stored.strip_prefix(RESERVED)?.split_once('/')?;
+        let rollup = || {
+            let mut fields = rest.splitn(3, '/');
+            let (interval, aggregator) = (fields.next()?.to_owned(), fields.next()?.to_owned());
+            Some((WrittenRollup { interval, aggregator }, fields.next()?))
+        };
+        match space {
+            "h" => Some((Self::Histogram, rest)),
+            "a" => Some((Self::Aggregate, rest)),
+            "r" => rollup().map(|(rollup, metric)| (Self::Rollup(rollup), metric)),
+            "b" => rollup().map(|(rollup, metric)| (Self::AggregateRollup(rollup), metric)),
+            _ => None,
+        }
+    }
+
     /// The stored name of a metric in this space.
     #[must_use]
     pub fn stored_name(&self, metric: &str) -> String {
@@ -98,6 +119,10 @@ mod tests {
         ];
         for metric in ["cpu", "a/b", "h/1h/SUM/x"] {
             let mut names: Vec<_> = spaces.iter().map(|space| space.stored_name(metric)).collect();
+            for (space, name) in spaces.iter().zip(&names) {
+                assert_eq!(MetricSpace::of_stored_name(name), Some((space.clone(), metric)));
+            }
+            assert_eq!(MetricSpace::of_stored_name(metric), None);
             for name in &names {
                 assert_eq!(written_metric(name), metric);
                 assert_eq!(check_stored_name(name), Ok(()));
@@ -106,6 +131,9 @@ mod tests {
             names.sort_unstable();
             names.dedup();
             assert_eq!((names.len(), written_metric(metric)), (4, metric));
+        }
+        for odd in ["\u{1}", "\u{1}h", "\u{1}x/m", "\u{1}r/1h/m"] {
+            assert_eq!(MetricSpace::of_stored_name(odd), None);
         }
         assert_eq!(check_stored_name("\u{1}"), Err(NameError::Empty));
         assert!(check_stored_name(&format!("\u{1}{}", "x".repeat(1024))).is_err());

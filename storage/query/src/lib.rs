@@ -82,7 +82,7 @@ pub use metric_expression::QUERY_TEXT_BYTES_MAX;
 pub use parse_error::ParseError;
 pub use percentile::{Estimation, Percentile};
 pub use plan::{SubQueryPlan, are_long_to_plan, plan_together};
-pub use query::{AGGREGATE_KEY, FILTERS_MAX, Query, RollupUsage, Source, SubQuery};
+pub use query::{FILTERS_MAX, Query, RollupUsage, Source, SubQuery};
 pub use query_error::QueryError;
 pub use rate::RateOptions;
 pub use rollup_intervals::{ROLLUP_AGGREGATORS, RollupIntervals};

@@ -2,15 +2,14 @@
 
 use chrono::Weekday;
 use chrono_tz::Tz;
-use tidemark_model::{HISTOGRAM_PART_KEY, MetricSpace, SeriesSelector, TagMatch, TagPredicate, TimestampMs, Tsuid};
+use tidemark_model::{
+    AGGREGATE_KEY, HISTOGRAM_PART_KEY, MetricSpace, SeriesSelector, TagMatch, TagPredicate, TimestampMs, Tsuid,
+};
 
 use crate::{Aggregator, Downsample, Filter, HistogramQuery, ParseError, RateOptions};
 
 /// Most filters of one sub-query.
 pub const FILTERS_MAX: usize = 64;
-
-/// Key of the tag that says what values are that were aggregated over series before they were written.
-pub const AGGREGATE_KEY: &str = "_aggregate";
 
 /// A window of time and the sub-queries to evaluate in it.
 #[derive(Clone, Debug, PartialEq)]
