@@ -7,14 +7,20 @@
 //! Names may have special characters (`opentsdb.allow_specialchars`). JSON has escapes for them. A CSV field that needs it
 //! is quoted, and in the tags a blank, a backslash, and the `=` of a key have a backslash before them. OpenTSDB's text has
 //! no escapes at all, so that a series with such names cannot be written in it.
-
-use std::{borrow::Cow, collections::BTreeMap, fmt, str::FromStr};
+//!
+//! Histograms, and values that were aggregated before they were written, have lines of JSON alone: the objects that
+//! `/api/histogram` and `/api/rollup` take. A table of values has no place for them, and OpenTSDB's tools know no such line.
 
 mod csv_field;
+mod json_line;
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-use tidemark_model::{PointBatchBuilder, SeriesKey, TimestampMs, Value, timestamp_ms};
+use std::{fmt, str::FromStr};
+
+use tidemark_model::{
+    AGGREGATE_KEY, Histogram, MetricSpace, PointBatchBuilder, SeriesKey, TimestampMs, Value, is_reserved, timestamp_ms,
+    written_metric,
+};
+use tidemark_query::RollupIntervals;
 
 use crate::number;
 
@@ -72,60 +78,78 @@ impl LineFormat {
                 && key.tags().all(|(name, value)| is_word(name) && !name.contains('=') && is_word(value)))
     }
 
-    /// Appends a point with its line end. The series is one for which [`Self::can_write`] holds.
-    pub fn write(self, key: &SeriesKey, timestamp: TimestampMs, value: Value, out: &mut Vec<u8>) {
+    /// How the values of a series are written, which is one for which [`Self::can_write`] holds; `None` when this form has
+    /// no line for them. A histogram is not written series by series but as a whole: see [`Self::of_histograms`].
+    #[must_use]
+    pub fn of_series(self, key: &SeriesKey) -> Option<SeriesLine> {
+        let (before, between, after) = match MetricSpace::of_stored_name(key.metric()) {
+            None => self.around_points(key),
+            Some((space, metric)) if self == Self::Json && space != MetricSpace::Histogram => {
+                let (before, tags) = json_line::around(metric, key.tags());
+                let fields = format!(",{}", space.json_fields(key.tag(AGGREGATE_KEY)));
+                (before, ",\"value\":", [fields.as_bytes(), &tags].concat())
+            }
+            Some(_) => return None,
+        };
+        Some(SeriesLine { before, between, after, in_millis: self == Self::Csv })
+    }
+
+    /// What a line of a point has before its timestamp, between that and its value, and behind the value.
+    fn around_points(self, key: &SeriesKey) -> (Vec<u8>, &'static str, Vec<u8>) {
         match self {
             Self::Json => {
-                out.extend_from_slice(b"{\"metric\":");
-                json_text(out, key.metric());
-                out.extend_from_slice(b",\"timestamp\":");
-                write_timestamp(timestamp, out);
-                out.extend_from_slice(b",\"value\":");
-                write_value(value, out);
-                out.extend_from_slice(b",\"tags\":{");
-                for (position, (name, value)) in key.tags().enumerate() {
-                    if position > 0 {
-                        out.push(b',');
-                    }
-                    json_text(out, name);
-                    out.push(b':');
-                    json_text(out, value);
-                }
-                out.extend_from_slice(b"}}\n");
+                let (before, after) = json_line::around(key.metric(), key.tags());
+                (before, ",\"value\":", after)
             }
             Self::Csv => {
-                csv_field::write(key.metric(), out);
-                out.push(b',');
-                out.extend_from_slice(itoa::Buffer::new().format(timestamp).as_bytes());
-                out.push(b',');
-                write_value(value, out);
-                out.push(b',');
-                csv_field::write(&csv_field::join_tags(key.tags()), out);
-                out.push(b'\n');
+                let (mut before, mut after) = (Vec::new(), vec![b',']);
+                csv_field::write(key.metric(), &mut before);
+                before.push(b',');
+                csv_field::write(&csv_field::join_tags(key.tags()), &mut after);
+                after.push(b'\n');
+                (before, ",", after)
             }
             Self::OpenTsdb => {
-                out.extend_from_slice(key.metric().as_bytes());
-                out.push(b' ');
-                write_timestamp(timestamp, out);
-                out.push(b' ');
-                write_value(value, out);
-                out.push(b' ');
-                write_tags(key, out);
+                let tags: Vec<_> = key.tags().map(|(key, value)| format!("{key}={value}")).collect();
+                (format!("{} ", key.metric()).into_bytes(), " ", format!(" {}\n", tags.join(" ")).into_bytes())
             }
         }
     }
 
-    /// Adds the point of a line to a batch; `false` for a line that has none, such as a heading.
+    /// How the histograms of a series are written, which may be any of those that their counts are kept in; `None` when
+    /// this form has no line for them.
+    #[must_use]
+    pub fn of_histograms(self, key: &SeriesKey) -> Option<HistogramLine> {
+        (self == Self::Json).then(|| {
+            let tags = key.tags().filter(|(key, _)| !is_reserved(key));
+            let (before, after) = json_line::around(written_metric(key.metric()), tags);
+            HistogramLine { before, after }
+        })
+    }
+
+    /// Whether histograms, and values that were aggregated before they were written, have lines.
+    #[must_use]
+    pub fn has_other_values(self) -> bool {
+        self == Self::Json
+    }
+
+    /// Adds what a line holds to a batch; `false` for a line that holds nothing, such as a heading. Rollups may be of any
+    /// interval when `rollups` does not say of which.
     ///
     /// # Errors
     /// What is wrong with the line; the batch is then unchanged.
-    pub fn read(self, line: &str, batch: &mut PointBatchBuilder) -> Result<bool, String> {
+    pub fn read(
+        self,
+        line: &str,
+        batch: &mut PointBatchBuilder,
+        rollups: Option<&RollupIntervals>,
+    ) -> Result<bool, String> {
         let line = line.trim();
         if line.is_empty() || (self == Self::Csv && line == CSV_HEADING) {
             return Ok(false);
         }
         match self {
-            Self::Json => read_json(line, batch)?,
+            Self::Json => json_line::read(line, batch, rollups)?,
             Self::Csv => {
                 let fields = csv_field::split(line).ok_or("expected `metric,timestamp_ms,value,tags`")?;
                 let [metric, timestamp, value, tags] = &fields;
@@ -154,9 +178,46 @@ impl LineFormat {
     }
 }
 
-/// Nearly no name has a character that needs an escape.
-fn json_text(out: &mut Vec<u8>, text: &str) {
-    crate::opentsdb::query_answer::string(out, text);
+/// How the values of one series are written.
+#[derive(Clone, Debug)]
+pub struct SeriesLine {
+    before: Vec<u8>,
+    between: &'static str,
+    after: Vec<u8>,
+    /// Whether timestamps are always milliseconds.
+    in_millis: bool,
+}
+
+impl SeriesLine {
+    /// Appends a value with its line end.
+    pub fn write(&self, timestamp: TimestampMs, value: Value, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.before);
+        match self.in_millis {
+            true => out.extend_from_slice(itoa::Buffer::new().format(timestamp).as_bytes()),
+            false => write_timestamp(timestamp, out),
+        }
+        out.extend_from_slice(self.between.as_bytes());
+        write_value(value, out);
+        out.extend_from_slice(&self.after);
+    }
+}
+
+/// How the histograms of one series are written.
+#[derive(Clone, Debug)]
+pub struct HistogramLine {
+    before: Vec<u8>,
+    after: Vec<u8>,
+}
+
+impl HistogramLine {
+    /// Appends a histogram with its line end.
+    pub fn write(&self, timestamp: TimestampMs, histogram: &Histogram, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.before);
+        write_timestamp(timestamp, out);
+        out.push(b',');
+        out.extend_from_slice(histogram.json_fields().as_bytes());
+        out.extend_from_slice(&self.after);
+    }
 }
 
 /// Up to 2^32 a number is seconds to everybody who reads it.
@@ -177,44 +238,6 @@ fn write_value(value: Value, out: &mut Vec<u8>) {
         // Nobody takes it any more; data of long ago may have it.
         Value::Float(float) => out.extend_from_slice(format!("\"{float}\"").as_bytes()),
     }
-}
-
-fn write_tags(key: &SeriesKey, out: &mut Vec<u8>) {
-    for (position, (name, value)) in key.tags().enumerate() {
-        if position > 0 {
-            out.push(b' ');
-        }
-        out.extend_from_slice(name.as_bytes());
-        out.push(b'=');
-        out.extend_from_slice(value.as_bytes());
-    }
-    out.push(b'\n');
-}
-
-/// A line of JSON. Numbers stay texts, because their type and their last bit matter.
-#[derive(Deserialize)]
-struct JsonLine<'a> {
-    #[serde(borrow)]
-    metric: Cow<'a, str>,
-    #[serde(borrow)]
-    timestamp: &'a RawValue,
-    #[serde(borrow)]
-    value: &'a RawValue,
-    #[serde(borrow, default)]
-    tags: BTreeMap<Cow<'a, str>, Cow<'a, str>>,
-}
-
-fn read_json(line: &str, batch: &mut PointBatchBuilder) -> Result<(), String> {
-    let line: JsonLine<'_> = serde_json::from_str(line).map_err(|error| error.to_string())?;
-    let timestamp = number::line_timestamp(unquoted(line.timestamp)).map_err(|error| error.to_string())?;
-    let value = number::value(unquoted(line.value)).map_err(|error| error.to_string())?;
-    let mut tags: Vec<(&str, &str)> = line.tags.iter().map(|(key, value)| (&**key, &**value)).collect();
-    batch.push(&line.metric, &mut tags, timestamp, value).map_err(|error| error.to_string())
-}
-
-fn unquoted(raw: &RawValue) -> &str {
-    let text = raw.get();
-    text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text)
 }
 
 fn push(
@@ -273,13 +296,13 @@ mod tests {
 
     fn written_of(format: LineFormat, key: &SeriesKey, timestamp: TimestampMs, value: Value) -> String {
         let mut out = Vec::new();
-        format.write(key, timestamp, value, &mut out);
+        format.of_series(key).unwrap().write(timestamp, value, &mut out);
         String::from_utf8(out).unwrap()
     }
 
     fn read(format: LineFormat, line: &str) -> Result<(SeriesKey, TimestampMs, Value), String> {
         let mut builder = PointBatchBuilder::with_rules(PointRules::LOOSE);
-        if !format.read(line, &mut builder)? {
+        if !format.read(line, &mut builder, None)? {
             return Err("no point".to_owned());
         }
         let batch = builder.finish();

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use tidemark_api::import::ImportHandler;
+use tidemark_api::import::{ImportHandler, LineRules};
 use tidemark_model::{
     BoxFuture, Clock, PointBatch, PointRules, PointSink, RefusalReason, SystemClock, WriteOutcome, WriteReceipt,
     WriteRefusal,
@@ -67,7 +67,7 @@ async fn import(lines: usize, taken: usize, refuses: bool) -> Importing {
     file.append(text.as_bytes()).unwrap();
     file.finish().unwrap();
     let sink = Arc::new(Sink { batches: AtomicUsize::new(0), taken, refuses });
-    let handler = ImportHandler::new(files, sink, PointRules::default());
+    let handler = ImportHandler::new(files, sink, LineRules { points: PointRules::default(), rollups: None });
     let broker = Arc::new(MemoryBroker::new(
         BrokerOptions { lease: Duration::from_secs(2), ..BrokerOptions::default() },
         Arc::clone(&clock),

@@ -84,7 +84,7 @@ fn check(client: &Client) {
     }
 }
 
-/// What has no points has no last one, and no line.
+/// What has no points has no last one, and no line of values.
 fn check_what_needs_points(node: &Node) {
     let client = node.client();
     let point = json!({"metric": "late.point", "timestamp": START_S, "value": 7, "tags": {"host": "web01"}});
@@ -105,13 +105,18 @@ fn check_what_needs_points(node: &Node) {
         assert_eq!(code, Some(0), "{told}");
         (lines, told)
     };
-    let line =
-        format!("{}\n", r#"{"metric":"late.point","timestamp":1356998400000,"value":7,"tags":{"host":"web01"}}"#);
-    let left_out =
-        |metrics: u32| format!("metrics whose histograms or rollups are left out: {metrics}; a backup has them\n");
-    assert_eq!(export(&["--to", "2013/01/02"]), (line.clone(), left_out(2)));
-    assert_eq!(export(&["e2e.lat"]), (String::new(), left_out(1)));
-    assert_eq!(export(&["late.point"]), (line, String::new()));
+    let line = "late.point,1356998400000,7,host=web01\n";
+    let heading = "metric,timestamp_ms,value,tags\n";
+    let left_out = |metrics: u32| {
+        format!("metrics whose histograms or rollups are left out: {metrics}; lines of json have them\n")
+    };
+    let csv = |arguments: &[&str]| export(&[&["--format", "csv"], arguments].concat());
+    assert_eq!(csv(&["--to", "2013/01/02"]), (format!("{heading}{line}"), left_out(2)));
+    assert_eq!(csv(&["e2e.lat"]), (heading.to_owned(), left_out(1)));
+    assert_eq!(csv(&["late.point"]), (format!("{heading}{line}"), String::new()));
+    // Three histograms, a rollup and a point.
+    let (lines, told) = export(&["--to", "2013/01/02"]);
+    assert_eq!((lines.lines().count(), told.as_str()), (5, ""), "{lines}");
 }
 
 fn seal(client: &Client) {

@@ -39,4 +39,5 @@ mod running_queries;
 mod shutdown;
 mod special_names;
 mod telnet_writers;
+mod value_lines;
 mod whole_way;

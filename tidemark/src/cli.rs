@@ -101,12 +101,13 @@ pub(crate) enum Command {
     /// Backups of the store: take one, also of a server that is writing, verify it, restore it.
     #[command(subcommand)]
     Backup(BackupCommand),
-    /// Write points as lines: JSON, CSV, or OpenTSDB's import text. Histograms and rollups that others computed have no lines;
-    /// a backup has them.
+    /// Write points as lines: JSON, CSV, or OpenTSDB's import text. Histograms, and rollups and aggregates that others
+    /// computed, have lines of JSON alone; where the form is another one it is said how much is left out.
     #[command(after_help = "Examples:\n  tidemark export 'os.cpu{host=web*}' --from 1w-ago --format csv > cpu.csv\n  \
         tidemark export --to-file all.jsonl --data /var/lib/tidemark")]
     Export(ExportOptions),
-    /// Write the points of files: JSON lines, CSV, or the text of OpenTSDB's `tsdb scan --import`; also compressed by gzip.
+    /// Write the points of files: JSON lines (also histograms and rollups: objects of /api/put, /api/histogram and
+    /// /api/rollup may be mixed), CSV, or the text of OpenTSDB's `tsdb scan --import`; also compressed by gzip.
     /// Lines with mistakes are named and left out; the exit code is then 1. To import a file again changes nothing.
     #[command(
         after_help = "Examples:\n  tidemark import cpu.csv\n  tsdb scan --import 1y-ago sum os.cpu | tidemark import -\n  \

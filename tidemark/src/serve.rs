@@ -34,7 +34,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(crate) use self::{
     agent_options::agent_options,
-    api_options::point_rules,
+    api_options::{line_rules, point_rules},
     cluster::open as open_cluster,
     data_folder::DataFolder,
     problems::{problems, refuse},

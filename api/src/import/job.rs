@@ -3,49 +3,45 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use tidemark_model::{BoxFuture, PointBatch, PointBatchBuilder, PointRules, PointSink};
+use tidemark_model::{BoxFuture, PointSink};
 use tidemark_queue::ImportPayload;
 use tidemark_workers::{Handler, JobContext, JobError, JobFileError, JobFileKind, JobFiles, JobOutput};
 
-use super::{LineReader, write_patiently};
+use super::{LineBatch, LineBatchBuilder, LineReader, LineRules, write_patiently};
 use crate::point_lines::{LineFormat, LineFormatError};
 
-/// Points of one batch.
-const BATCH_POINTS: usize = 5_000;
 /// Lines looked at for one batch, also when few of them have points.
 const BATCH_LINES: usize = 50_000;
 /// Lines with mistakes that the job names one by one; it keeps a hundred lines in all.
 const NAMED_MAX: u64 = 50;
 
-/// Writes the points of files. Idempotent: a point that is written again is the same point.
+/// Writes what the lines of files hold. Idempotent: a point that is written again is the same point.
 pub struct ImportHandler {
     files: Arc<JobFiles>,
     sink: Arc<dyn PointSink>,
-    rules: PointRules,
+    rules: Arc<LineRules>,
 }
 
 /// A file that is being read.
 struct Reading {
     reader: LineReader,
     format: Option<LineFormat>,
-    rules: PointRules,
+    rules: Arc<LineRules>,
     is_over: bool,
 }
 
-/// Some of its points.
+/// Some of its lines.
 struct Part {
-    batch: PointBatch,
-    /// The line of each point.
-    lines: Vec<u64>,
-    /// Lines without a point that should have one, and what is wrong with them.
+    lines: LineBatch,
+    /// Lines that hold nothing and should, and what is wrong with them.
     wrong: Vec<(u64, String)>,
 }
 
 impl ImportHandler {
-    /// Reads `files` and writes into `sink`, points that follow `rules`.
+    /// Reads `files` and writes into `sink`.
     #[must_use]
-    pub fn new(files: Arc<JobFiles>, sink: Arc<dyn PointSink>, rules: PointRules) -> Self {
-        Self { files, sink, rules }
+    pub fn new(files: Arc<JobFiles>, sink: Arc<dyn PointSink>, rules: LineRules) -> Self {
+        Self { files, sink, rules: Arc::new(rules) }
     }
 
     async fn import(&self, job: JobContext) -> Result<JobOutput, JobError> {
@@ -71,16 +67,15 @@ impl ImportHandler {
             let (back, part) = read.map_err(|error| JobError::Discard(format!("read `{file}`: {error}")))?;
             reading = back;
             part.wrong.iter().for_each(|(line, reason)| refuse(*line, reason));
-            if !part.batch.is_empty() {
+            if !part.lines.batch.is_empty() {
                 let written = tokio::select! {
-                    written = write_patiently(self.sink.as_ref(), &part.batch) => written,
+                    written = write_patiently(self.sink.as_ref(), &part.lines.batch) => written,
                     () = job.cancel.cancelled() => return Err(JobError::Cancelled),
                 };
                 let receipt = written.map_err(|reason| JobError::Retry(format!("write `{file}`: {reason}"), None))?;
-                stored += receipt.stored as u64;
-                for (position, refusal) in receipt.refused {
-                    refuse(part.lines.get(position).copied().unwrap_or(0), &refusal.message);
-                }
+                let written = part.lines.written(receipt);
+                stored += written.stored;
+                written.refused.iter().for_each(|(line, reason)| refuse(*line, reason));
             }
             job.progress_at(reading.reader.bytes(), reading.reader.total(), format!("{stored} points are stored"));
         }
@@ -89,7 +84,7 @@ impl ImportHandler {
     }
 
     async fn open(&self, file: String, format: Option<LineFormat>) -> Result<Reading, JobError> {
-        let (files, rules) = (Arc::clone(&self.files), self.rules.clone());
+        let (files, rules) = (Arc::clone(&self.files), Arc::clone(&self.rules));
         let opened = tokio::task::spawn_blocking(move || {
             let (source, bytes) = files.open(JobFileKind::Upload, &file)?;
             let reader = LineReader::new(Box::new(source), bytes);
@@ -114,12 +109,12 @@ impl Handler for ImportHandler {
 }
 
 impl Reading {
-    /// The next points. Blocks.
+    /// The next lines. Blocks.
     fn part(&mut self) -> std::io::Result<Part> {
-        let mut batch = PointBatchBuilder::with_rules(self.rules.clone());
-        let (mut lines, mut wrong) = (Vec::new(), Vec::new());
+        let mut lines = LineBatchBuilder::new(&self.rules);
+        let mut wrong = Vec::new();
         for _ in 0..BATCH_LINES {
-            if lines.len() == BATCH_POINTS {
+            if lines.is_full() {
                 break;
             }
             let Some((number, line)) = self.reader.next_line()? else {
@@ -136,13 +131,12 @@ impl Reading {
             if self.format.is_none() && !line.trim().is_empty() {
                 self.format = Some(LineFormat::of_first_line(line));
             }
-            match self.format.map(|format| format.read(line, &mut batch)) {
-                Some(Ok(true)) => lines.push(number),
-                Some(Ok(false)) | None => {}
-                Some(Err(reason)) => wrong.push((number, reason)),
+            let Some(format) = self.format else { continue };
+            if let Err(reason) = lines.add(format, number, line) {
+                wrong.push((number, reason));
             }
         }
-        Ok(Part { batch: batch.finish(), lines, wrong })
+        Ok(Part { lines: lines.take(), wrong })
     }
 }
 

@@ -10,8 +10,8 @@ use std::{
     },
 };
 
-/// Longest line in bytes; longer ones are refused and passed over.
-const LINE_BYTES_MAX: usize = 64 << 10;
+/// Longest line in bytes, enough for a histogram of a thousand buckets; longer ones are refused and passed over.
+const LINE_BYTES_MAX: usize = 256 << 10;
 /// What a file that gzip made begins with.
 const GZIP: [u8; 2] = [0x1F, 0x8B];
 /// The name of standard input.
@@ -80,7 +80,7 @@ impl LineReader {
             self.line.pop();
         } else if self.line.len() > LINE_BYTES_MAX {
             self.skip_line()?;
-            return Ok(Some((self.number, Err("it is longer than 64 KiB"))));
+            return Ok(Some((self.number, Err("it is longer than 256 KiB"))));
         }
         Ok(Some((self.number, std::str::from_utf8(&self.line).map_err(|_| "it is not UTF-8"))))
     }
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_line_that_is_too_long_or_no_text_is_passed_over() {
-        let mut text = vec![b'x'; 300_000];
+        let mut text = vec![b'x'; 600_000];
         text.extend_from_slice(b"\nnext\n\xFF\xFE\nlast\n");
         let lines = lines(text);
         assert_eq!(

@@ -149,24 +149,13 @@ impl Sent {
 
     fn push_rollup(&self, builder: &mut PointBatchBuilder, intervals: &RollupIntervals) -> Result<(), String> {
         let (metric, tags) = self.point.head(true)?;
-        let given = |text: &'_ Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
-        if !given(&self.group_by) {
-            if !given(&self.interval) {
-                return Err("Missing interval".to_owned());
-            }
-            if !given(&self.aggregator) {
-                return Err("Missing aggregator".to_owned());
-            }
-        }
+        let aggregation =
+            Aggregation::of_fields(self.interval.as_deref(), self.aggregator.as_deref(), self.group_by.as_deref())?;
         let text = self.point.value.as_deref().unwrap_or_default();
         let value = number::value(text).map_err(|_| "Unable to parse value to a number")?;
-        let aggregation = Aggregation {
-            interval: self.interval.as_deref().filter(|interval| !interval.is_empty()),
-            aggregator: self.aggregator.as_deref(),
-            group_by: self.group_by.as_deref(),
-        };
         let timestamp = timestamp_ms(self.point.timestamp);
-        aggregation.push(builder, intervals, (metric, &tags), timestamp, value).map_err(|error| match error {
+        let length = |interval: &str| intervals.millis(interval);
+        aggregation.push(builder, length, (metric, &tags), timestamp, value).map_err(|error| match error {
             AggregationError::NoSuchRollup(text) | AggregationError::Illegal(text) => text,
             AggregationError::Point(error) => refusal_text(&error, metric, self.point.timestamp, text, &tags),
         })

@@ -1,7 +1,7 @@
 //! What a value is that somebody aggregated before it was sent.
 
 use tidemark_model::{AGGREGATE_KEY, MetricSpace, PointBatchBuilder, PointError, TimestampMs, Value, WrittenRollup};
-use tidemark_query::{Aggregator, ROLLUP_AGGREGATORS, RollupIntervals};
+use tidemark_query::{Aggregator, ROLLUP_AGGREGATORS};
 
 use super::refusal_text::braces;
 
@@ -28,14 +28,36 @@ pub(crate) enum AggregationError {
 }
 
 impl<'a> Aggregation<'a> {
-    /// Adds a value at a time in milliseconds; that of an interval is set to its start.
+    /// What the fields of an object say; an empty text says nothing.
+    ///
+    /// # Errors
+    /// What is missing, in OpenTSDB's words.
+    pub(crate) fn of_fields(
+        interval: Option<&'a str>,
+        aggregator: Option<&'a str>,
+        group_by: Option<&'a str>,
+    ) -> Result<Self, &'static str> {
+        let is_given = |text: Option<&str>| text.is_some_and(|text| !text.is_empty());
+        if !is_given(group_by) {
+            if !is_given(interval) {
+                return Err("Missing interval");
+            }
+            if !is_given(aggregator) {
+                return Err("Missing aggregator");
+            }
+        }
+        Ok(Self { interval: interval.filter(|interval| !interval.is_empty()), aggregator, group_by })
+    }
+
+    /// Adds a value at a time in milliseconds; that of an interval is set to its start. `length` tells how many of
+    /// them the intervals have that there may be.
     ///
     /// # Errors
     /// The first rule that it breaks, in OpenTSDB's order.
     pub(crate) fn push(
         self,
         builder: &mut PointBatchBuilder,
-        intervals: &RollupIntervals,
+        length: impl Fn(&str) -> Option<i64>,
         (metric, tags): (&'a str, &[(&'a str, &'a str)]),
         timestamp: TimestampMs,
         value: Value,
@@ -64,7 +86,7 @@ impl<'a> Aggregation<'a> {
             let pushed = builder.push_in(&MetricSpace::Aggregate, metric, &mut tags, timestamp, value);
             return pushed.map_err(AggregationError::Point);
         };
-        let Some(length) = intervals.millis(interval) else {
+        let Some(length) = length(interval) else {
             return Err(AggregationError::NoSuchRollup(format!(
                 "No rollups configured for the interval: {}",
                 shown(interval)
@@ -126,12 +148,14 @@ fn shown(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tidemark_query::RollupIntervals;
+
     use super::*;
 
     fn push(aggregation: Aggregation<'_>, tags: &[(&str, &str)], timestamp: i64) -> Result<String, AggregationError> {
         let mut builder = PointBatchBuilder::new(2);
         let intervals = RollupIntervals::default();
-        aggregation.push(&mut builder, &intervals, ("m", tags), timestamp, Value::Int(5))?;
+        aggregation.push(&mut builder, |interval| intervals.millis(interval), ("m", tags), timestamp, Value::Int(5))?;
         let batch = builder.finish();
         let point = batch.points().next().unwrap();
         Ok(format!("{} {}", batch.series_key(point.series).to_string().replace('\u{1}', "^"), point.timestamp))

@@ -146,7 +146,7 @@ const OPERATIONS: [Operation; 45] = [
     (
         "get",
         "/export",
-        "Points as lines of JSON, CSV or OpenTSDB's import text.",
+        "Points as lines of JSON, CSV or OpenTSDB's import text; as JSON also histograms, and rollups and aggregates that others computed.",
         &[],
         &["m", "start", "end", "format"],
     ),

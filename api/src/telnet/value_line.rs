@@ -89,7 +89,8 @@ impl<'a> ValueLines<'a> {
         }
         let tags = distinct_tags(tags)?;
         let number = number::value(value).map_err(invalid)?;
-        let pushed = aggregation.push(&mut self.builder, &self.options.rollups, (metric, &tags), millis, number);
+        let length = |interval: &str| self.options.rollups.millis(interval);
+        let pushed = aggregation.push(&mut self.builder, length, (metric, &tags), millis, number);
         pushed.map_err(|error| match error {
             AggregationError::NoSuchRollup(text) => format!("No such rollup: {text}").into(),
             AggregationError::Illegal(text) => illegal(&text).into(),

@@ -1,8 +1,11 @@
-//! Bodies of `/api/histogram` and `/api/rollup`, base64 of histograms, and their telnet lines.
+//! Bodies of `/api/histogram` and `/api/rollup`, base64 of histograms, and their telnet lines. What they hold must survive
+//! the lines of an export.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use tidemark_api::bench::{read_bodies_of_values, read_lines_of_values};
+use tidemark_api::point_lines::LineFormat;
+use tidemark_fuzz::{content, read_line, written};
 use tidemark_model::PointBatch;
 
 fuzz_target!(|text: &str| {
@@ -21,5 +24,10 @@ fuzz_target!(|text: &str| {
             floats.to_vec(),
         );
         assert_eq!(again.as_ref(), Ok(&batch));
+        let lines = written(LineFormat::Json, &batch).expect("JSON has lines for all of it");
+        let read =
+            lines.lines().map(|line| read_line(LineFormat::Json, line).unwrap_or_else(|| panic!("not read: {line:?}")));
+        let read: Vec<_> = read.flat_map(|batch| content(&batch)).collect();
+        assert_eq!(read, content(&batch), "{lines}");
     }
 });

@@ -2,11 +2,13 @@
 
 mod entries;
 mod groups;
+mod lines;
 mod plan;
 mod value_column;
 
 pub use entries::{checksummed, golden_entries, parse_entry};
 pub use groups::groups_of;
+pub use lines::{content, read_line, written};
 pub use plan::plan;
 pub use value_column::AnyValue;
 pub use value_column::column_of;

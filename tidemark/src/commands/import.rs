@@ -1,19 +1,19 @@
 //! `tidemark import`.
 //!
 //! Lines are read in order and written in order, one batch after the other, so that of two lines about one point the later
-//! one wins. Writing a point again changes nothing: an import that was broken off may be run again as it was; with
+//! one wins. Histograms and rollups have lines as points have. Writing any of it again changes nothing: an import that was broken off may be run again as it was; with
 //! `--skip-lines` it is faster.
 
 use std::{path::Path, process::ExitCode, sync::Arc};
 
 use anyhow::{Context, bail};
 use tidemark_api::{
-    import::{LineReader, write_patiently},
+    import::{LineBatchBuilder, LineReader, LineRules, write_patiently},
     point_lines::LineFormat,
 };
 use tidemark_collector::{RemoteOptions, RemoteSink};
 use tidemark_egress::Url;
-use tidemark_model::{Clock, PointBatchBuilder, PointRules, PointSink, SystemClock};
+use tidemark_model::{Clock, PointRules, PointSink, SystemClock};
 
 use super::offline;
 use crate::{
@@ -21,29 +21,29 @@ use crate::{
     config::{Settings, masked},
     logging,
     progress_bar::{Counted, Progress, ProgressBar},
-    serve::{open_store, point_rules},
+    serve::{line_rules, open_store},
     usage::UsageError,
 };
 
-/// Points of one batch.
-const BATCH_POINTS: usize = 5_000;
 /// Lines with mistakes that are named one by one.
 const NAMED_MAX: u64 = 100;
 
-/// Writes the points of all files.
+/// Writes what the lines of all files hold.
 pub(crate) fn run(options: &ImportOptions, settings: Settings) -> anyhow::Result<ExitCode> {
     logging::start(&settings)?;
     offline::runtime()?.block_on(async {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let refused = if options.target.is_offline() {
+            let rules = line_rules(&settings)?;
             let folder = offline::take_folder_of_store(&settings)?;
             let (store, _engine) = open_store(&settings, folder.as_ref(), &clock).await?;
-            let imported = Import::new(&store, point_rules(&settings)?, &clock).files(options).await;
+            let imported = Import::new(&store, &rules, &clock).files(options).await;
             store.close().await;
             imported?
         } else {
-            // The server has rules of its own.
-            Import::new(&remote_sink(options)?, PointRules::LOOSE, &clock).files(options).await?
+            // The server has rules of its own, and says which rollups it takes.
+            let rules = LineRules { points: PointRules::LOOSE, rollups: None };
+            Import::new(&remote_sink(options)?, &rules, &clock).files(options).await?
         };
         Ok(if refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     })
@@ -61,23 +61,19 @@ fn remote_sink(options: &ImportOptions) -> anyhow::Result<RemoteSink> {
 /// An import under way.
 struct Import<'a> {
     sink: &'a dyn PointSink,
-    rules: PointRules,
     bar: ProgressBar,
-    batch: PointBatchBuilder,
-    /// The line of each point of the batch.
-    lines: Vec<u64>,
+    lines: LineBatchBuilder<'a>,
     stored: u64,
     refused: u64,
 }
 
 impl<'a> Import<'a> {
-    fn new(sink: &'a dyn PointSink, rules: PointRules, clock: &Arc<dyn Clock>) -> Self {
+    fn new(sink: &'a dyn PointSink, rules: &'a LineRules, clock: &Arc<dyn Clock>) -> Self {
         let bar = ProgressBar::on_stderr(Arc::clone(clock), "import", Counted::Bytes);
-        let batch = PointBatchBuilder::with_rules(rules.clone());
-        Self { sink, rules, bar, batch, lines: Vec::new(), stored: 0, refused: 0 }
+        Self { sink, bar, lines: LineBatchBuilder::new(rules), stored: 0, refused: 0 }
     }
 
-    /// Writes the points of the files; how many lines were refused.
+    /// Writes the lines of the files; how many were refused.
     async fn files(mut self, options: &ImportOptions) -> anyhow::Result<u64> {
         let mut skip = options.skip_lines;
         for path in &options.files {
@@ -108,12 +104,10 @@ impl<'a> Import<'a> {
                 format = Some(LineFormat::of_first_line(line));
             }
             let Some(format) = format.filter(|_| number > skip) else { continue };
-            match format.read(line, &mut self.batch) {
-                Ok(true) => self.lines.push(number),
-                Ok(false) => {}
-                Err(reason) => self.refuse(path, number, &reason),
+            if let Err(reason) = self.lines.add(format, number, line) {
+                self.refuse(path, number, &reason);
             }
-            if self.batch.len() == BATCH_POINTS {
+            if self.lines.is_full() {
                 self.flush(path, safe).await?;
                 safe = number;
                 self.bar.show(Progress { done: reader.bytes(), total: reader.total() });
@@ -125,18 +119,15 @@ impl<'a> Import<'a> {
     }
 
     async fn flush(&mut self, path: &Path, safe: u64) -> anyhow::Result<()> {
-        if self.batch.is_empty() {
+        let lines = self.lines.take();
+        if lines.batch.is_empty() {
             return Ok(());
         }
-        let batch = std::mem::replace(&mut self.batch, PointBatchBuilder::with_rules(self.rules.clone())).finish();
-        let lines = std::mem::take(&mut self.lines);
-        match write_patiently(self.sink, &batch).await {
+        match write_patiently(self.sink, &lines.batch).await {
             Ok(receipt) => {
-                self.stored += receipt.stored as u64;
-                for (position, refusal) in receipt.refused {
-                    let number = lines.get(position).copied().unwrap_or(0);
-                    self.refuse(path, number, &refusal.message);
-                }
+                let written = lines.written(receipt);
+                self.stored += written.stored;
+                written.refused.iter().for_each(|(number, reason)| self.refuse(path, *number, reason));
                 Ok(())
             }
             Err(reason) => {

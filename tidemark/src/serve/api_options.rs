@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use tidemark_api::{ApiLimits, ApiOptions, AutoCreate, LogBook, OpenTsdbOptions, QueryExtras, auth::Tokens};
+use tidemark_api::{
+    ApiLimits, ApiOptions, AutoCreate, LogBook, OpenTsdbOptions, QueryExtras, auth::Tokens, import::LineRules,
+};
 use tidemark_egress::Url;
 use tidemark_model::{NameCharacters, PointRules, ReadLimits};
 use tidemark_query::{EvaluationLimits, RollupIntervals, Weekday};
@@ -55,6 +57,11 @@ pub(crate) fn point_rules(settings: &Settings) -> anyhow::Result<PointRules> {
     let characters = NameCharacters::with_special(&settings.opentsdb.allow_specialchars);
     let characters = characters.context("setting opentsdb.allow_specialchars")?;
     Ok(PointRules { tags_max: settings.opentsdb.max_tags, characters })
+}
+
+/// What the lines of an import may hold.
+pub(crate) fn line_rules(settings: &Settings) -> anyhow::Result<LineRules> {
+    Ok(LineRules { points: point_rules(settings)?, rollups: Some(rollup_intervals(settings)) })
 }
 
 /// For which intervals rollups may be written; the settings are checked already.

@@ -18,7 +18,7 @@ use tidemark_workers::{
 };
 
 use super::{
-    api_options::{point_rules, read_limits},
+    api_options::{line_rules, read_limits},
     jobs::Jobs,
     readers::space_reader,
 };
@@ -102,7 +102,7 @@ pub(crate) fn of(
     let notify = NotifyHandler::new(rules, book, alerting.notifier.clone(), Arc::clone(clock));
     let backtest = BacktestHandler::new(alerting.rules.clone(), space_reader(settings, store));
     // The worker that has the job writes into the store itself, so that each batch is not a job again.
-    let import = ImportHandler::new(Arc::clone(&jobs.files), Arc::new(jobs.direct()), point_rules(settings)?);
+    let import = ImportHandler::new(Arc::clone(&jobs.files), Arc::new(jobs.direct()), line_rules(settings)?);
     let export = ExportHandler::new(Arc::clone(&jobs.files), Arc::new(store.clone()), Arc::new(store.clone()));
     Ok(Handlers::new()
         .with(JobKind::Write, Arc::new(write))
