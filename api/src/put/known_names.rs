@@ -5,8 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use tidemark_model::{CatalogError, NameKind, PointBatch, Tags, is_reserved, written_metric};
-use tidemark_query::AGGREGATE_KEY;
+use tidemark_model::{AGGREGATE_KEY, CatalogError, NameKind, PointBatch, Tags, is_reserved, written_metric};
 
 use crate::{error::kind_word, state::AppState};
 
