@@ -69,16 +69,16 @@ pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The tests of the store with random histories, and that of the engine with random queries, in a release build.
+/// The tests of the store with random histories, and those of the engines with random queries, in a release build.
 fn histories(root: &Path, options: &Options) -> anyhow::Result<()> {
-    let test =
-        ["cargo", "test", "--locked", "--release", "--no-fail-fast", "-p", "tidemark-tsdb", "-p", "tidemark-query"];
+    let test = ["cargo", "test", "--locked", "--release", "--no-fail-fast"];
+    let crates = ["-p", "tidemark-tsdb", "-p", "tidemark-query", "-p", "tidemark-promql"];
     let files = ["--test", "model", "--test", "shared", "--test", "rollups", "--test", "reference"];
     let seeds = options.seeds.to_string();
     let first = options.first_seed.map(|first| first.to_string());
     let mut variables = vec![("TIDEMARK_MODEL_SEEDS", seeds.as_str())];
     variables.extend(first.as_deref().map(|first| ("TIDEMARK_MODEL_FIRST_SEED", first)));
-    command::run_with(root, &[&test[..], &files].concat(), &variables)
+    command::run_with(root, &[&test[..], &crates, &files].concat(), &variables)
 }
 
 /// Kills of Redis in its own test.

@@ -3,11 +3,12 @@
 use super::manifests::Manifest;
 
 /// A crate of ours and those of ours that it may stand on.
-const MAY_USE: [(&str, &[&str]); 16] = [
+const MAY_USE: [(&str, &[&str]); 17] = [
     ("tidemark-model", &[]),
     ("tidemark-kv", &[]),
     ("tidemark-tsdb", &["tidemark-model", "tidemark-kv"]),
     ("tidemark-query", &["tidemark-model"]),
+    ("tidemark-promql", &["tidemark-model"]),
     ("tidemark-queue", &["tidemark-model"]),
     (
         "tidemark-workers",
@@ -33,6 +34,7 @@ const MAY_USE: [(&str, &[&str]); 16] = [
             "tidemark-model",
             "tidemark-tsdb",
             "tidemark-query",
+            "tidemark-promql",
             "tidemark-queue",
             "tidemark-workers",
             "tidemark-scheduler",
