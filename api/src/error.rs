@@ -100,6 +100,12 @@ impl ApiError {
         &self.message
     }
 
+    /// The details, if there are any.
+    #[must_use]
+    pub fn details_text(&self) -> Option<&str> {
+        self.details.as_deref()
+    }
+
     /// The body.
     #[must_use]
     pub fn to_json(&self) -> String {

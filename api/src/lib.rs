@@ -21,6 +21,7 @@ mod opentsdb;
 mod options;
 mod planning;
 pub mod point_lines;
+mod prometheus;
 mod put;
 mod queries;
 mod rest;
@@ -39,6 +40,7 @@ pub use http::{
 pub use log_book::LogBook;
 pub use opentsdb::OperationMode;
 pub use options::{ApiLimits, ApiOptions, AutoCreate, BuildInfo, OpenTsdbOptions, QueryExtras};
+pub use prometheus::ApiV1;
 pub use rest::{BackupPieces, BackupRefusal, BackupSource, Readiness, Troubles, without_password};
 pub use server::{ApiServer, Configure, RunningServer};
 pub use state::{ApiSeams, AppState};

@@ -9,6 +9,7 @@ use crate::{
     auth::{Network, Tokens},
     log_book::LogBook,
     opentsdb::OperationMode,
+    prometheus::ApiV1,
 };
 
 /// How the server listens, what it allows and how much of everything it takes.
@@ -20,6 +21,8 @@ pub struct ApiOptions {
     pub limits: ApiLimits,
     /// What OpenTSDB's configuration decides.
     pub opentsdb: OpenTsdbOptions,
+    /// Whose paths those below `/api/v1` are, `http.api_v1`.
+    pub api_v1: ApiV1,
     /// What `/api/version` says.
     pub build: BuildInfo,
     /// The name of this host, the tag `host` of what `/api/stats` tells.
@@ -228,6 +231,7 @@ impl Default for ApiOptions {
             workers: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             limits: ApiLimits::default(),
             opentsdb: OpenTsdbOptions::default(),
+            api_v1: ApiV1::default(),
             build: BuildInfo { version: env!("CARGO_PKG_VERSION").to_owned(), ..BuildInfo::default() },
             host: "localhost".to_owned(),
             slow_request: Duration::from_secs(1),

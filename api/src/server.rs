@@ -29,6 +29,7 @@ use crate::{
     http::{body::skip_short_body, old_error, pipeline::pipeline},
     opentsdb,
     options::ApiOptions,
+    prometheus,
     stalling_stream::StallingStream,
     state::AppState,
     telnet,
@@ -253,6 +254,7 @@ fn http_factory(
             .wrap(from_fn(pipeline))
             .default_service(web::to(not_found))
             .configure(opentsdb::configure)
+            .configure(prometheus::configure)
             .configure(|config| routes.iter().for_each(|configure| configure(config)));
     let app = app.into_factory().map_err(|error: actix_web::Error| error.error_response());
     HttpService::build()

@@ -33,6 +33,7 @@ mod opentsdb_bodies;
 mod opentsdb_surface;
 mod operation_modes;
 mod operations;
+mod prometheus;
 mod queries;
 mod rollups_written;
 mod running_queries;

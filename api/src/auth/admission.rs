@@ -27,7 +27,7 @@ const OPERATE_PATHS: [&str; 2] = ["/logs", "/api/uid/rename"];
 /// Below this path whatever is asked by DELETE needs the highest role.
 const OWN_API: &str = "/api/tidemark/v1/";
 /// Paths that only read although they are asked by POST.
-const READ_PATHS: [&str; 23] = [
+const READ_PATHS: [&str; 30] = [
     "/api/stats",
     "/api/stats/jvm",
     "/api/stats/query",
@@ -41,6 +41,13 @@ const READ_PATHS: [&str; 23] = [
     "/api/config/filters",
     "/api/serializers",
     "/api/query",
+    "/api/v1/query",
+    "/prometheus/api/v1/format_query",
+    "/prometheus/api/v1/labels",
+    "/prometheus/api/v1/query",
+    "/prometheus/api/v1/query_exemplars",
+    "/prometheus/api/v1/query_range",
+    "/prometheus/api/v1/series",
     "/api/query/exp",
     "/api/query/last",
     "/api/suggest",
@@ -163,6 +170,9 @@ mod tests {
         check(Method::POST, "/api/search/lookup", Role::Read);
         check(Method::POST, "/api/tidemark/v1/queries/7/cancel", Role::Operate);
         check(Method::POST, "/api/query", Role::Read);
+        check(Method::POST, "/prometheus/api/v1/query_range", Role::Read);
+        check(Method::GET, "/prometheus/api/v1/label/host/values", Role::Read);
+        check(Method::POST, "/api/v1/query", Role::Read);
         check(Method::DELETE, "/api/query", Role::Operate);
         check(Method::POST, "/api/query/exp", Role::Read);
         check(Method::GET, "/api/query/gexp", Role::Read);

@@ -31,6 +31,7 @@ use crate::{
         unread_body::UnreadBody,
     },
     metrics::printable,
+    prometheus,
     state::AppState,
 };
 
@@ -110,7 +111,8 @@ fn prepare(request: &mut ServiceRequest, state: &AppState, origin: cors::Origin)
                 .details("the origin of the page is not in `opentsdb.cors_domains`"),
         ));
     }
-    match normal_path::normal_path(routed_path(request)) {
+    let placed = prometheus::place(options.api_v1, request.method(), routed_path(request), request.query_string());
+    match placed.map_or_else(|| normal_path::normal_path(routed_path(request)), NormalPath::Rewritten) {
         NormalPath::AsItIs => {}
         NormalPath::Rewritten(path) => rewrite(request, &path),
         NormalPath::VersionTooHigh(version) => {
@@ -125,7 +127,8 @@ fn prepare(request: &mut ServiceRequest, state: &AppState, origin: cors::Origin)
     let of_api = routed_path(request).starts_with(API);
     let is_old = normal_path::is_opentsdb_legacy(routed_path(request));
     // Browsers ask without their user's token whether they may send it.
-    if (of_api || is_old) && request.method() == Method::OPTIONS && origin == cors::Origin::Allowed {
+    let of_prometheus = routed_path(request).starts_with(prometheus::PREFIX);
+    if (of_api || is_old || of_prometheus) && request.method() == Method::OPTIONS && origin == cors::Origin::Allowed {
         return Err(HttpResponse::Ok().finish());
     }
     // From here on the method is the one that is routed: nobody is let in as one and served as the other.

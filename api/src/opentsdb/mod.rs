@@ -19,7 +19,7 @@ mod operation_mode;
 mod process;
 mod query_annotations;
 pub(crate) mod query_answer;
-mod query_handler;
+pub(crate) mod query_handler;
 pub(crate) mod query_request;
 pub(crate) mod query_run;
 mod query_statistics;

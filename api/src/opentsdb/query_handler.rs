@@ -40,11 +40,20 @@ pub(crate) async fn post(
     payload: Payload,
     state: Data<AppState>,
 ) -> Result<HttpResponse, ApiError> {
+    let body = wire::read_short(&request, payload, &state).await?;
+    post_body(&request, body.text()?, state).await
+}
+
+/// A body that was read already.
+pub(crate) async fn post_body(
+    request: &HttpRequest,
+    body: &str,
+    state: Data<AppState>,
+) -> Result<HttpResponse, ApiError> {
     let flags = QueryString::parse(request.query_string())?;
     refuse_prometheus(&flags)?;
-    let body = read(wire::read_short(&request, payload, &state).await?.text()?)?;
-    let asked = body.into_request(moment(&state), &flags, state.options.limits.query_parts)?;
-    answer(&request, state.into_inner(), asked).await
+    let asked = read(body)?.into_request(moment(&state), &flags, state.options.limits.query_parts)?;
+    answer(request, state.into_inner(), asked).await
 }
 
 pub(crate) async fn delete(request: HttpRequest, state: Data<AppState>) -> Result<HttpResponse, ApiError> {
@@ -64,17 +73,22 @@ fn read(body: &str) -> Result<QueryBody, ApiError> {
     wire::json_of(body)
 }
 
-/// `/api/v1/query` is also a path of Prometheus. A request that is meant for it is told so, and not that something of ours
-/// is missing.
+/// `/api/v1/query` is also a path of Prometheus. A request that is meant for it and gets here, since it came without the
+/// version or the settings say so, is told where Prometheus' path is, and not that something of ours is missing.
 fn refuse_prometheus(flags: &QueryString) -> Result<(), ApiError> {
     let is_ours = ["start", "m", "tsuid", "tsuids"].iter().any(|name| flags.has(name));
     if !flags.has("query") || is_ours {
         return Ok(());
     }
-    Err(ApiError::bad_request(
+    Err(meant_for_nobody())
+}
+
+/// What a request is told that is neither OpenTSDB's nor, where it came, Prometheus'.
+pub(crate) fn meant_for_nobody() -> ApiError {
+    ApiError::bad_request(
         "this is OpenTSDB's `/api/query`: it wants `start` and `m` or `tsuids`, or a body with `queries`",
     )
-    .details("`query` belongs to Prometheus' `/api/v1/query`, which is not answered here"))
+    .details("`query` belongs to Prometheus' API: that is `/prometheus/api/v1/query`")
 }
 
 /// The present, and the time zone of this server.

@@ -11,7 +11,7 @@ use actix_web::{HttpResponse, body::BodyStream};
 use bytes::Bytes;
 use futures_util::stream;
 use serde_json::{Value, json};
-use tidemark_model::{SeriesSelector, SeriesSet};
+use tidemark_model::{ReadStatistics, SeriesSelector, SeriesSet};
 use tidemark_query::{
     EvaluationControl, EvaluationStatistics, GroupResult, Query, QueryError, SubQuery, SubQueryPlan,
     expression::ShiftedSubQuery,
@@ -43,6 +43,8 @@ pub(crate) struct Turn {
     entry: QueryEntry,
     /// When it had its turn.
     began: Duration,
+    /// How long it may take from then on.
+    limit: Duration,
     permit: OwnedSemaphorePermit,
     warnings: Warnings,
 }
@@ -83,9 +85,27 @@ impl Turn {
             state: Arc::clone(state),
             entry,
             began: state.seams.clock.monotonic(),
+            limit: state.options.limits.query_time,
             permit,
             warnings: Warnings::default(),
         })
+    }
+
+    /// Gives it less time than a query may take.
+    pub(crate) fn within(mut self, limit: Duration) -> Self {
+        self.limit = self.limit.min(limit);
+        self
+    }
+
+    /// Notes what a read cost.
+    pub(crate) fn count_read(&self, used: ReadStatistics) {
+        self.entry.update(|figures| figures.add_read(used));
+    }
+
+    /// Notes that it was answered, and what came of it, where that is no [`Answer`].
+    pub(crate) fn answered(&self, results: EvaluationStatistics) {
+        self.entry.update(|figures| figures.add_result(results));
+        self.entry.answered();
     }
 
     /// Plans all sub-queries of these queries and opens their series, which together may read as much as the limits say.
@@ -108,7 +128,7 @@ impl Turn {
     /// # Errors
     /// What the work says; 413 when it takes too long, 409 when somebody ends it.
     pub(crate) async fn in_time<T>(&self, work: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
-        let limit = self.state.options.limits.query_time;
+        let limit = self.limit;
         let done = tokio::select! {
             done = tokio::time::timeout(limit, work) => done.unwrap_or_else(|_| Err(too_slow(limit))),
             () = self.entry.cancelled().cancelled() => Err(self.entry.cancellation()),
@@ -131,14 +151,14 @@ impl Turn {
     pub(crate) async fn answer(self, answer: impl Answer) -> Result<HttpResponse, ApiError> {
         let (sender, receiver) = mpsc::channel(PIECES_WAITING);
         let content_type = answer.content_type();
-        let Self { state, entry, began, permit, warnings } = self;
+        let Self { state, entry, began, limit, permit, warnings } = self;
         let opened = state.seams.clock.monotonic().saturating_sub(began);
         entry.update(|figures| figures.opened = opened);
         entry.enter(Phase::Evaluates);
         let warnings = Arc::new(warnings);
         let (of_thread, told) = (Arc::clone(&state), Arc::clone(&warnings));
         state.tasks.spawn_blocking(move || {
-            run(Run::new(&of_thread, began, entry, &sender, &told), &answer);
+            run(Run::new(&of_thread, (began, limit), entry, &sender, &told), &answer);
             drop(permit);
         });
         respond(receiver, content_type, &warnings).await
@@ -252,6 +272,8 @@ pub(crate) struct Run<'a> {
     state: &'a AppState,
     /// When it had its turn.
     began: Duration,
+    /// How long it may take from then on.
+    limit: Duration,
     /// When its evaluation began.
     evaluation: Duration,
     entry: QueryEntry,
@@ -266,13 +288,23 @@ pub(crate) struct Run<'a> {
 impl<'a> Run<'a> {
     fn new(
         state: &'a AppState,
-        began: Duration,
+        (began, limit): (Duration, Duration),
         entry: QueryEntry,
         sender: &'a PieceSender,
         warnings: &'a Warnings,
     ) -> Self {
         let evaluation = state.seams.clock.monotonic();
-        Self { state, began, evaluation, entry, sender, warnings, writing: Cell::default(), spent: Cell::default() }
+        Self {
+            state,
+            began,
+            limit,
+            evaluation,
+            entry,
+            sender,
+            warnings,
+            writing: Cell::default(),
+            spent: Cell::default(),
+        }
     }
 
     /// What it is answered without.
@@ -287,7 +319,7 @@ impl<'a> Run<'a> {
 
     /// Whether it takes too long.
     pub(crate) fn is_late(&self) -> bool {
-        self.state.seams.clock.monotonic() > self.began + self.state.options.limits.query_time
+        self.state.seams.clock.monotonic() > self.began + self.limit
     }
 
     /// Whether nobody waits for it, or not any longer.
@@ -378,7 +410,7 @@ impl<'a> Run<'a> {
         if self.entry.cancelled().is_cancelled() {
             self.entry.cancellation()
         } else if self.is_late() {
-            too_slow(self.state.options.limits.query_time)
+            too_slow(self.limit)
         } else {
             ApiError::unavailable("the query was cancelled")
         }
@@ -454,8 +486,16 @@ fn failed() -> ApiError {
     )
 }
 
+/// What OpenTSDB says of a query that takes too long.
+const TIMED_OUT: &str = "Sorry, your query timed out. Please try a narrower query.";
+
+/// Whether an error says that a query takes too long.
+pub(crate) fn is_too_slow(error: &ApiError) -> bool {
+    error.message() == TIMED_OUT
+}
+
 fn too_slow(limit: Duration) -> ApiError {
-    ApiError::too_large("Sorry, your query timed out. Please try a narrower query.")
+    ApiError::too_large(TIMED_OUT)
         .details(format!("the query took longer than {} s; see `limits.query_time`", limit.as_secs_f64()))
 }
 

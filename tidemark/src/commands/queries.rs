@@ -56,8 +56,11 @@ fn row(query: &Value) -> Vec<String> {
     row
 }
 
-/// The metrics of its sub-queries, or else its path.
+/// The expression, the metrics of its sub-queries, or else its path.
 fn about(query: &Value) -> String {
+    if let Some(expression) = query.pointer("/query/query").and_then(Value::as_str) {
+        return expression.chars().take(ABOUT_CHARACTERS_MAX).collect();
+    }
     let parts = query.pointer("/query/queries").and_then(Value::as_array);
     let metrics: Vec<&str> =
         parts.into_iter().flatten().filter_map(|part| part.get("metric").and_then(Value::as_str)).collect();

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Dura
 
 use anyhow::bail;
 use serde::{Deserialize, Serialize};
-use tidemark_api::OperationMode;
+use tidemark_api::{ApiV1, OperationMode};
 use tidemark_queue::{Rate, RedisOptions};
 
 use super::{Bytes, Span, StoreUrl, masked};
@@ -40,6 +40,7 @@ pub(crate) struct Settings {
     pub(crate) redis: RedisSettings,
     pub(crate) log: LogSettings,
     pub(crate) opentsdb: OpentsdbSettings,
+    pub(crate) http: HttpSettings,
     pub(crate) limits: LimitSettings,
     pub(crate) rollups: RollupSettings,
     pub(crate) retention: RetentionSettings,
@@ -179,6 +180,16 @@ pub(crate) struct OpentsdbSettings {
     pub(crate) nan_as_null: bool,
     /// Intervals for which values that stand for all points of an interval may be written to `/api/rollup`, at most 8.
     pub(crate) rollups: Vec<String>,
+}
+
+/// Whose paths are whose.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct HttpSettings {
+    /// Whose the paths below `/api/v1` are, a version that OpenTSDB's paths may have and Prometheus' always have: of whoever
+    /// has the path, and `/api/v1/query` as its request says (`auto`); all of `opentsdb`; or of `prometheus`, as far as it
+    /// has them. Prometheus' API is under `/prometheus/api/v1` in any case.
+    pub(crate) api_v1: ApiV1,
 }
 
 /// What is computed ahead of queries over days that are past.

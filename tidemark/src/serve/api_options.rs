@@ -45,6 +45,7 @@ pub(crate) fn api_options(
             },
             rollups: rollup_intervals(settings),
         },
+        api_v1: settings.http.api_v1,
         tokens,
         logs,
         hosts: public_host(settings).into_iter().collect(),

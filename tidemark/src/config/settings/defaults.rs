@@ -6,9 +6,9 @@ use tidemark_api::OperationMode;
 use tidemark_tsdb::RollupInterval;
 
 use super::{
-    AgentSettings, AlertSettings, AuthSettings, BrokerUrl, DirectSettings, JobFileSettings, LimitSettings, LogFormat,
-    LogSettings, OpentsdbSettings, QueueSettings, RedisSettings, RetentionSettings, Role, RollupSettings, Settings,
-    ShutdownSettings, WorkerSettings,
+    AgentSettings, AlertSettings, AuthSettings, BrokerUrl, DirectSettings, HttpSettings, JobFileSettings,
+    LimitSettings, LogFormat, LogSettings, OpentsdbSettings, QueueSettings, RedisSettings, RetentionSettings, Role,
+    RollupSettings, Settings, ShutdownSettings, WorkerSettings,
 };
 use crate::config::{Bytes, Span, StoreUrl};
 
@@ -25,6 +25,7 @@ impl Default for Settings {
             redis: RedisSettings::default(),
             log: LogSettings::default(),
             opentsdb: OpentsdbSettings::default(),
+            http: HttpSettings::default(),
             limits: LimitSettings::default(),
             rollups: RollupSettings::default(),
             retention: RetentionSettings::default(),

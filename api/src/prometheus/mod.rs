@@ -1,0 +1,17 @@
+//! Prometheus' API for queries, under `/prometheus/api/v1` and, where OpenTSDB's paths leave room, under `/api/v1`.
+
+mod answer;
+mod error;
+mod formatted;
+mod listing;
+mod metadata;
+mod parameters;
+mod placing;
+mod query_handler;
+mod query_run;
+mod routes;
+mod status;
+
+pub use placing::ApiV1;
+pub(crate) use placing::{PREFIX, place};
+pub(crate) use routes::configure;
