@@ -259,6 +259,34 @@ async fn a_backup_goes_on_behind_any_chunk_while_the_store_changes() {
     }
 }
 
+#[tokio::test]
+async fn a_backup_that_was_broken_off_between_the_directories_of_a_window_has_all_of_its_groups() {
+    let from = memory();
+    let store = open(Arc::clone(&from)).await.unwrap();
+    let names: Vec<String> = (0..30).map(|number| format!("metric.{number}")).collect();
+    for name in &names {
+        write(&store, &[(name, &[("host", "a")], START, Value::Int(1))]).await;
+    }
+    store.seal(SealReason::Requested).await.unwrap();
+    let whole = take(from.as_ref(), BackupCursor::start(), usize::MAX).await;
+    for length in 1..whole.len() {
+        let mut chunks = take(from.as_ref(), BackupCursor::start(), length).await;
+        let last = file_of(&chunks);
+        let mut last = last.as_slice();
+        let mut file = BackupFile::open(&mut last).unwrap();
+        let mut cursor = BackupCursor::start();
+        while let Some(chunk) = file.next_chunk().unwrap() {
+            cursor = chunk.cursor;
+        }
+        chunks.extend(take(from.as_ref(), cursor, usize::MAX).await);
+        let to = memory();
+        restore(&to, &file_of(&chunks), usize::MAX).await.unwrap();
+        let report = check_store(to.as_ref(), &mut |_| {}).await.unwrap();
+        assert!(report.is_sound(), "broken off after {length} chunks: {:#?}", report.findings);
+        assert_eq!(report.block_points, 30);
+    }
+}
+
 /// Every point is there that was there before the backup, with its value of then or a later one, and nothing else.
 fn check_superset(restored: &Answers, acknowledged: &Answers, before: &Answers, after: &Answers) {
     for (series, points) in acknowledged {

@@ -109,7 +109,7 @@ impl BackupVerifier {
             fences: self.checker.fences().clone(),
             name_gaps: NAME_KINDS.map(|kind: NameKind| first_gap(self.checker.names(kind))),
             series: self.checker.series_count(),
-            unnamed: self.checker.unnamed().iter().cloned().collect(),
+            unnamed: self.checker.unnamed().clone(),
         };
         BackupSummary { report: self.checker.finish(), chunks: self.chunks, is_complete: self.is_complete, plan }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use roaring::RoaringBitmap;
 use tidemark_model::NameKind;
 
@@ -46,7 +46,7 @@ pub(crate) struct Checker {
     /// Groups of rollups that no directory has named so far; a backup has those of rows that stand alone.
     rollup_groups: BTreeMap<Bytes, Option<RollupGroupInfo>>,
     /// Groups of a backup that no directory has named: it was broken off in the middle of their window.
-    unnamed: Vec<Bytes>,
+    unnamed: HashSet<Bytes>,
 }
 
 impl Checker {
@@ -63,7 +63,7 @@ impl Checker {
             series_used: HashMap::new(),
             groups: BTreeMap::new(),
             rollup_groups: BTreeMap::new(),
-            unnamed: Vec::new(),
+            unnamed: HashSet::new(),
         }
     }
 
@@ -80,7 +80,9 @@ impl Checker {
         for (key, _) in std::mem::take(&mut self.groups) {
             match self.subject {
                 Subject::Store => self.unnamed_group(&key),
-                Subject::Backup => self.unnamed.push(key),
+                Subject::Backup => {
+                    self.unnamed.insert(key);
+                }
             }
         }
     }
@@ -91,7 +93,9 @@ impl Checker {
             match self.subject {
                 Subject::Store => self.report.add(Finding::orphan(&key, "no directory of rollups names it")),
                 // Another reading of the span, after the backup had been broken off, found others.
-                Subject::Backup => self.unnamed.push(key),
+                Subject::Backup => {
+                    self.unnamed.insert(key);
+                }
             }
         }
     }
@@ -112,7 +116,7 @@ impl Checker {
     }
 
     /// Groups of a backup that no directory has named.
-    pub(crate) fn unnamed(&self) -> &[Bytes] {
+    pub(crate) fn unnamed(&self) -> &HashSet<Bytes> {
         &self.unnamed
     }
 
@@ -247,6 +251,8 @@ impl Checker {
         }
         for (group, info) in named {
             let found = self.groups.remove(&group).map(|facts| facts.is_none_or(|facts| facts.is(&info)));
+            // A backup that goes on in the middle of the directories of a window reads the whole window again.
+            self.unnamed.remove(&group);
             // A seal that is not finished writes its groups again.
             if found.is_some() || is_visible {
                 self.named(key, &group, found);
