@@ -13,84 +13,24 @@ use std::{
     },
 };
 
-use support::{START, ShortSnapshots, all_entries, open, open_with, read_metric, write};
-use tidemark_kv::{BoxFuture, Kv, MemoryKv, RedbKv, RedbOptions};
+use support::{
+    START, ShortSnapshots, all_entries,
+    backups::{cursor_behind, file_of, restore, take, verify},
+    open, open_with, read_metric, write,
+};
+use tidemark_kv::{Kv, MemoryKv, RedbKv, RedbOptions};
 use tidemark_model::{
-    DeleteOutcome, DeleteRequest, DocumentStore, ExpectedVersion, ManualClock, PointDeleter, SeriesSelector, TimeRange,
-    Value,
+    DeleteOutcome, DeleteRequest, DocumentStore, ExpectedVersion, PointDeleter, SeriesSelector, TimeRange, Value,
 };
 use tidemark_tsdb::{
     Retention, SealReason, Sharing, Store, StoreOptions,
-    backup::{
-        BackupCursor, BackupError, BackupFile, BackupHeader, BackupOptions, BackupSink, BackupSummary, BackupVerifier,
-        Existing, Restore, TakenChunk, take_backup,
-    },
+    backup::{BackupCursor, BackupError, BackupFile},
     inspect::check_store,
 };
 
 const HOUR: i64 = 3_600_000;
-const HEADER: BackupHeader = BackupHeader { id: [9; 16], created_ms: START };
-/// Small, so that a small store has many chunks.
-const OPTIONS: BackupOptions =
-    BackupOptions { chunk_bytes: 300, snapshot_age_max: std::time::Duration::from_secs(600) };
-
 fn memory() -> Arc<dyn Kv> {
     Arc::new(MemoryKv::new())
-}
-
-/// Keeps the chunks, as many as it is told to.
-struct Kept {
-    chunks: Vec<TakenChunk>,
-    chunks_max: usize,
-}
-
-impl BackupSink for Kept {
-    fn take(&mut self, chunk: TakenChunk) -> BoxFuture<'_, Result<(), BackupError>> {
-        Box::pin(async move {
-            if self.chunks.len() == self.chunks_max {
-                return Err(BackupError::Gone);
-            }
-            self.chunks.push(chunk);
-            // So that those who write meanwhile get on.
-            tokio::task::yield_now().await;
-            Ok(())
-        })
-    }
-}
-
-async fn take(kv: &dyn Kv, cursor: BackupCursor, chunks_max: usize) -> Vec<TakenChunk> {
-    let mut kept = Kept { chunks: Vec::new(), chunks_max };
-    let taken = take_backup(kv, &ManualClock::new(START), cursor, OPTIONS, &mut kept).await;
-    assert!(matches!(taken, Ok(()) | Err(BackupError::Gone)), "{taken:?}");
-    kept.chunks
-}
-
-fn file_of(chunks: &[TakenChunk]) -> Vec<u8> {
-    let mut file = HEADER.encode().to_vec();
-    chunks.iter().for_each(|chunk| file.extend_from_slice(&chunk.bytes));
-    file
-}
-
-fn verify(mut file: &[u8]) -> Result<BackupSummary, BackupError> {
-    let mut file = BackupFile::open(&mut file)?;
-    let mut verifier = BackupVerifier::default();
-    while let Some(chunk) = file.next_chunk()? {
-        verifier.chunk(&chunk)?;
-    }
-    Ok(verifier.finish())
-}
-
-/// Restores so many chunks; all of them makes the store whole.
-async fn restore(kv: &Arc<dyn Kv>, mut bytes: &[u8], chunks_max: usize) -> Result<(), BackupError> {
-    let summary = verify(bytes)?;
-    assert!(summary.report.is_sound(), "{:#?}", summary.report.findings);
-    let mut file = BackupFile::open(&mut bytes)?;
-    let mut restore = Restore::begin(Arc::clone(kv), file.header(), summary, Existing::Refuse).await?;
-    for _ in 0..chunks_max {
-        let Some(chunk) = file.next_chunk()? else { return restore.finish().await };
-        restore.chunk(&chunk).await?;
-    }
-    Ok(())
 }
 
 #[tokio::test]
@@ -119,13 +59,7 @@ async fn rows_that_outlive_their_points_are_in_a_backup() {
     // Broken off after each chunk of the rows, and gone on with after these were written anew.
     for length in (whole.len().saturating_sub(12)..whole.len()).chain([1]) {
         let mut chunks = take(kv.as_ref(), BackupCursor::start(), length).await;
-        let last = file_of(&chunks);
-        let mut last = last.as_slice();
-        let mut file = BackupFile::open(&mut last).unwrap();
-        let mut cursor = BackupCursor::start();
-        while let Some(chunk) = file.next_chunk().unwrap() {
-            cursor = chunk.cursor;
-        }
+        let cursor = cursor_behind(&chunks);
         let late = START - 20 * 24 * HOUR + length as i64;
         for step in 0..60 {
             write(&store, &[("cpu", &[("host", "web1")], late + step * 60_000, Value::Int(1))]).await;
@@ -271,13 +205,7 @@ async fn a_backup_that_was_broken_off_between_the_directories_of_a_window_has_al
     let whole = take(from.as_ref(), BackupCursor::start(), usize::MAX).await;
     for length in 1..whole.len() {
         let mut chunks = take(from.as_ref(), BackupCursor::start(), length).await;
-        let last = file_of(&chunks);
-        let mut last = last.as_slice();
-        let mut file = BackupFile::open(&mut last).unwrap();
-        let mut cursor = BackupCursor::start();
-        while let Some(chunk) = file.next_chunk().unwrap() {
-            cursor = chunk.cursor;
-        }
+        let cursor = cursor_behind(&chunks);
         chunks.extend(take(from.as_ref(), cursor, usize::MAX).await);
         let to = memory();
         restore(&to, &file_of(&chunks), usize::MAX).await.unwrap();

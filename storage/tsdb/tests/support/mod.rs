@@ -8,6 +8,7 @@
     reason = "shared by several tests"
 )]
 
+pub(crate) mod backups;
 #[cfg(feature = "fdb")]
 #[path = "../../../kv/tests/support/fdb_store.rs"]
 pub mod foundationdb;
