@@ -9,9 +9,9 @@ use tidemark_model::{
     Annotation, AnnotationChange, AnnotationStore, AnnotationWrite, AnnotationsOf, BoxFuture, Cardinality,
     CatalogError, DeleteOutcome, DeleteReceipt, DeleteRequest, DescribedMetric, Document, DocumentError, DocumentStore,
     ExpectedVersion, LastPoint, MetadataCatalog, MetadataStore, MetricCardinality, MetricMetadata, NameIds, NameKind,
-    Point, PointBatch, PointColumns, PointDeleter, PointSink, ReadError, ReadRequest, ReadStatistics, SeriesCatalog,
-    SeriesId, SeriesInfo, SeriesKey, SeriesPage, SeriesReader, SeriesSelector, SeriesSet, TagMatch, TagMetadata,
-    TimeRange, TimestampMs, Tsuid, Value, WriteOutcome, WriteReceipt, WriteRefusal,
+    Point, PointBatch, PointColumns, PointDeleter, PointSink, ReadError, ReadRequest, ReadStatistics, RenameRefusal,
+    SeriesCatalog, SeriesId, SeriesInfo, SeriesKey, SeriesPage, SeriesReader, SeriesSelector, SeriesSet, TagMatch,
+    TagMetadata, TimeRange, TimestampMs, Tsuid, Value, WriteOutcome, WriteReceipt, WriteRefusal,
 };
 use tidemark_queue::{Origin, TraceId};
 use tokio::sync::Semaphore;
@@ -103,6 +103,27 @@ impl State {
     fn name_id(&mut self, kind: u8, name: &str) -> u32 {
         let next = u32::try_from(self.names.keys().filter(|(of, _)| *of == kind).count()).unwrap() + 1;
         *self.names.entry((kind, name.to_owned())).or_insert(next)
+    }
+
+    fn rename(&mut self, kind: NameKind, old: &str, new: &str) -> Result<(), RenameRefusal> {
+        let named = |name: &str| (number_of(kind), name.to_owned());
+        let id = *self.names.get(&named(old)).ok_or(RenameRefusal::NoSuchName)?;
+        if let Some(&id) = self.names.get(&named(new)) {
+            return Err(RenameRefusal::Taken { id });
+        }
+        self.names.remove(&named(old));
+        self.names.insert(named(new), id);
+        let renamed = |of: NameKind, name: &'_ str| if of == kind && name == old { new } else { name }.to_owned();
+        let series = std::mem::take(&mut self.series).into_iter().map(|(key, points)| {
+            let tags: Vec<(String, String)> = key
+                .tags()
+                .map(|(key, value)| (renamed(NameKind::TagKey, key), renamed(NameKind::TagValue, value)))
+                .collect();
+            let tags: Vec<(&str, &str)> = tags.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+            (SeriesKey::new(&renamed(NameKind::Metric, key.metric()), &tags), points)
+        });
+        self.series = series.collect();
+        Ok(())
     }
 
     fn info(&mut self, key: &SeriesKey) -> SeriesInfo {
@@ -390,6 +411,11 @@ impl NameIds for MemoryStore {
     fn assign<'a>(&'a self, kind: NameKind, name: &'a str) -> BoxFuture<'a, Result<u32, WriteRefusal>> {
         let id = self.state.lock().unwrap().name_id(number_of(kind), name);
         Box::pin(async move { Ok(id) })
+    }
+
+    fn rename<'a>(&'a self, kind: NameKind, old: &'a str, new: &'a str) -> BoxFuture<'a, Result<(), RenameRefusal>> {
+        let renamed = self.state.lock().unwrap().rename(kind, old, new);
+        Box::pin(async move { renamed })
     }
 }
 

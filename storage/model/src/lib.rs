@@ -48,7 +48,7 @@ pub use metadata::{DescribedMetric, MetadataCatalog, MetadataStore, MetricMetada
 pub use metric_space::{
     AGGREGATE_KEY, MetricSpace, RESERVED, WrittenRollup, check_stored_name, is_reserved, written_metric,
 };
-pub use name_ids::NameIds;
+pub use name_ids::{NameIds, RenameRefusal};
 pub use names::{NAME_BYTES_MAX, NameCharacters, NameError, NameKind, SpecialCharacterError, check_name};
 pub use point_rules::PointRules;
 pub use reader::{NoSeries, ReadError, ReadLimits, ReadRequest, ReadStatistics, SeriesReader, SeriesSet};

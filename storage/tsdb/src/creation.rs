@@ -3,6 +3,8 @@
 //! Creators of all processes meet at one counters row, which each commit expects unchanged. A separate commit before the
 //! points, instead of the same one, keeps the flush free of it; a series without points is harmless.
 
+mod renaming;
+
 use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
@@ -11,13 +13,13 @@ use tidemark_kv::{Commit, CommitOutcome, Kv, KvError};
 use tidemark_model::{Clock, NameKind, PointBatch, RefusalReason, Tags, WriteOutcome, WriteRefusal};
 
 use crate::{
-    Index, NAME_ID_MAX, Sharing, StoreError, StoreOptions,
+    Index, NAME_ID_MAX, SeriesEntry, Sharing, StoreError, StoreOptions,
     creation_limits::{Refused, SeriesLimit, refusals},
     creation_rate::CreationRate,
     index::series_id,
+    index_counts::IndexCounts,
     index_log::{self, Created, NewSeries},
-    index_rows,
-    index_rows::NAME_KINDS,
+    index_rows::{self, NAME_KINDS, NameRow},
     keys,
     refusal::refusal_of,
 };
@@ -52,12 +54,11 @@ struct Plan {
 }
 
 impl Plan {
-    /// A plan that expects the index as it is, and how many names of each kind and series that has.
-    fn begin(index: &Index) -> (Self, [usize; 4]) {
+    /// A plan that expects the index as it is, and what that has.
+    fn begin(index: &Index) -> (Self, IndexCounts) {
         let mut plan = Self::default();
-        let before = index_rows::counts(index);
-        let expected = before.iter().any(|&count| count > 0).then(|| index_rows::encode_counters(before));
-        plan.commit.expect(keys::COUNTERS, expected);
+        let before = IndexCounts::of(index);
+        plan.commit.expect(keys::COUNTERS, before.expected());
         (plan, before)
     }
 }
@@ -151,7 +152,9 @@ impl SeriesCreator {
                 })?;
                 Ok(false)
             }
-            CommitOutcome::Refused(error) => Err(WriteOutcome::Refused(refusal_of(&error))),
+            CommitOutcome::Refused(error) => {
+                Err(WriteOutcome::Refused(refusal_of("the points were not stored", &error)))
+            }
         }
     }
 
@@ -206,17 +209,16 @@ impl SeriesCreator {
     }
 
     /// Adds what every creator writes.
-    fn finish(&self, plan: &mut Plan, before: [usize; 4]) {
+    fn finish(&self, plan: &mut Plan, before: IndexCounts) {
         let mut after = before;
-        for (count, kind) in after.iter_mut().zip(NAME_KINDS) {
-            *count += plan.names.iter().filter(|(of, _, _)| *of == kind).count();
+        for (count, kind) in after.names.iter_mut().zip(NAME_KINDS) {
+            *count += plan.names.iter().filter(|(of, _, _)| *of == kind).count() as u64;
         }
-        let [.., series] = &mut after;
-        *series += plan.series.len();
-        plan.commit.put(keys::COUNTERS, index_rows::encode_counters(after));
+        after.series += plan.series.len() as u64;
+        plan.commit.put(keys::COUNTERS, after.encode());
         if self.sharing.is_shared() {
             let created = Created { names: &plan.names, series: &plan.series };
-            index_log::note(&mut plan.commit, index_rows::total(before), &created);
+            index_log::note(&mut plan.commit, before.total(), &created);
         }
     }
 
@@ -291,7 +293,7 @@ impl<'a> NewNames<'a> {
             return Err(WriteRefusal::new(RefusalReason::Limit, message));
         }
         let id = before + 1;
-        plan.commit.put(keys::name(kind, name), index_rows::encode_name(id));
+        plan.commit.put(keys::name(kind, name), NameRow::new(id).encode());
         plan.names.push((kind, name.to_owned(), id));
         self.added.insert((kind, name), id);
         Ok(id)
@@ -302,13 +304,18 @@ impl<'a> NewNames<'a> {
 /// in the index after this are refused by the writer.
 fn apply(index: &mut Index, plan: &Plan) {
     for (kind, name, id) in &plan.names {
-        index.names_mut(*kind).insert(name, *id);
+        index.add_name(*kind, name, *id, None);
     }
     for (metric, number, tags) in &plan.series {
         if index.insert(*metric, *number, tags.clone()).is_none()
-            && index.by_id(series_id(*metric, *number)).is_none_or(|present| present.tags != *tags)
+            && index.by_id(series_id(*metric, *number)).is_none_or(|present| !has_tags(present, tags))
         {
             tracing::error!(metric, number, "a series that was just created could not be added to the index");
         }
     }
+}
+
+/// Whether a series has these tags, in whatever order: a key may have got another name meanwhile.
+fn has_tags(series: &SeriesEntry, tags: &[(u32, u32)]) -> bool {
+    series.tags.len() == tags.len() && tags.iter().all(|tag| series.tags.contains(tag))
 }

@@ -1,9 +1,16 @@
 //! The series index in memory: names, series, the map from canonical text to series, and postings.
 //!
-//! Only append-only rows are stored (`index_rows.rs`); everything here is derived from them. Stored posting bitmaps were
-//! turned down: each new series would rewrite one blob per tag.
+//! Only rows are stored that are added and never changed, but for the name of an id (`index_rows.rs`); everything here is
+//! derived from them. Stored posting bitmaps were turned down: each new series would rewrite one blob per tag.
 
+mod renaming;
+mod shard_of;
 mod shown;
+
+pub(crate) use self::{
+    renaming::{Rename, rename},
+    shard_of::{name_hash, shard_of, shard_of_hash},
+};
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,12 +23,14 @@ use hashbrown::{HashMap, HashTable, hash_table::Entry};
 use parking_lot::Mutex;
 use roaring::RoaringBitmap;
 use tidemark_model::{NameKind, SeriesId, SeriesInfo, SeriesKey, Tags, Tsuid};
-use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{Dictionary, growth::Growth};
 
 /// Bits of a [`SeriesId`] that number the series of one metric.
 const NUMBER_BITS: u32 = 32;
+
+/// Ids of key and value of each tag.
+pub(crate) type TagIds = Box<[(u32, u32)]>;
 
 /// Where the points of a series go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +51,8 @@ impl Target {
 pub(crate) struct SeriesEntry {
     pub(crate) key: SeriesKey,
     pub(crate) target: Target,
-    /// Ids of key and value of each tag, in the order of the keys' names.
-    pub(crate) tags: Box<[(u32, u32)]>,
+    /// In the order of the keys' names.
+    pub(crate) tags: TagIds,
 }
 
 /// What the index knows of a metric.
@@ -91,6 +100,8 @@ pub(crate) struct Index {
     shown: [Vec<u32>; 3],
     /// Ids of names that some series has, hidden or not; others were given an id and wait for their first series.
     used: [RoaringBitmap; 3],
+    /// How many names were changed since there is an index.
+    renames: u64,
     /// Behind a lock of its own, because refusals are noted by those who only read the index.
     growth: Mutex<Growth>,
 }
@@ -101,9 +112,9 @@ impl SeriesEntry {
         metric_of(self.target.id)
     }
 
-    /// What a reader is told.
-    pub(crate) fn info(&self) -> SeriesInfo {
-        SeriesInfo { id: self.target.id, key: self.key.clone(), tsuid: Tsuid::new(self.metric(), &self.tags) }
+    /// What a reader is told who knows the series by this key.
+    pub(crate) fn info(&self, key: &SeriesKey) -> SeriesInfo {
+        SeriesInfo { id: self.target.id, key: key.clone(), tsuid: Tsuid::new(self.metric(), &self.tags) }
     }
 }
 
@@ -148,6 +159,7 @@ impl Index {
             doubts: Mutex::default(),
             shown: Default::default(),
             used: Default::default(),
+            renames: 0,
             growth: Mutex::default(),
         }
     }
@@ -156,13 +168,37 @@ impl Index {
         of_kind(&self.names, kind)
     }
 
-    pub(crate) fn names_mut(&mut self, kind: NameKind) -> &mut Dictionary {
+    fn names_mut(&mut self, kind: NameKind) -> &mut Dictionary {
         let [metrics, keys, values] = &mut self.names;
         match kind {
             NameKind::Metric => metrics,
             NameKind::TagKey => keys,
             NameKind::TagValue => values,
         }
+    }
+
+    /// Adds a name with the next id of its kind, which must be `id`; says whether it was. A metric whose name was another one
+    /// once may have another shard than that of its name.
+    pub(crate) fn add_name(&mut self, kind: NameKind, name: &str, id: u32, shard: Option<u16>) -> bool {
+        let shard = shard.unwrap_or_else(|| shard_of(name, self.shards));
+        if shard >= self.shards || !self.names_mut(kind).insert(name, id) {
+            return false;
+        }
+        if kind == NameKind::Metric {
+            self.metrics.push(MetricEntry { shard, slots: RoaringBitmap::new(), by_number: Vec::new() });
+        }
+        true
+    }
+
+    /// The shard of the metric that has this name now, or would get it.
+    pub(crate) fn shard_of_metric(&self, name: &str) -> u16 {
+        let known = self.names(NameKind::Metric).id(name).and_then(|id| self.metric(id));
+        known.map_or_else(|| shard_of(name, self.shards), |metric| metric.shard)
+    }
+
+    /// Number of shards.
+    pub(crate) fn shards(&self) -> u16 {
+        self.shards
     }
 
     /// What has become larger lately.
@@ -246,14 +282,19 @@ impl Index {
     }
 
     fn slot_of_text(&self, text: &str) -> Option<u32> {
-        let hash = self.hasher.hash_one(text.as_bytes());
+        let hash = self.hash_of(text);
         self.by_text.find(hash, |&slot| text_at(&self.series, slot) == text).copied()
     }
 
-    /// Adds a series whose names are known. Numbers of a metric come without a gap; says whether that held.
-    pub(crate) fn insert(&mut self, metric: u32, number: u32, tags: Box<[(u32, u32)]>) -> Option<Target> {
+    fn hash_of(&self, text: &str) -> u64 {
+        hash_with(&self.hasher, text)
+    }
+
+    /// Adds a series whose names are known; its tags may come in any order. Numbers of a metric come without a gap; says
+    /// whether that held.
+    pub(crate) fn insert(&mut self, metric: u32, number: u32, mut tags: TagIds) -> Option<Target> {
+        self.put_in_name_order(&mut tags);
         let text = self.text_of(metric, &tags)?;
-        self.add_metrics_up_to(metric)?;
         let slot = u32::try_from(self.series.len()).ok()?;
         let entry = self.metrics.get_mut(metric.checked_sub(1)? as usize)?;
         let local = self.locals.get_mut(usize::from(entry.shard))?;
@@ -262,11 +303,11 @@ impl Index {
         }
         let key = SeriesKey::from_canonical(&text);
         let target = Target { id: series_id(metric, number), local: *local, shard: entry.shard };
-        let hash = self.hasher.hash_one(text.as_bytes());
+        let hash = hash_with(&self.hasher, &text);
         let place = self.by_text.entry(
             hash,
             |&other| text_at(&self.series, other) == text,
-            |&other| self.hasher.hash_one(text_at(&self.series, other).as_bytes()),
+            |&other| hash_with(&self.hasher, text_at(&self.series, other)),
         );
         match place {
             Entry::Occupied(_) => return None,
@@ -307,13 +348,12 @@ impl Index {
         Some(text)
     }
 
-    fn add_metrics_up_to(&mut self, metric: u32) -> Option<()> {
-        while (self.metrics.len() as u64) < u64::from(metric) {
-            let id = u32::try_from(self.metrics.len()).ok()? + 1;
-            let shard = shard_of(self.names(NameKind::Metric).name(id)?, self.shards);
-            self.metrics.push(MetricEntry { shard, slots: RoaringBitmap::new(), by_number: Vec::new() });
+    /// Rows have their tags in the order that their keys' names had when the series was created.
+    fn put_in_name_order(&self, tags: &mut [(u32, u32)]) {
+        let names = self.names(NameKind::TagKey);
+        if !tags.is_sorted_by(|(left, _), (right, _)| names.name(*left) <= names.name(*right)) {
+            tags.sort_by(|(left, _), (right, _)| names.name(*left).cmp(&names.name(*right)));
         }
-        Some(())
     }
 }
 
@@ -328,10 +368,14 @@ impl Index {
             let key = self.names(NameKind::TagKey).id(key)?;
             let id = self.names(NameKind::TagValue).id(value);
             let is_new = id.is_none_or(|id| is_new_in(&self.postings, entry, key, id));
-            is_new.then(|| (key, self.hasher.hash_one(value.as_bytes())))
+            is_new.then(|| (key, self.hash_of(value)))
         });
         self.growth.lock().note_refused(metric, new_values);
     }
+}
+
+fn hash_with(hasher: &RandomState, text: &str) -> u64 {
+    hasher.hash_one(text.as_bytes())
 }
 
 /// The canonical text of the series in a slot; no text is empty.
@@ -343,11 +387,6 @@ fn text_at(series: &[SeriesEntry], slot: u32) -> &str {
 fn is_new_in(postings: &HashMap<u32, TagPostings, RandomState>, metric: &MetricEntry, key: u32, value: u32) -> bool {
     let having = postings.get(&key).and_then(|postings| postings.by_value.get(&value));
     having.is_none_or(|having| having.is_disjoint(&metric.slots))
-}
-
-/// The shard of a metric. Stored data depends on it: it never changes.
-pub(crate) fn shard_of(metric: &str, shards: u16) -> u16 {
-    u16::try_from(xxh3_64(metric.as_bytes()) % u64::from(shards.max(1))).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -362,10 +401,9 @@ pub(crate) mod tests {
 
     pub(crate) fn add_to(index: &mut Index, metric: &str, tags: &[(&str, &str)]) {
         let mut id = |kind, name: &str| {
-            let names = index.names_mut(kind);
-            names.id(name).unwrap_or_else(|| {
-                let id = names.len() as u32 + 1;
-                assert!(names.insert(name, id));
+            index.names(kind).id(name).unwrap_or_else(|| {
+                let id = index.names(kind).len() as u32 + 1;
+                assert!(index.add_name(kind, name, id, None));
                 id
             })
         };
@@ -410,7 +448,8 @@ pub(crate) mod tests {
         assert_eq!((metric_of(target.id), number_of(target.id)), (1, 1));
         assert_eq!(index.target("cpu\0host\0c"), None);
         assert_eq!(index.len(), 3);
-        let info = index.by_id(target.id).unwrap().info();
+        let series = index.by_id(target.id).unwrap();
+        let info = series.info(&series.key);
         assert_eq!(info.tsuid.to_string(), "000001000001000002");
         let shards: u32 = (0..4).map(|shard| index.shard_len(shard)).sum();
         assert_eq!(shards, 3);

@@ -445,6 +445,16 @@ pub(crate) fn tag_reference((tag_key, value): &(String, String), to: &[u8]) -> B
     key.freeze()
 }
 
+/// The references of all tags with a key.
+pub(crate) fn tag_references_of_key(tag_key: &str) -> KeyRange {
+    KeyRange::prefix(&[&[TAG_REFERENCE], tag_key.as_bytes(), &[0]].concat())
+}
+
+/// The references of all tags.
+pub(crate) fn all_tag_references() -> KeyRange {
+    KeyRange::prefix(&[TAG_REFERENCE])
+}
+
 /// What a key of [`tag_reference`] refers to.
 pub(crate) fn referred(key: &[u8]) -> Option<&[u8]> {
     let end = key.strip_prefix(&[TAG_REFERENCE])?.iter().position(|byte| *byte == TAGS_END)?;
@@ -532,12 +542,15 @@ pub(crate) fn all_rollup_directories() -> KeyRange {
     KeyRange::prefix(&[ROLLUP_DIRECTORY])
 }
 
-/// What a backup reads after the blocks: series, the names that they use, and everything that is not read elsewhere.
-pub(crate) fn after_blocks() -> Vec<KeyRange> {
-    let (series, names) = (all_series(), all_names());
-    let elsewhere = [all_logs(), all_directories(), all_groups(), all_fences()];
-    let taken = [&before_blocks()[..], &elsewhere, &[series.clone(), names.clone()]].concat();
-    [vec![series, names], ranges_between(&taken)].concat()
+/// What is kept under names, which may change while a backup is taken: ids, and what is known of metrics and tags.
+pub(crate) fn under_names() -> Vec<KeyRange> {
+    [&[NAME], &[METADATA], &[TAG_METADATA], &[TAG_REFERENCE]].map(|prefix| KeyRange::prefix(prefix)).to_vec()
+}
+
+/// What a backup reads after blocks, series and names: everything that is not read elsewhere.
+pub(crate) fn after_names() -> Vec<KeyRange> {
+    let elsewhere = [all_logs(), all_directories(), all_groups(), all_fences(), all_series()];
+    ranges_between(&[&before_blocks()[..], &elsewhere, &under_names()].concat())
 }
 
 /// Whether this is the key of a [`change_log_mark`].

@@ -43,6 +43,7 @@ mod group_purge;
 mod growth;
 mod head;
 mod index;
+mod index_counts;
 mod index_log;
 mod index_rows;
 mod keys;

@@ -115,6 +115,25 @@ pub(crate) async fn read(snapshot: &dyn KvSnapshot, metric: &str) -> Result<Opti
     Ok(Some(Known { value, metadata, touched_ms }))
 }
 
+/// Adds to a commit what puts what is known of a metric under another name. What is known under that one already stays.
+pub(crate) async fn take_along(
+    commit: &mut Commit,
+    snapshot: &dyn KvSnapshot,
+    old: &str,
+    new: &str,
+) -> Result<(), StoreError> {
+    let Some(known) = read(snapshot, old).await? else { return Ok(()) };
+    let there = read(snapshot, new).await?;
+    let (before, there, touched_ms) = match there {
+        Some(there) => (Some(there.value), there.metadata, there.touched_ms.max(known.touched_ms)),
+        None => (None, MetricMetadata { metric: new.to_owned(), ..MetricMetadata::default() }, known.touched_ms),
+    };
+    let after = encode(&merge(known.metadata, &there), touched_ms);
+    commit.expect(keys::metadata(old), Some(known.value)).delete(keys::metadata(old));
+    commit.expect(keys::metadata(new), before).put(keys::metadata(new), after);
+    Ok(())
+}
+
 /// At most `limit` metrics in byte order, and when something was said of each.
 pub(crate) async fn list(
     snapshot: &dyn KvSnapshot,

@@ -18,7 +18,7 @@ use crate::{
     Bucket, GroupKey, Scan, Shard, Store, StoreError, Target, Tier,
     directory::GenerationGroups,
     group,
-    index::{metric_of, number_of, shard_of},
+    index::{metric_of, number_of},
     keys::{RollupGroupKey, RollupKey},
     point_stream::StreamSnapshot,
     renewing_snapshot::RenewingSnapshot,
@@ -32,6 +32,9 @@ use crate::{
 pub(crate) const ATTEMPTS_MAX: usize = 20;
 /// A merge tells readers of its commit within microseconds.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_millis(2);
+/// How often series are selected again because names were changed meanwhile. When that goes on, names of before and after
+/// a change are better than no answer.
+const SELECTIONS_MAX: usize = 4;
 /// Single groups that are read at once.
 const GETS_IN_FLIGHT: usize = 16;
 /// From so many groups of a bucket on, if they are a good part of it, one range is read instead of single groups.
@@ -117,15 +120,24 @@ impl Store {
         if !follower.sharing.is_shared() {
             return Ok(());
         }
-        let shards = self.inner.shards.as_ref();
-        let of_metric = match selector {
-            SeriesSelector::Tags { metric: Some(metric), .. } => {
-                let number = shard_of(metric, u16::try_from(shards.len()).unwrap_or(u16::MAX));
-                shards.get(usize::from(number)).map(std::slice::from_ref)
+        if let SeriesSelector::Tags { metric: Some(metric), .. } = selector {
+            return self.catch_up_metric(metric).await;
+        }
+        try_join_all(self.inner.shards.iter().map(|shard| follower.catch_up(shard))).await?;
+        Ok(())
+    }
+
+    /// The name of a metric may turn out to be that of another one, which has another shard.
+    async fn catch_up_metric(&self, metric: &str) -> Result<(), StoreError> {
+        let shard_of = |metric| self.inner.index.read().shard_of_metric(metric);
+        let mut number = shard_of(metric);
+        while let Some(shard) = self.inner.shards.get(usize::from(number)) {
+            self.inner.follower.catch_up(shard).await?;
+            number = shard_of(metric);
+            if number == shard.number {
+                break;
             }
-            _ => None,
-        };
-        try_join_all(of_metric.unwrap_or(shards).iter().map(|shard| follower.catch_up(shard))).await?;
+        }
         Ok(())
     }
 
@@ -169,12 +181,21 @@ impl Store {
         selector: &SeriesSelector,
         series_max: usize,
     ) -> Result<OrderedSeries, ReadError> {
-        let slots = select(&self.inner.index, selector).await?;
-        let found = usize::try_from(slots.len()).unwrap_or(usize::MAX);
-        if found > series_max {
-            return Err(ReadError::TooManySeries { found, limit: series_max });
+        let mut attempt = 1;
+        loop {
+            let renames = self.inner.index.read().renames();
+            let slots = select(&self.inner.index, selector).await?;
+            let found = usize::try_from(slots.len()).unwrap_or(usize::MAX);
+            if found > series_max {
+                return Err(ReadError::TooManySeries { found, limit: series_max });
+            }
+            let ordered = in_order(&self.inner.index, slots, 0..found).await?;
+            // Else some of them have names of before a change and others those of after it.
+            if renames == self.inner.index.read().renames() || attempt == SELECTIONS_MAX {
+                return Ok(ordered);
+            }
+            attempt += 1;
         }
-        in_order(&self.inner.index, slots, 0..found).await
     }
 }
 

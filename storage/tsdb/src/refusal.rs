@@ -3,8 +3,8 @@
 use tidemark_kv::KvError;
 use tidemark_model::{RefusalReason, WriteRefusal};
 
-/// The refusal that an engine's error means for points.
-pub(crate) fn refusal_of(error: &KvError) -> WriteRefusal {
+/// The refusal that an engine's error means; `what` was not done.
+pub(crate) fn refusal_of(what: &str, error: &KvError) -> WriteRefusal {
     let reason = match error {
         KvError::Full(_) => RefusalReason::DiskFull,
         KvError::Closed => RefusalReason::ShuttingDown,
@@ -15,7 +15,7 @@ pub(crate) fn refusal_of(error: &KvError) -> WriteRefusal {
         | KvError::Corrupt(_)
         | KvError::Unavailable(_) => RefusalReason::Unavailable,
     };
-    WriteRefusal::new(reason, format!("the points were not stored: {error}"))
+    WriteRefusal::new(reason, format!("{what}: {error}"))
 }
 
 /// The refusal of a store that is ending.

@@ -17,7 +17,7 @@ use tidemark_model::{
     NameKind, RESERVED, ReadError, SeriesInfo, SeriesKey, SeriesSelector, TagMatch, TagPredicate, Tsuid,
 };
 
-use crate::{Index, SeriesEntry, TagPostings, reader::Selected, tag_conditions::TagConditions};
+use crate::{Index, TagPostings, reader::Selected, tag_conditions::TagConditions};
 
 /// Series that are copied before the index is let go of: less than a millisecond.
 pub(crate) const SERIES_PER_LOCK: usize = 4_096;
@@ -53,7 +53,7 @@ pub(crate) async fn in_order(
         .map_err(|error| ReadError::Unavailable(format!("the series could not be put in order: {error}")))
 }
 
-/// Slots stay what they are while the index is let go of: series are added and never taken away.
+/// Slots stay what they are while the index is let go of: series are added and never taken away. Names may change.
 fn put_in_order(index: &RwLock<Index>, slots: &RoaringBitmap, positions: Range<usize>) -> OrderedSeries {
     if positions.start >= positions.end.min(usize::try_from(slots.len()).unwrap_or(usize::MAX)) {
         return OrderedSeries::default();
@@ -69,10 +69,11 @@ fn put_in_order(index: &RwLock<Index>, slots: &RoaringBitmap, positions: Range<u
     let (mut infos, mut by_id) = (Vec::with_capacity(keys.len()), Vec::with_capacity(keys.len()));
     for some in keys.chunks(SERIES_PER_LOCK) {
         let index = index.read();
-        let series = some.iter().filter_map(|(_, slot)| index.series(*slot));
+        // With the keys by which they are in order, whatever they are called by now.
+        let series = some.iter().filter_map(|(key, slot)| Some((key, index.series(*slot)?)));
         let first = u32::try_from(infos.len()).unwrap_or(u32::MAX);
-        by_id.extend((first..).zip(series.clone()).map(|(position, series)| Selected::new(series.target, position)));
-        infos.extend(series.map(SeriesEntry::info));
+        by_id.extend((first..).zip(series.clone()).map(|(at, (_, series))| Selected::new(series.target, at)));
+        infos.extend(series.map(|(key, series)| series.info(key)));
     }
     by_id.sort_unstable_by_key(|series| series.id);
     OrderedSeries { infos, by_id }
@@ -376,7 +377,11 @@ mod tests {
     fn a_tsuid_selects_its_series_alone() {
         let index = RwLock::new(example());
         for slot in 0..4 {
-            let tsuid = index.read().series(slot).unwrap().info().tsuid;
+            let tsuid = {
+                let index = index.read();
+                let series = index.series(slot).unwrap();
+                series.info(&series.key).tsuid
+            };
             let found = select_now(&index, &SeriesSelector::Tsuids(vec![tsuid, "00000900000A00000B".parse().unwrap()]))
                 .unwrap();
             assert_eq!(found.iter().collect::<Vec<_>>(), [slot]);

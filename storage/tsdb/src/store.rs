@@ -59,9 +59,11 @@ pub(crate) struct Inner {
     pub(crate) shards: Arc<[Arc<Shard>]>,
     pub(crate) closing: CancellationToken,
     pub(crate) options: StoreOptions,
+    /// When a write looked last whether others changed names, in milliseconds of the monotonic clock.
+    pub(crate) looked_for_renames_ms: AtomicU64,
     sealer: Arc<Sealer>,
     counters: Arc<Counters>,
-    tracker: TaskTracker,
+    pub(crate) tracker: TaskTracker,
 }
 
 impl Inner {
@@ -98,15 +100,15 @@ impl Store {
         let writer = store_version::new_writer(kv.as_ref()).await?;
         let fences = create_fences(kv.as_ref(), options.shards).await?;
         let snapshot = kv.snapshot().await?;
-        let index = RwLock::new(Index::new(options.shards));
-        index_rows::load(snapshot.as_ref(), |change| change(&mut index.write())).await?;
+        let index = Arc::new(RwLock::new(Index::new(options.shards)));
+        index_rows::load(snapshot.as_ref(), &index).await?;
         presence::load(snapshot.as_ref(), &index).await?;
         let mut states = Vec::with_capacity(fences.len());
         for (shard, fence) in (0..).zip(fences) {
             states.push(read_shard(snapshot.as_ref(), shard, fence, &index).await?);
         }
         drop(snapshot);
-        Ok(Self::start(kv, clock, options, writer, Arc::new(index), states))
+        Ok(Self::start(kv, clock, options, writer, index, states))
     }
 
     /// The number of shards of the store in `kv`, which is fixed; `None` when there is no store yet.
@@ -172,7 +174,20 @@ impl Store {
         });
         tracker.spawn(seal_when_wanted(Arc::clone(&sealer), seal_wanted, closing.clone(), dropped.clone(), resume));
         let creator = SeriesCreator::new(Arc::clone(&kv), Arc::clone(&clock), Arc::clone(&index), &options);
-        let inner = Inner { kv, clock, index, creator, follower, shards, closing, options, sealer, counters, tracker };
+        let inner = Inner {
+            kv,
+            clock,
+            index,
+            creator,
+            follower,
+            shards,
+            closing,
+            options,
+            looked_for_renames_ms: AtomicU64::new(0),
+            sealer,
+            counters,
+            tracker,
+        };
         Self { inner: Arc::new(inner), _dropped: Arc::new(dropped.drop_guard()) }
     }
 

@@ -1,5 +1,9 @@
 //! What is known of the things that tags name. Byte map: `docs/format/tag-metadata.md`.
 
+mod renaming;
+
+pub(crate) use self::renaming::OldTags;
+
 use std::collections::BTreeSet;
 
 use bytes::Bytes;

@@ -19,6 +19,9 @@ use crate::{
     shard::{Flushed, PendingWrite, ShardMessage},
 };
 
+/// How often a writer looks whether other processes changed names.
+const RENAMES_EVERY_MS: u64 = 1_000;
+
 impl PointSink for Store {
     fn write(&self, batch: PointBatch) -> BoxFuture<'_, WriteOutcome> {
         Box::pin(self.write_batch(batch))
@@ -33,6 +36,7 @@ impl Store {
         if let Some(refusal) = check_timestamps(&batch) {
             return WriteOutcome::Refused(refusal);
         }
+        self.look_for_renames().await;
         let limits = self.inner.limits();
         let (batch, early) = EarlyPoints::take_out(batch, self.inner.clock.now_ms(), limits.future_max);
         let mut targets = vec![Target::NONE; batch.series_count()];
@@ -56,6 +60,26 @@ impl Store {
             }
             Flushed::Refused(refusal) => WriteOutcome::Refused(refusal),
             Flushed::Unknown(reason) => WriteOutcome::Unknown(reason),
+        }
+    }
+
+    /// Who writes to series that it knows would never hear that another process changed a name, and go on writing to what
+    /// had it. So it looks now and then; a change that every flush has to expect, like a move of the fence, was turned
+    /// down, since points that are on their way may be under either name.
+    pub(crate) async fn look_for_renames(&self) {
+        if !self.inner.follower.sharing.is_shared() {
+            return;
+        }
+        let now = u64::try_from(self.inner.clock.monotonic().as_millis()).unwrap_or(u64::MAX);
+        let (looked, order) = (&self.inner.looked_for_renames_ms, Ordering::Relaxed);
+        let last = looked.load(order);
+        // One of those who write looks for all.
+        if now < last.saturating_add(RENAMES_EVERY_MS) || looked.compare_exchange(last, now, order, order).is_err() {
+            return;
+        }
+        if let Err(error) = self.inner.follower.catch_up_index().await {
+            tracing::warn!(%error, "whether other processes changed names is not known; the next write looks again");
+            looked.store(last, order);
         }
     }
 

@@ -17,8 +17,8 @@ use support::{ProbeKv, Random, START, all_entries, write};
 use tidemark_kv::{Kv, MemoryKv};
 use tidemark_model::{
     AnnotationChange, AnnotationStore, AnnotationWrite, DeleteOutcome, DeleteRequest, DocumentStore, ExpectedVersion,
-    ManualClock, MetadataCatalog, MetadataStore, MetricMetadata, PointDeleter, SeriesSelector, TagMetadata, TimeRange,
-    Value,
+    ManualClock, MetadataCatalog, MetadataStore, MetricMetadata, NameIds, NameKind, PointDeleter, SeriesSelector,
+    TagMetadata, TimeRange, Value,
 };
 use tidemark_tsdb::{
     SealReason, Sharing, Store, StoreOptions,
@@ -139,6 +139,28 @@ async fn write_the_seeds() {
             fs::write(folder().join(name), seed_of(&key, &value)).unwrap();
         }
     }
+    let renamed = renamed_entries().await;
+    assert_eq!(renamed.len(), 4);
+    for (key, value) in renamed {
+        let name = format!("{}_renamed", EntryKind::of(&key).as_str().replace(' ', "_"));
+        fs::write(folder().join(name), seed_of(&key, &value)).unwrap();
+    }
+}
+
+/// The entries that have a format of their own once a name was changed.
+async fn renamed_entries() -> Vec<(Bytes, Bytes)> {
+    let kv = Arc::new(MemoryKv::new()) as Arc<dyn Kv>;
+    let options = StoreOptions { shards: 16, sharing: Sharing::Shared, ..StoreOptions::default() };
+    let store = Store::open(Arc::clone(&kv), Arc::new(ManualClock::new(START)), options).await.unwrap();
+    write(&store, &[("os.cpu", &[("host", "a")], START, Value::Int(1))]).await;
+    store.rename(NameKind::Metric, "os.cpu", "cpu").await.unwrap();
+    store.close().await;
+    let is_new = |(key, value): &(Bytes, Bytes)| match EntryKind::of(key) {
+        EntryKind::Store => true,
+        EntryKind::Counters | EntryKind::Name | EntryKind::IndexLog => value.first() == Some(&2),
+        _ => false,
+    };
+    all_entries(kv.as_ref()).await.into_iter().filter(is_new).collect()
 }
 
 /// Something of everything.

@@ -6,19 +6,20 @@ mod support;
 
 use std::{fmt::Write, fs, path::PathBuf, sync::Arc};
 
-use support::{START, open, read_metric, write};
+use bytes::Bytes;
+use support::{START, all_entries, open_with, read_metric, write};
 use tidemark_kv::{Kv, RedbKv, RedbOptions};
 use tidemark_model::{
-    DeleteOutcome, DeleteRequest, DocumentStore, ExpectedVersion, MetadataStore, MetricMetadata, PointDeleter,
-    RateKind, SeriesSelector, TimeRange, Value,
+    DeleteOutcome, DeleteRequest, DocumentStore, ExpectedVersion, MetadataStore, MetricMetadata, NameIds, NameKind,
+    PointDeleter, RateKind, SeriesSelector, TimeRange, Value,
 };
-use tidemark_tsdb::{SealReason, Store};
+use tidemark_tsdb::{SealReason, Store, StoreOptions};
 
 const HOUR: i64 = 3_600_000;
 /// Stores of all versions, the newest last.
-const STORES: [&str; 2] = ["store_1", NEWEST];
+const STORES: [&str; 3] = ["store_1", "store_2", NEWEST];
 /// The newest version of the store's formats.
-const NEWEST: &str = "store_2";
+const NEWEST: &str = "store_3";
 /// Most bytes that an unpacked golden store may have.
 const STORE_BYTES_MAX: usize = 64 << 20;
 
@@ -60,8 +61,28 @@ async fn fill(store: &Store) {
     }
 }
 
+/// Opens a store with as many shards as it has.
+async fn open(kv: Arc<dyn Kv>) -> Store {
+    let shards = Store::stored_shards(kv.as_ref()).await.unwrap().unwrap_or(4);
+    open_with(kv, StoreOptions { shards, ..StoreOptions::default() }).await.unwrap()
+}
+
+/// What version 3 added: names that were changed, so that tags are in another order than in the rows and a metric is in
+/// another shard than that of its name, and a name that is that of something new.
+async fn rename_some(store: &Store) {
+    for (kind, old, new) in [
+        (NameKind::Metric, "os.load", "os.load.1m"),
+        (NameKind::Metric, "größe", "os.load"),
+        (NameKind::TagKey, "mode", "cpu.mode"),
+        (NameKind::TagValue, "web02", "web.two"),
+    ] {
+        store.rename(kind, old, new).await.unwrap();
+    }
+    write(store, &[("größe", &[("mode", "new"), ("ort", "köln")], START, Value::Int(1))]).await;
+}
+
 /// What version 2 added: a day with its rollups, points that were deleted from it and from the log, a new one after that.
-async fn fill_newest(store: &Store) {
+async fn fill_second(store: &Store) {
     let tags = [("host", "web01"), ("mode", "user")];
     for step in 0..288_i64 {
         let value = Value::Int(step * 7 % 100);
@@ -84,7 +105,10 @@ fn load(busy: i64) -> Value {
 
 async fn answers(store: &Store) -> String {
     let mut text = String::new();
-    for metric in ["os.cpu", "os.load", "größe"] {
+    for metric in ["os.cpu", "os.load", "größe", "os.load.1m"] {
+        if store.id(NameKind::Metric, metric).await.unwrap().is_none() {
+            continue;
+        }
         for (series, points) in read_metric(store, metric, TimeRange::ALL).await {
             for (timestamp, bits, float) in points {
                 let kind = if float { "double" } else { "int" };
@@ -111,7 +135,7 @@ async fn stores_of_every_version_open_and_answer_the_same() {
         // Also after the log became blocks, and after the store was opened again.
         for sealed in [false, true] {
             let kv: Arc<dyn Kv> = Arc::new(RedbKv::open(&path, RedbOptions::default()).unwrap());
-            let store = open(kv).await.unwrap();
+            let store = open(kv).await;
             assert!(answers(&store).await == expected, "{name} answers otherwise, sealed before: {sealed}");
             store.seal(SealReason::Requested).await.unwrap();
             assert!(answers(&store).await == expected, "{name} answers otherwise after a seal");
@@ -131,13 +155,19 @@ async fn write_the_newest_golden_store() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store.redb");
     let engine = Arc::new(RedbKv::open(&path, RedbOptions::default()).unwrap());
-    let store = open(Arc::clone(&engine) as Arc<dyn Kv>).await.unwrap();
+    let store = open(Arc::clone(&engine) as Arc<dyn Kv>).await;
     fill(&store).await;
-    fill_newest(&store).await;
+    fill_second(&store).await;
+    rename_some(&store).await;
     let text = answers(&store).await;
     store.close().await;
     drop(store);
     engine.compact().await.unwrap();
+    let placed = |(key, value): &(Bytes, Bytes)| key.starts_with(b"Um") && value.first() == Some(&2);
+    assert!(
+        all_entries(engine.as_ref()).await.iter().any(placed),
+        "no metric is in another shard than that of its name"
+    );
     engine.close();
     fs::write(packed, zstd::bulk::compress(&fs::read(&path).unwrap(), 19).unwrap()).unwrap();
     fs::write(golden(&format!("{NEWEST}.answers")), text).unwrap();

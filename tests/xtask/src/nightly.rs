@@ -73,7 +73,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<()> {
 fn histories(root: &Path, options: &Options) -> anyhow::Result<()> {
     let test = ["cargo", "test", "--locked", "--release", "--no-fail-fast"];
     let crates = ["-p", "tidemark-tsdb", "-p", "tidemark-query", "-p", "tidemark-promql"];
-    let files = ["--test", "model", "--test", "shared", "--test", "rollups", "--test", "reference"];
+    let files = ["model", "shared", "renamed_histories", "rollups", "reference"].map(|file| ["--test", file]).concat();
     let seeds = options.seeds.to_string();
     let first = options.first_seed.map(|first| first.to_string());
     let mut variables = vec![("TIDEMARK_MODEL_SEEDS", seeds.as_str())];

@@ -49,6 +49,8 @@ pub enum ChunkKind {
     Entries,
     /// The log of a shard in the chunks before is void.
     ForgetLog(u16),
+    /// What is kept under names in the chunks before is void.
+    ForgetNames,
     /// Nothing follows.
     End,
 }
@@ -129,6 +131,7 @@ impl Chunk {
                 put_varint(&mut out, u64::from(shard));
             }
             ChunkKind::End => out.push(3),
+            ChunkKind::ForgetNames => out.push(4),
         }
         put_varint(&mut out, cursor.len() as u64);
         out.extend_from_slice(&cursor);
@@ -152,6 +155,7 @@ impl Chunk {
                 1 => ChunkKind::Entries,
                 2 => ChunkKind::ForgetLog(u16::try_from(reader.varint()?).ok()?),
                 3 => ChunkKind::End,
+                4 => ChunkKind::ForgetNames,
                 _ => return None,
             };
             let cursor = usize::try_from(reader.varint()?).ok()?;
@@ -199,7 +203,7 @@ mod tests {
 
     #[test]
     fn chunks_and_headers_survive_their_bytes() {
-        for kind in [ChunkKind::Entries, ChunkKind::ForgetLog(300), ChunkKind::End] {
+        for kind in [ChunkKind::Entries, ChunkKind::ForgetLog(300), ChunkKind::ForgetNames, ChunkKind::End] {
             let bytes = chunk(kind).encode().unwrap();
             assert!(bytes.len() < 1_000);
             assert_eq!(Chunk::decode(&bytes), Ok(chunk(kind)));

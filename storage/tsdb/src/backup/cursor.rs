@@ -9,6 +9,8 @@ use crate::{ByteReader, put_varint};
 
 /// Longest cursor in bytes: a key and a few numbers.
 const CURSOR_BYTES_MAX: usize = 11_000;
+/// In the place of the number of changed names: more than there ever are.
+const UNKNOWN_RENAMES: u64 = u64::MAX - 1;
 
 /// Where to go on behind a chunk. Shown and parsed as hexadecimal, for addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,8 +26,13 @@ pub(super) enum Position {
     BeforeBlocks { range: usize, next: Option<Bytes> },
     /// The window of blocks that begins there, or the first.
     Blocks { next: Option<Bytes> },
-    /// What has to be read after the blocks, as before.
-    AfterBlocks { range: usize, next: Option<Bytes> },
+    /// The series, which have to be read after the blocks.
+    Series { next: Option<Bytes> },
+    /// What is kept under names: as before, and how many names were changed until the first of it was read, which is `None`
+    /// when nothing of it was taken yet.
+    Named { renames: Option<u64>, range: usize, next: Option<Bytes> },
+    /// Everything else.
+    AfterNames { range: usize, next: Option<Bytes> },
     /// The directory of rollups with this key, or the first after it.
     Rollups { next: Option<Bytes> },
     /// Version, writers, fences and the end.
@@ -50,9 +57,16 @@ impl BackupCursor {
             }
             Position::BeforeBlocks { range, next } => put_range(&mut out, 2, *range, next.as_ref()),
             Position::Blocks { next } => put_range(&mut out, 3, 0, next.as_ref()),
-            Position::AfterBlocks { range, next } => put_range(&mut out, 4, *range, next.as_ref()),
+            Position::Series { next } => put_range(&mut out, 4, 0, next.as_ref()),
             Position::Last => out.push(5),
             Position::Rollups { next } => put_range(&mut out, 6, 0, next.as_ref()),
+            Position::Named { renames, range, next } => {
+                out.push(7);
+                put_varint(&mut out, renames.map_or(0, |renames| renames.saturating_add(1)));
+                put_varint(&mut out, *range as u64);
+                out.extend_from_slice(next.as_deref().unwrap_or_default());
+            }
+            Position::AfterNames { range, next } => put_range(&mut out, 8, *range, next.as_ref()),
         }
         out.into()
     }
@@ -66,14 +80,22 @@ impl BackupCursor {
                 let sealed = reader.varint()?.checked_sub(1);
                 Position::Log { shard, sealed, after: rest(&reader) }
             }
-            2..=4 | 6 => {
+            7 => {
+                let renames = reader.varint()?.checked_sub(1);
+                let range = usize::try_from(reader.varint()?).ok()?;
+                Position::Named { renames, range, next: rest(&reader) }
+            }
+            2..=4 | 6 | 8 => {
                 let range = usize::try_from(reader.varint()?).ok()?;
                 let next = rest(&reader);
                 match kind {
                     2 => Position::BeforeBlocks { range, next },
                     3 => Position::Blocks { next },
+                    4 if range == 0 => Position::Series { next },
+                    // Of a program that read names and everything else in one go: names are read anew.
+                    4 => Position::Named { renames: Some(UNKNOWN_RENAMES), range: 0, next: None },
                     6 => Position::Rollups { next },
-                    _ => Position::AfterBlocks { range, next },
+                    _ => Position::AfterNames { range, next },
                 }
             }
             5 if reader.is_empty() => Position::Last,
@@ -129,7 +151,11 @@ mod tests {
             Position::Log { shard: 63, sealed: Some(300), after: key() },
             Position::BeforeBlocks { range: 0, next: key() },
             Position::Blocks { next: None },
-            Position::AfterBlocks { range: 3, next: key() },
+            Position::Series { next: key() },
+            Position::Named { renames: None, range: 0, next: None },
+            Position::Named { renames: Some(300), range: 3, next: key() },
+            Position::Named { renames: Some(UNKNOWN_RENAMES), range: 0, next: None },
+            Position::AfterNames { range: 3, next: key() },
             Position::Rollups { next: None },
             Position::Rollups { next: key() },
             Position::Last,
@@ -138,6 +164,8 @@ mod tests {
             let cursor = BackupCursor(position);
             assert_eq!(cursor.to_string().parse::<BackupCursor>().unwrap(), cursor);
         }
+        let earlier = BackupCursor::decode(&[4, 5, b'T']).unwrap();
+        assert_eq!(earlier.0, Position::Named { renames: Some(UNKNOWN_RENAMES), range: 0, next: None });
         for text in ["", "0", "zz", "09", "0500", "+1"] {
             assert!(text.parse::<BackupCursor>().is_err(), "{text}");
         }

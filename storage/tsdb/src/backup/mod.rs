@@ -3,7 +3,8 @@
 //! # What is read in which order
 //! 1. The **log** and the fence of every shard, then the tombstones.
 //! 2. The **blocks**, bucket by bucket: what the directories of a bucket name, then these directories.
-//! 3. The **series**, then the **names**, then everything else (documents, what metrics mean, …).
+//! 3. The **series**, then what is kept under **names** (ids, what is known of metrics and tags), then everything else
+//!    (documents, annotations, …).
 //! 4. **Rollups** that outlive their points; the others are made anew of the blocks.
 //! 5. The version of the store, the last writer number, the **fences**.
 //!
@@ -21,7 +22,8 @@
 //!   points are in the log.
 //! - Series are made before their first point and names before their first series; both only grow. Read behind the points,
 //!   they have all that the points need. Names that were made while names were being read may have gaps in their ids; a
-//!   restore leaves out what is behind a gap, which no series of the backup uses.
+//!   restore leaves out what is behind a gap, which no series of the backup uses. Should a name be changed meanwhile, it may
+//!   be missing or be there twice: then all names are read anew, and what was taken of them is void.
 //!
 //! In a restored store the log lies in an epoch of its own above all that were ever open, between the fence's sealed epoch
 //! and the new open one, as if a seal had been broken off: the first opening seals it. Thus the value of a point is the one

@@ -10,6 +10,7 @@ use crate::{
     Fence,
     commits::Commits,
     fence::{SealToken, Sealing},
+    index_counts::IndexCounts,
     index_rows,
     inspect::EntryKind,
     keys,
@@ -104,6 +105,8 @@ impl Restore {
                 EntryKind::Fence | EntryKind::Counters | EntryKind::Restore => {}
                 EntryKind::Log => entries.extend(self.log_entry(number, key, value)),
                 EntryKind::Group | EntryKind::RollupGroup if self.plan.unnamed.contains(key) => {}
+                EntryKind::Name | EntryKind::Metadata | EntryKind::TagMetadata | EntryKind::TagReference
+                    if number < self.plan.void_names => {}
                 EntryKind::Name if !self.wants_name(key, value)? => {}
                 _ => entries.push((key.clone(), value.clone())),
             }
@@ -124,13 +127,14 @@ impl Restore {
         if self.seen != self.chunks {
             return Err(BackupError::Unfinished);
         }
-        let [metrics, tag_keys, tag_values] = self.plan.name_gaps.map(|gap| gap.saturating_sub(1) as usize);
-        let series = usize::try_from(self.plan.series).unwrap_or(usize::MAX);
+        // Changes of names are counted anew: nobody else has read the store yet.
+        let names = self.plan.name_gaps.map(|gap| u64::from(gap.saturating_sub(1)));
+        let counts = IndexCounts { names, series: self.plan.series, renames: 0 };
         let mark = RestoreMark { backup: self.backup, chunks: self.seen }.encode();
         let mut commit = Commit::new();
         commit.expect(keys::RESTORE, Some(mark)).delete(keys::RESTORE);
-        if metrics > 0 {
-            commit.put(keys::COUNTERS, index_rows::encode_counters([metrics, tag_keys, tag_values, series]));
+        if counts.total() > 0 {
+            commit.put(keys::COUNTERS, counts.encode());
         }
         for (&shard, fence) in &self.plan.fences {
             let has_log = self.plan.shards_with_log.contains(&shard);
@@ -159,9 +163,9 @@ impl Restore {
     }
 
     fn wants_name(&self, key: &[u8], value: &[u8]) -> Result<bool, BackupError> {
-        let (kind, id) = index_rows::read_name(key, value)?;
+        let (kind, row) = index_rows::read_name(key, value)?;
         let mut gaps = index_rows::NAME_KINDS.into_iter().zip(self.plan.name_gaps);
-        Ok(gaps.any(|(of, gap)| of == kind && id < gap))
+        Ok(gaps.any(|(of, gap)| of == kind && row.id < gap))
     }
 }
 

@@ -1,5 +1,7 @@
 //! Reads a store into chunks.
 
+mod names;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
@@ -142,13 +144,21 @@ impl Taking<'_> {
                 },
                 Position::Blocks { next } => {
                     self.blocks(next).await?;
-                    Position::AfterBlocks { range: 0, next: None }
+                    Position::Series { next: None }
                 }
-                Position::AfterBlocks { range, next } => match keys::after_blocks().get(range) {
+                Position::Series { next } => {
+                    self.range(&keys::all_series(), next, |next| Position::Series { next }).await?;
+                    Position::Named { renames: None, range: 0, next: None }
+                }
+                Position::Named { renames, range, next } => {
+                    self.named(renames, range, next).await?;
+                    Position::AfterNames { range: 0, next: None }
+                }
+                Position::AfterNames { range, next } => match keys::after_names().get(range) {
                     Some(whole) => {
-                        let position = |next| Position::AfterBlocks { range, next };
+                        let position = |next| Position::AfterNames { range, next };
                         self.range(whole, next, position).await?;
-                        Position::AfterBlocks { range: range + 1, next: None }
+                        Position::AfterNames { range: range + 1, next: None }
                     }
                     None => Position::Rollups { next: None },
                 },

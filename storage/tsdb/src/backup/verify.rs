@@ -24,6 +24,8 @@ pub struct BackupVerifier {
     in_directories: bool,
     /// For each shard the number of chunks from the start in which its log is void.
     void_log: BTreeMap<u16, u64>,
+    /// The number of chunks from the start in which names are void.
+    void_names: u64,
     shards_with_log: BTreeSet<u16>,
 }
 
@@ -43,6 +45,7 @@ pub struct BackupSummary {
 #[derive(Clone, Debug, Default)]
 pub(super) struct RestorePlan {
     pub(super) void_log: BTreeMap<u16, u64>,
+    pub(super) void_names: u64,
     pub(super) shards_with_log: BTreeSet<u16>,
     pub(super) fences: BTreeMap<u16, Fence>,
     /// For each kind the least id of a name that is not restored.
@@ -60,6 +63,7 @@ impl Default for BackupVerifier {
             is_complete: false,
             in_directories: false,
             void_log: BTreeMap::new(),
+            void_names: 0,
             shards_with_log: BTreeSet::new(),
         }
     }
@@ -80,6 +84,10 @@ impl BackupVerifier {
             ChunkKind::ForgetLog(shard) => {
                 self.void_log.insert(shard, self.chunks);
                 self.shards_with_log.remove(&shard);
+            }
+            ChunkKind::ForgetNames => {
+                self.void_names = self.chunks;
+                self.checker.forget_names();
             }
             ChunkKind::End => self.is_complete = true,
         }
@@ -105,6 +113,7 @@ impl BackupVerifier {
         self.checker.end_rollups();
         let plan = RestorePlan {
             void_log: self.void_log,
+            void_names: self.void_names,
             shards_with_log: self.shards_with_log,
             fences: self.checker.fences().clone(),
             name_gaps: NAME_KINDS.map(|kind: NameKind| first_gap(self.checker.names(kind))),

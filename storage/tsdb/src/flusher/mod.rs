@@ -220,7 +220,7 @@ impl Flusher {
                 }
                 CommitOutcome::Refused(error) => {
                     self.counters.refused.add(1);
-                    return Flushed::Refused(refusal_of(&error));
+                    return Flushed::Refused(refusal_of("the points were not stored", &error));
                 }
                 CommitOutcome::Unknown(error) => {
                     self.counters.unknown.add(1);

@@ -10,10 +10,11 @@ use tidemark_model::NameKind;
 use super::{
     CheckReport, EntryKind, Finding, FindingKind, KindTotals,
     decoding::{self, GroupFacts},
+    metric_places::MetricPlaces,
 };
 use crate::{
-    Fence, GroupKey, StoreError, annotations, change_log, documents, index_log, index_rows, keys, metadata, presence,
-    replacement, restore_mark, rollup::RollupGroupInfo, store_version, tag_metadata,
+    Fence, GroupKey, StoreError, annotations, change_log, documents, index_counts::IndexCounts, index_log, index_rows,
+    keys, metadata, presence, replacement, restore_mark, rollup::RollupGroupInfo, store_version, tag_metadata,
 };
 
 /// What the entries are from.
@@ -32,9 +33,12 @@ pub(crate) struct Checker {
     report: CheckReport,
     shards: Option<u16>,
     fences: BTreeMap<u16, Fence>,
-    counters: Option<[u64; 4]>,
+    counters: Option<IndexCounts>,
     /// Ids of the names of each kind.
     names: [RoaringBitmap; 3],
+    /// Names whose id another name has, too.
+    names_twice: Vec<(Bytes, u32)>,
+    places: MetricPlaces,
     /// The greatest id of a name that a series uses, with the series' key.
     names_used: [Option<(u32, Bytes)>; 3],
     /// Series by metric.
@@ -58,6 +62,8 @@ impl Checker {
             fences: BTreeMap::new(),
             counters: None,
             names: Default::default(),
+            names_twice: Vec::new(),
+            places: MetricPlaces::default(),
             names_used: Default::default(),
             series: HashMap::new(),
             series_used: HashMap::new(),
@@ -103,6 +109,13 @@ impl Checker {
     /// What is known of the fences so far.
     pub(crate) fn fences(&self) -> &BTreeMap<u16, Fence> {
         &self.fences
+    }
+
+    /// Names are read anew: those so far do not count.
+    pub(crate) fn forget_names(&mut self) {
+        self.names = Default::default();
+        self.names_twice.clear();
+        self.places.forget_names();
     }
 
     /// Ids of the names of a kind.
@@ -169,7 +182,7 @@ impl Checker {
         match EntryKind::of(key) {
             EntryKind::Store => self.shards = Some(store_version::read_shards(value)?),
             EntryKind::Writers => drop(store_version::read_writer(value)?),
-            EntryKind::Counters => self.counters = Some(index_rows::read_counters(value)?),
+            EntryKind::Counters => self.counters = Some(IndexCounts::decode(value)?),
             EntryKind::Fence => {
                 let (shard, fence) = Fence::read(key, value)?;
                 self.fences.insert(shard, fence);
@@ -225,6 +238,7 @@ impl Checker {
         self.report.log_points += facts.points;
         for (metric, number) in facts.series_max {
             self.note_used(metric, number, key);
+            self.places.note_used(metric, shard, key);
         }
         Ok(())
     }
@@ -241,6 +255,7 @@ impl Checker {
 
     fn directory(&mut self, key: &Bytes, value: &Bytes) -> Result<(), StoreError> {
         let (page, named) = decoding::directory(key, value)?;
+        self.places.note_used(page.metric, page.shard, key);
         let fence = self.fences.get(&page.shard);
         let is_visible = fence.is_none_or(|fence| page.generation.epoch() <= fence.sealed);
         if let Some(fence) = fence
@@ -307,16 +322,18 @@ impl Checker {
     }
 
     fn name(&mut self, key: &Bytes, value: &Bytes) -> Result<(), StoreError> {
-        let (kind, id) = index_rows::read_name(key, value)?;
+        let (kind, row) = index_rows::read_name(key, value)?;
+        if kind == NameKind::Metric {
+            self.places.note_name(key, row);
+        }
         let [metrics, keys, values] = &mut self.names;
         let ids = match kind {
             NameKind::Metric => metrics,
             NameKind::TagKey => keys,
             NameKind::TagValue => values,
         };
-        if !ids.insert(id) {
-            let problem = format!("another name has its id {id}");
-            self.report.add(Finding::new(FindingKind::Contradiction, key, problem));
+        if !ids.insert(row.id) {
+            self.names_twice.push((key.clone(), row.id));
         }
         Ok(())
     }
@@ -348,6 +365,7 @@ impl Checker {
             }
             return;
         };
+        self.places.findings(shards).into_iter().for_each(|finding| self.report.add(finding));
         for shard in (0..shards).filter(|shard| !self.fences.contains_key(shard)) {
             // A store that was just made gets its fences when it is first opened.
             let has_points = self.report.block_points + self.report.log_points > 0;
@@ -365,7 +383,10 @@ impl Checker {
 
     /// Ids and numbers count without a gap, what is used is there, and the counters are true.
     fn check_index(&mut self) {
-        let mut findings = Vec::new();
+        let twice = std::mem::take(&mut self.names_twice)
+            .into_iter()
+            .map(|(key, id)| Finding::new(FindingKind::Contradiction, &key, format!("another name has its id {id}")));
+        let mut findings: Vec<_> = twice.collect();
         let kinds = index_rows::NAME_KINDS.into_iter().zip(&self.names).zip(&self.names_used);
         for ((kind, ids), used) in kinds {
             // A backup may hold names that were made while it was taken; a restore leaves out those behind a gap.
@@ -389,11 +410,16 @@ impl Checker {
             }
         }
         let [metrics, tag_keys, tag_values] = &self.names;
-        let found = [metrics.len(), tag_keys.len(), tag_values.len(), self.series_count()];
         let counted = self.counters.unwrap_or_default();
+        let names = [metrics.len(), tag_keys.len(), tag_values.len()];
+        let found = IndexCounts { names, series: self.series_count(), ..counted };
         if self.subject == Subject::Store && counted != found {
-            let problem =
-                format!("metrics, tag keys, tag values and series: it says {counted:?} and there are {found:?}");
+            let told = |counts: IndexCounts| format!("{:?} and {}", counts.names, counts.series);
+            let problem = format!(
+                "metrics, tag keys, tag values and series: it says {} and there are {}",
+                told(counted),
+                told(found)
+            );
             findings.push(Finding::new(FindingKind::Contradiction, keys::COUNTERS, problem));
         }
         findings.sort_by(|left, right| left.key.cmp(&right.key));

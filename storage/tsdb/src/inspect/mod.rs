@@ -15,6 +15,7 @@ mod decoding;
 mod entry_check;
 mod entry_kind;
 mod finding;
+mod metric_places;
 mod repair;
 mod report;
 mod store_check;
