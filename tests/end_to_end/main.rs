@@ -35,6 +35,7 @@ mod operation_modes;
 mod operations;
 mod prometheus;
 mod queries;
+mod renames;
 mod rollups_written;
 mod running_queries;
 mod shutdown;

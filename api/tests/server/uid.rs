@@ -33,19 +33,63 @@ fn names_get_ids_once() {
 }
 
 #[test]
-fn a_name_is_not_changed_and_the_answer_says_why() {
+fn a_name_is_changed_and_its_id_stays() {
     let (_server, mut client) = with_series();
-    let mut reason = |path: &str| {
-        let answer = client.get(path);
-        assert_eq!((answer.status, &answer.json()["result"]), (400, &json!("false")), "{path}");
-        answer.json()["error"].as_str().unwrap().to_owned()
+    let tsuids = |client: &mut Client, of: &str| -> Vec<Value> {
+        let found = client.get(&format!("/api/search/lookup?m={of}")).json();
+        found["results"].as_array().unwrap().iter().map(|result| result["tsuid"].clone()).collect()
     };
-    assert!(reason("/api/uid/rename?metric=u.cpu&name=u.processor").contains("names cannot be changed here"));
-    assert_eq!(reason("/api/uid/rename?metric=no.such&name=x"), "No such name for 'metrics': 'no.such'");
-    assert!(reason("/api/uid/rename?tagv=a&name=b").ends_with("already in use by 000002"));
-    client.get("/api/uid/rename?metric=u.cpu").expect_error(400, "Missing necessary values to rename UID");
-    let answer = client.post("/api/uid/rename", r#"{"tagk":"host","name":"node"}"#);
-    assert_eq!(answer.json()["result"], "false");
+    let before = tsuids(&mut client, "u.cpu");
+    client.get("/api/uid/rename?metric=u.cpu&name=u.processor").expect(200, json!({"result": "true"}));
+    client.post("/api/uid/rename", r#"{"TAGK": "host", "name": "node"}"#).expect(200, json!({"result": "true"}));
+    client
+        .post("/api/v1/uid/rename", r#"{"tagv": "a", "name": 17, "tagk": null}"#)
+        .expect(200, json!({"result": "true"}));
+    assert_eq!(tsuids(&mut client, "u.processor%7Bnode=*%7D"), before);
+    assert_eq!(tsuids(&mut client, "u.processor%7Bnode=17%7D"), before[..1]);
+    client.get("/api/search/lookup?m=u.cpu").expect_error(404, "Unable to resolve one or more UIDs");
+}
+
+#[test]
+fn a_name_that_cannot_be_changed_stays_and_the_answer_says_why() {
+    let (_server, mut client) = with_series();
+    let mut refused = |method: &str, path: &str, body: Value, reason: &str| {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let answer = client.request(method, &format!("/api/uid/rename{path}"), "", body);
+        answer.expect(400, json!({"result": "false", "error": reason}));
+    };
+    for (path, reason) in [
+        ("?metric=no.such&name=x", "Name(\"no.such\") does not exist"),
+        ("?metric=u.cpu&name=a!b", "Invalid metric (\"a!b\"): illegal character: !"),
+        ("?tagk=a!b&name=c", "Invalid tagk (\"a!b\"): illegal character: !"),
+        (
+            "?tagv=a&name=b",
+            "When trying rename(\"a\", \"b\") on UniqueId(tsdb-uid, tagv, 3): new name already assigned ID=[0, 0, 2]",
+        ),
+        (
+            "?metric=u.cpu&name=u.cpu",
+            "When trying rename(\"u.cpu\", \"u.cpu\") on UniqueId(tsdb-uid, metrics, 3): new name already assigned \
+             ID=[0, 0, 1]",
+        ),
+        ("?metric=u.cpu&tagk=host&name=x", "one name can be changed at a time"),
+    ] {
+        refused("GET", path, Value::Null, reason);
+    }
+    refused("POST", "", json!({"tagk": "", "name": "x"}), "Invalid tagk: empty string");
+    refused("POST", "", json!({"metric": "u.cpu", "name": ""}), "Invalid metric: empty string");
+    refused("POST", "", json!({"rack": "a", "name": "b"}), "Unknown type name");
+    let missing = "Missing necessary values to rename UID";
+    for path in ["?metric=u.cpu", "?name=x", "?metric=&name=x", ""] {
+        client.get(&format!("/api/uid/rename{path}")).expect_error(400, missing);
+    }
+    for body in [r#"{"metric":"u.cpu"}"#, r#"{"metric":null,"name":"x"}"#, "{}"] {
+        client.post("/api/uid/rename", body).expect_error(400, missing);
+    }
+    for body in ["", "[]", "{", r#"{"metric":["u.cpu"],"name":"x"}"#] {
+        assert_eq!(client.post("/api/uid/rename", body).status, 400, "{body}");
+    }
+    client.request("PUT", "/api/uid/rename", "", "").expect_error(405, "Method not allowed");
+    assert_eq!(client.get("/api/suggest?type=metrics").json(), json!(["u.cpu"]));
 }
 
 #[test]

@@ -47,7 +47,7 @@ pub enum RenameRefusal {
         /// Its id.
         id: u32,
     },
-    /// The new name is none.
+    /// The new name cannot be kept.
     #[error("the new name is not allowed")]
     Illegal(#[source] NameError),
     /// The store takes no changes now.

@@ -1,42 +1,32 @@
-//! `/api/uid/rename`, which is refused.
-//!
-//! The name of a metric decides in which shard its points are, and all names are part of the texts by which series are
-//! found and kept in order, in every process of a store. To rename would be to rewrite all series that have the name.
+//! `/api/uid/rename`: another name for what a metric, a tag key or a tag value names. Its id stays, and with it all that
+//! was written. Jobs that wait with points of the old name write to something new, as a client that goes on sending does.
+
+use std::collections::BTreeMap;
 
 use actix_web::{
     HttpRequest, HttpResponse,
     http::StatusCode,
     web::{Data, Payload},
 };
-use serde::Deserialize;
 use serde_json::json;
-use tidemark_model::NameKind;
+use tidemark_model::{NameError, NameKind, RenameRefusal, Tsuid};
 
-use super::kind::{KINDS, uid_text};
+use super::kind::KINDS;
 use crate::{
     error::{ApiError, JSON, kind_word},
     http::query_string::QueryString,
-    opentsdb::wire,
+    opentsdb::wire::{self, Text},
     state::AppState,
 };
 
-#[derive(Deserialize)]
-struct RenameBody {
-    #[serde(default, deserialize_with = "wire::text")]
-    metric: Option<String>,
-    #[serde(default, deserialize_with = "wire::text")]
-    tagk: Option<String>,
-    #[serde(default, deserialize_with = "wire::text")]
-    tagv: Option<String>,
-    #[serde(default, deserialize_with = "wire::text")]
-    name: Option<String>,
-}
+/// The field that has the new name; the others have old ones.
+const NEW_NAME: &str = "name";
 
 pub(crate) async fn get(request: HttpRequest, state: Data<AppState>) -> Result<HttpResponse, ApiError> {
     let query = QueryString::parse(request.query_string())?;
-    let text = |name: &str| query.get(name).map(str::to_owned);
-    let body = RenameBody { metric: text("metric"), tagk: text("tagk"), tagv: text("tagv"), name: text("name") };
-    rename(&state, body).await
+    let words = KINDS.map(|(word, _)| word).into_iter().chain([NEW_NAME]);
+    let given = words.filter_map(|word| Some((word.to_owned(), query.get(word).filter(|name| !name.is_empty())?)));
+    rename(&state, given.map(|(word, name)| (word, name.to_owned())).collect()).await
 }
 
 pub(crate) async fn post(
@@ -44,33 +34,77 @@ pub(crate) async fn post(
     payload: Payload,
     state: Data<AppState>,
 ) -> Result<HttpResponse, ApiError> {
-    rename(&state, wire::read_json(&request, payload, &state).await?).await
+    let body: BTreeMap<String, Option<Text>> = wire::read_json(&request, payload, &state).await?;
+    let given = body.into_iter().filter_map(|(word, name)| Some((word, name?.0)));
+    rename(&state, given.collect()).await
 }
 
-async fn rename(state: &AppState, body: RenameBody) -> Result<HttpResponse, ApiError> {
-    let sought = KINDS.into_iter().zip([body.metric, body.tagk, body.tagv]);
-    let sought = sought.filter_map(|((_, kind), name)| Some((kind, name.filter(|name| !name.is_empty())?))).next();
-    let (Some((kind, old)), Some(new)) = (sought, body.name.filter(|name| !name.is_empty())) else {
+async fn rename(state: &AppState, mut given: BTreeMap<String, String>) -> Result<HttpResponse, ApiError> {
+    let (Some(new), Some((word, old))) = (given.remove(NEW_NAME), given.pop_first()) else {
         return Err(ApiError::bad_request("Missing necessary values to rename UID"));
     };
-    let reason = reason(state, kind, &old, &new).await?;
-    let body = json!({ "error": reason, "result": "false" });
-    Ok(HttpResponse::build(StatusCode::BAD_REQUEST).content_type(JSON).body(body.to_string()))
+    let refused = if given.is_empty() {
+        rename_one(state, &word, &old, &new).await?
+    } else {
+        // OpenTSDB takes one of them, whichever comes last in a hash table.
+        Some("one name can be changed at a time".to_owned())
+    };
+    let (status, body) = match refused {
+        None => (StatusCode::OK, json!({ "result": "true" })),
+        Some(reason) => (StatusCode::BAD_REQUEST, json!({ "error": reason, "result": "false" })),
+    };
+    Ok(HttpResponse::build(status).content_type(JSON).body(body.to_string()))
 }
 
-/// Why this name cannot be renamed to that.
-async fn reason(state: &AppState, kind: NameKind, old: &str, new: &str) -> Result<String, ApiError> {
-    if let Err(error) = state.options.opentsdb.point_rules.characters.check(new) {
-        return Ok(error.to_string());
+/// Why the name was not changed, in OpenTSDB's words.
+async fn rename_one(state: &AppState, word: &str, old: &str, new: &str) -> Result<Option<String>, ApiError> {
+    for name in [old, new] {
+        if let Err(error) = state.options.opentsdb.point_rules.characters.check(name) {
+            return Ok(Some(invalid(word, name, error)));
+        }
     }
-    let Some(id) = state.seams.names.id(kind, old).await? else {
-        return Ok(format!("No such name for '{}': '{old}'", kind_word(kind)));
+    let Some(kind) = KINDS.into_iter().find_map(|(known, kind)| known.eq_ignore_ascii_case(word).then_some(kind))
+    else {
+        return Ok(Some("Unknown type name".to_owned()));
     };
-    if let Some(taken) = state.seams.names.id(kind, new).await? {
-        let (word, id, taken) = (kind_word(kind), uid_text(id), uid_text(taken));
-        return Ok(format!("When trying rename {word} {id} to '{new}': already in use by {taken}"));
+    Ok(Some(match state.seams.names.rename(kind, old, new).await {
+        Ok(()) => return Ok(None),
+        Err(RenameRefusal::NoSuchName) => format!("Name(\"{old}\") does not exist"),
+        Err(RenameRefusal::Taken { id }) => taken(kind, old, new, id),
+        Err(RenameRefusal::Illegal(error)) => invalid(word, new, error),
+        Err(RenameRefusal::Store(refusal)) => return Err(ApiError::from(&refusal)),
+        Err(refusal @ RenameRefusal::Unknown(_)) => return Err(ApiError::unavailable(refusal.to_string())),
+    }))
+}
+
+fn invalid(word: &str, name: &str, error: NameError) -> String {
+    match error {
+        NameError::Empty => format!("Invalid {word}: {error}"),
+        NameError::IllegalCharacter(_) | NameError::TooLong { .. } => format!("Invalid {word} (\"{name}\"): {error}"),
     }
-    Ok("names cannot be changed here, since they decide where points are kept: export the series, \
-        change the name in the lines, and import them"
-        .to_owned())
+}
+
+/// With the bytes of the id as Java shows them, which have a sign.
+fn taken(kind: NameKind, old: &str, new: &str, id: u32) -> String {
+    let bytes = id.to_be_bytes().map(u8::cast_signed);
+    let shown: Vec<String> = bytes.iter().skip(size_of::<u32>() - Tsuid::NAME_ID_BYTES).map(i8::to_string).collect();
+    let (kind, width) = (kind_word(kind), Tsuid::NAME_ID_BYTES);
+    format!(
+        "When trying rename(\"{old}\", \"{new}\") on UniqueId(tsdb-uid, {kind}, {width}): new name already assigned ID=[{}]",
+        shown.join(", ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_opentsdbs() {
+        let expect = "When trying rename(\"a\", \"b\") on UniqueId(tsdb-uid, tagv, 3): new name already assigned ID=[1, -128, 127]";
+        assert_eq!(taken(NameKind::TagValue, "a", "b", 0x01_807F), expect);
+        assert_eq!(invalid("tagk", "", NameError::Empty), "Invalid tagk: empty string");
+        let expect = "Invalid metric (\"a b\"): illegal character:  ";
+        assert_eq!(invalid("metric", "a b", NameError::IllegalCharacter(' ')), expect);
+    }
 }
