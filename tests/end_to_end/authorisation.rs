@@ -53,6 +53,16 @@ fn each_role_may_do_its_part_and_no_more() {
     assert_eq!(status("GET", "/", Some(&basic(&read))), 200);
     assert_eq!(status("GET", "/api/suggest?type=metrics", Some(&bearer(&write))), 403);
     assert_eq!(status("GET", "/-/healthy", None), 200);
+    for (method, path) in [
+        ("GET", "/prometheus/api/v1/query?query=1"),
+        ("GET", "/api/v1/labels"),
+        ("POST", "/prometheus/api/v1/labels"),
+        ("POST", "/api/v1/query?query=1"),
+    ] {
+        assert_eq!(status(method, path, None), 401, "{method} {path}");
+        assert_eq!(status(method, path, Some(&bearer(&write))), 403, "{method} {path}");
+        assert_eq!(status(method, path, Some(&bearer(&read))), 200, "{method} {path}");
+    }
 }
 
 #[test]

@@ -34,6 +34,7 @@ mod opentsdb_surface;
 mod operation_modes;
 mod operations;
 mod prometheus;
+mod prometheus_limits;
 mod queries;
 mod renames;
 mod rollups_written;

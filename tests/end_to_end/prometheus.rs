@@ -106,6 +106,8 @@ fn what_explore_and_variables_ask_is_answered() {
     assert!(["web0", "web1", "web2"].iter().all(|host| hosts.iter().any(|known| known == host)), "{hosts:?}");
     let of_dc = encoded(r#"{"app.requests", dc!="ams"}"#);
     assert_eq!(names(&format!("{base}/label/host/values?match[]={of_dc}")), ["web2"]);
+    let of_every = encoded(r#"{__name__!="",host="web2"}"#);
+    assert_eq!(names(&format!("{base}/label/__name__/values?match[]={of_every}")), ["app.requests"]);
     assert_eq!(names(&format!("{base}/label/nothing/values")), [""; 0]);
     assert_eq!(names(&format!("{base}/label/host/values?match[]=nothing")), [""; 0]);
     let answer = client.get(&format!("{base}/label/host/values?limit=2&match[]={of_metric}")).json();

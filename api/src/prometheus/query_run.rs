@@ -53,12 +53,19 @@ pub(super) async fn answer(
     job: Job,
 ) -> Result<HttpResponse, PrometheusError> {
     let Job { query, time, limit, timeout, described } = job;
+    let (reads, parts_max) = (query.reads(), state.options.limits.query_parts);
+    if reads.len() > parts_max {
+        let found = reads.len();
+        return Err(PrometheusError::bad_data(format!(
+            "the expression has {found} selectors, at most {parts_max} are allowed; see `limits.query_parts`"
+        )));
+    }
     let asked = Asked::new(ClientIdentity::of(request), endpoint, described);
     let mut turn = Turn::wait(state, asked).await?;
     if let Some(timeout) = timeout {
         turn = turn.within(timeout);
     }
-    let parts = turn.in_time(open(state, &turn, query.reads())).await?;
+    let parts = turn.in_time(open(state, &turn, reads)).await?;
     Ok(turn.answer(PrometheusAnswer { query, parts, time, limit }).await?)
 }
 
@@ -90,7 +97,10 @@ pub(super) async fn metrics(state: &AppState, read: &SeriesRead) -> Result<Vec<O
         MetricChoice::Every => Ok(vec![None]),
         MetricChoice::Some => {
             let known = state.seams.catalog.suggest(NameKind::Metric, "", state.options.limits.results).await?;
-            Ok(known.into_iter().filter(|metric| read.accepts_metric(metric)).map(Some).collect())
+            let count = known.len();
+            let wanted: Vec<_> = known.into_iter().filter(|metric| read.accepts_metric(metric)).map(Some).collect();
+            // `{__name__!=""}` and the like: one selection does.
+            Ok(if wanted.len() == count && count > 1 { vec![None] } else { wanted })
         }
     }
 }
