@@ -8,6 +8,7 @@ use std::{
 
 use flate2::{
     Compression,
+    bufread::ZlibDecoder,
     write::{GzEncoder, ZlibEncoder},
 };
 use serde_json::{Value, json};
@@ -283,6 +284,26 @@ fn requests_may_be_pipelined_chunked_compressed_and_announced() {
     chunked.extend(b"0\r\n\r\n");
     let headers = [("Transfer-Encoding", "chunked")];
     assert_eq!(client.request("POST", "/api/put?summary", &headers, &chunked).unwrap().json(), summary);
+    // Answers that are streamed, in the coding that the client likes best.
+    let query = "/api/query?start=1767225600&end=1767230600&m=sum:f.m";
+    let plain = client.get(query).body;
+    for (accepted, coding) in
+        [("deflate", "deflate"), ("gzip;q=0.5, deflate;q=0.8", "deflate"), ("deflate, gzip", "gzip")]
+    {
+        let answer = client.request("GET", query, &[("Accept-Encoding", accepted)], b"").unwrap();
+        assert_eq!(answer.header("content-encoding"), Some(coding), "{accepted}");
+        // Gzip is undone by the client of the tests.
+        let mut unpacked = Vec::new();
+        if coding == "deflate" {
+            assert!(answer.body.len() < plain.len() / 2, "{accepted}");
+            ZlibDecoder::new(answer.body.as_slice()).read_to_end(&mut unpacked).unwrap();
+        } else {
+            unpacked = answer.body;
+        }
+        assert!(unpacked == plain, "{accepted}");
+    }
+    let as_it_is = client.request("GET", query, &[("Accept-Encoding", "identity, gzip;q=0.1")], b"").unwrap();
+    assert_eq!((as_it_is.header("content-encoding"), as_it_is.body.len()), (None, plain.len()));
     let body = String::from_utf8(points(1)).unwrap();
     let length = body.len();
     let put = format!("POST /api/put HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n");

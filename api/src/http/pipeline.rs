@@ -21,7 +21,7 @@ use crate::{
     auth::{self, Role},
     error::ApiError,
     http::{
-        callback, cors, gzip_body, normal_path,
+        callback, compressed_body, cors, normal_path,
         normal_path::NormalPath,
         old_error::OldError,
         own_host,
@@ -93,7 +93,7 @@ pub(crate) async fn pipeline(
 /// What is to be done with the answer.
 struct Plan {
     callback: Option<String>,
-    gzip: bool,
+    coding: Option<compressed_body::Coding>,
     /// Of endpoints that have another form of errors.
     old_error: Option<OldError>,
 }
@@ -146,10 +146,10 @@ fn prepare(request: &mut ServiceRequest, state: &AppState, origin: cors::Origin)
     if let Some(visitor) = visitor {
         request.extensions_mut().insert(visitor);
     }
-    let gzip = gzip_body::accepts_gzip(request.headers());
+    let coding = compressed_body::wanted_coding(request.headers());
     let callback = if of_api { switches(request, state).map_err(refuse)? } else { None };
     let old_error = is_old.then(|| OldError::of(request.query_string()));
-    Ok(Plan { callback, gzip, old_error })
+    Ok(Plan { callback, coding, old_error })
 }
 
 /// The path that routes are found by: percent-decoded, and in its normal form once that was made.
@@ -227,7 +227,7 @@ fn call(function: &str, mut response: ServiceResponse<BoxBody>) -> ServiceRespon
     }
     let script = HeaderValue::from_static("application/javascript; charset=UTF-8");
     response.headers_mut().insert(header::CONTENT_TYPE, script);
-    response.map_body(|_, body| gzip_body::WrappedBody::call(function, body).boxed())
+    response.map_body(|_, body| compressed_body::WrappedBody::call(function, body).boxed())
 }
 
 fn rewrite(request: &mut ServiceRequest, path: &str) {
@@ -253,9 +253,11 @@ impl Plan {
         if let Some(function) = self.callback {
             response = call(&function, response);
         }
-        if self.gzip && gzip_body::is_worth_it(response.headers(), response.response().body().size()) {
-            gzip_body::mark(response.headers_mut());
-            response = response.map_body(|_, body| gzip_body::GzipBody::new(body).boxed());
+        if let Some(coding) = self.coding
+            && compressed_body::is_worth_it(response.headers(), response.response().body().size())
+        {
+            compressed_body::mark(response.headers_mut(), coding);
+            response = response.map_body(|_, body| compressed_body::CompressedBody::new(body, coding).boxed());
         }
         response
     }

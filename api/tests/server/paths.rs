@@ -256,6 +256,12 @@ fn requests_have_ids_and_large_answers_are_compressed() {
     let mut decoder = flate2::bufread::GzDecoder::new(packed.body.as_slice());
     std::io::Read::read_to_string(&mut decoder, &mut unpacked).unwrap();
     assert_eq!(unpacked, plain.text());
+    let packed = client.request("GET", "/api/config/filters", "Accept-Encoding: deflate, gzip;q=0.5\r\n", "");
+    assert_eq!((packed.header("content-encoding"), packed.header("vary")), (Some("deflate"), Some("Accept-Encoding")));
+    let mut unpacked = String::new();
+    let mut decoder = flate2::bufread::ZlibDecoder::new(packed.body.as_slice());
+    std::io::Read::read_to_string(&mut decoder, &mut unpacked).unwrap();
+    assert_eq!(unpacked, plain.text());
 }
 
 #[test]
