@@ -215,14 +215,31 @@ impl Default for OpenTsdbOptions {
 }
 
 /// What this program is, as `/api/version` tells it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct BuildInfo {
     /// The version, such as `0.1.0`.
     pub version: String,
     /// The commit it was built from, in full; empty when unknown.
     pub revision: String,
+    /// The branch of that commit; empty when unknown.
+    pub branch: String,
+    /// `MINT` when it is that commit, else `MODIFIED`.
+    pub status: String,
     /// When it was built, in seconds since the epoch; 0 when unknown.
     pub built_at: i64,
+}
+
+/// Of a program of which nothing is known.
+impl Default for BuildInfo {
+    fn default() -> Self {
+        Self {
+            version: String::new(),
+            revision: String::new(),
+            branch: String::new(),
+            status: "MODIFIED".to_owned(),
+            built_at: 0,
+        }
+    }
 }
 
 impl Default for ApiOptions {

@@ -2,6 +2,7 @@
 //! the business; those live in the crates it puts together.
 
 mod allocator;
+mod build_info;
 mod cli;
 mod commands;
 mod config;

@@ -31,9 +31,9 @@ fn object(build: &BuildInfo) -> serde_json::Value {
         "host": HOST,
         "version": build.version,
         "full_revision": build.revision,
-        "repo_status": "MINT",
+        "repo_status": build.status,
         "user": USER,
-        "branch": "main",
+        "branch": build.branch,
         "timestamp": build.built_at.to_string(),
     })
 }
@@ -42,8 +42,9 @@ fn object(build: &BuildInfo) -> serde_json::Value {
 pub(crate) fn lines(build: &BuildInfo) -> String {
     let revision = Some(short_revision(build)).filter(|revision| !revision.is_empty()).unwrap_or("unknown");
     format!(
-        "net.opentsdb.tools {} built at revision {revision} (MINT)\nBuilt on {} +0000 by {USER}@{HOST}:{REPOSITORY}\n",
+        "net.opentsdb.tools {} built at revision {revision} ({})\nBuilt on {} +0000 by {USER}@{HOST}:{REPOSITORY}\n",
         build.version,
+        build.status,
         civil_date(build.built_at)
     )
 }
@@ -79,13 +80,18 @@ mod tests {
 
     #[test]
     fn the_telnet_command_answers_two_lines() {
-        let build = BuildInfo { version: "0.1.0".into(), revision: "0123456789".into(), built_at: 0 };
+        let build = BuildInfo {
+            version: "0.1.0".into(),
+            revision: "0123456789".into(),
+            status: "MINT".into(),
+            ..BuildInfo::default()
+        };
         assert_eq!(
             lines(&build),
             "net.opentsdb.tools 0.1.0 built at revision 0123456 (MINT)\n\
              Built on 1970/01/01 00:00:00 +0000 by tidemark@localhost:tidemark\n"
         );
         let build = BuildInfo { version: "0.1.0".into(), ..BuildInfo::default() };
-        assert!(lines(&build).starts_with("net.opentsdb.tools 0.1.0 built at revision unknown (MINT)\n"));
+        assert!(lines(&build).starts_with("net.opentsdb.tools 0.1.0 built at revision unknown (MODIFIED)\n"));
     }
 }

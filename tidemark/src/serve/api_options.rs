@@ -10,7 +10,10 @@ use tidemark_egress::Url;
 use tidemark_model::{NameCharacters, PointRules, ReadLimits};
 use tidemark_query::{EvaluationLimits, RollupIntervals, Weekday};
 
-use crate::config::{Bytes, LimitSettings, Settings};
+use crate::{
+    build_info::build_info,
+    config::{Bytes, LimitSettings, Settings},
+};
 
 /// Options of the server.
 pub(crate) fn api_options(
@@ -46,6 +49,7 @@ pub(crate) fn api_options(
             rollups: rollup_intervals(settings),
         },
         api_v1: settings.http.api_v1,
+        build: build_info(),
         tokens,
         logs,
         hosts: public_host(settings).into_iter().collect(),
