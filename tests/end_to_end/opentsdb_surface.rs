@@ -181,7 +181,8 @@ fn browsers_find_an_icon_beside_any_answer() {
 fn settings_are_shown_under_the_names_of_opentsdb() {
     let fixed = json!({
         "tsd.core.auto_create_metrics": "true", "tsd.core.auto_create_tagks": "true", "tsd.core.auto_create_tagvs": "true",
-        "tsd.http.request.enable_chunked": "true", "tsd.http.show_stack_trace": "false",
+        "tsd.core.enable_api": "true", "tsd.core.enable_ui": "true", "tsd.http.request.enable_chunked": "true",
+        "tsd.http.show_stack_trace": "false",
         "tsd.storage.fix_duplicates": "true",
     });
     let set = [

@@ -15,6 +15,9 @@ pub(crate) async fn settings(state: Data<AppState>) -> HttpResponse {
         "tsd.core.auto_create_tagks": options.auto_create.tagks.to_string(),
         "tsd.core.auto_create_tagvs": options.auto_create.tagvs.to_string(),
         "tsd.core.connections.limit": limits.connections.to_string(),
+        // What there is of either is decided by `tsd.mode` and by the tokens.
+        "tsd.core.enable_api": "true",
+        "tsd.core.enable_ui": "true",
         "tsd.core.tag.allow_specialchars": options.point_rules.characters.special(),
         "tsd.core.timezone": options.timezone,
         "tsd.http.header_tag": options.header_tag,
