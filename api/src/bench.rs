@@ -15,6 +15,7 @@ use crate::{
         query_request::{AnswerShape, Moment, QueryBody, from_query_string},
     },
     options::{OpenTsdbOptions, QueryExtras},
+    prometheus::remote_write,
     put,
     telnet::{put_line::PutLines, value_line::ValueLines},
 };
@@ -36,6 +37,12 @@ pub fn read_bodies_of_values(text: &str) -> [PointBatch; 2] {
         histograms,
         put::parse_rollups(text, &PointRules::default(), &RollupIntervals::default(), None).unwrap_or_default().batch,
     ]
+}
+
+/// The samples of a message of Prometheus' remote write; empty when it is damaged.
+#[must_use]
+pub fn read_samples(message: &[u8]) -> PointBatch {
+    remote_write::read(message).map(|received| received.batch).unwrap_or_default()
 }
 
 /// The values of `histogram` and `rollup` lines; wrong lines are left out.

@@ -36,6 +36,7 @@ mod operations;
 mod prometheus;
 mod prometheus_limits;
 mod queries;
+mod remote_write;
 mod renames;
 mod rollups_written;
 mod running_queries;

@@ -17,8 +17,15 @@ const ACCESS_TOKEN: &str = "x-access-token";
 /// Paths for balancers and supervisors, which have no token.
 const OPEN_PATHS: [&str; 2] = ["/-/healthy", "/-/ready"];
 /// Paths that take points or say what metrics mean.
-const WRITE_PATHS: [&str; 6] =
-    ["/api/uid/assign", "/api/put", "/api/rollup", "/api/histogram", "/api/metadata/put", "/api/index"];
+const WRITE_PATHS: [&str; 7] = [
+    "/api/uid/assign",
+    "/api/put",
+    "/api/rollup",
+    "/api/histogram",
+    "/api/metadata/put",
+    "/api/index",
+    "/prometheus/api/v1/write",
+];
 /// Paths that give everything away, or could, and those that delete.
 const ADMIN_PATHS: [&str; 2] = ["/api/tidemark/v1/backup", "/api/tidemark/v1/jobs/purge"];
 /// What shows what the process does for everybody and sets how much of it is logged, and what would change names; also
@@ -171,6 +178,7 @@ mod tests {
         check(Method::POST, "/api/tidemark/v1/queries/7/cancel", Role::Operate);
         check(Method::POST, "/api/query", Role::Read);
         check(Method::POST, "/prometheus/api/v1/query_range", Role::Read);
+        check(Method::POST, "/prometheus/api/v1/write", Role::Write);
         check(Method::GET, "/prometheus/api/v1/label/host/values", Role::Read);
         check(Method::POST, "/api/v1/query", Role::Read);
         check(Method::DELETE, "/api/query", Role::Operate);

@@ -55,8 +55,22 @@ pub async fn read_body_up_to(
     state: &AppState,
     bytes_max: usize,
 ) -> Result<Body, ApiError> {
+    let encoding = request.headers().get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok());
+    read_body_of(request, payload, state, Encoding::from_header(encoding)?, bytes_max).await
+}
+
+/// As [`read_body_up_to`], of a body that is compressed in this way.
+///
+/// # Errors
+/// As [`read_body`].
+pub(crate) async fn read_body_of(
+    request: &HttpRequest,
+    payload: Payload,
+    state: &AppState,
+    encoding: Encoding,
+    bytes_max: usize,
+) -> Result<Body, ApiError> {
     let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
-    let encoding = Encoding::from_header(header(header::CONTENT_ENCODING))?;
     let length = header(header::CONTENT_LENGTH).and_then(|value| value.parse::<usize>().ok());
     let mut limits = state.options.limits;
     if bytes_max < limits.body_bytes.min(limits.body_bytes_decoded) && length.is_some_and(|length| length > bytes_max) {

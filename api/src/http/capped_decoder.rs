@@ -16,8 +16,12 @@ pub(crate) enum Encoding {
     Gzip,
     /// A zlib stream, which HTTP calls `deflate`, or the bare stream within, which some clients send under that name.
     Deflate,
+    /// One block of snappy, which only what is made for it sends.
+    Snappy,
 }
 
+/// Bytes that a byte of snappy can become: a copy of 64 takes three.
+const SNAPPY_RATIO_MAX: usize = 22;
 /// Bytes by which the output grows.
 const STEP: usize = 64 << 10;
 
@@ -62,7 +66,29 @@ impl CappedDecoder {
                 self.drain(flate2::read::DeflateDecoder::new(body), "deflate", body.len(), held)
             }
             Encoding::Deflate => self.drain(flate2::read::ZlibDecoder::new(body), "deflate", body.len(), held),
+            Encoding::Snappy => self.snappy(body, held),
         }
+    }
+
+    /// A block says how long it will be, and that is made ready at once: no more than it can be.
+    fn snappy(self, body: &[u8], held: &mut BodyBytes) -> Result<Vec<u8>, ApiError> {
+        let damaged = |details: String| ApiError::bad_request("Unable to decode the snappy body").details(details);
+        let bytes = snap::raw::decompress_len(body).map_err(|error| damaged(error.to_string()))?;
+        if bytes > self.bytes_max {
+            return Err(self.too_large());
+        }
+        if bytes > body.len().saturating_mul(SNAPPY_RATIO_MAX) {
+            return Err(damaged(format!("{} bytes cannot become {bytes}", body.len())));
+        }
+        held.take(bytes)?;
+        snap::raw::Decoder::new().decompress_vec(body).map_err(|error| damaged(error.to_string()))
+    }
+
+    fn too_large(self) -> ApiError {
+        ApiError::too_large(format!(
+            "the body has more than {} bytes after decompression; see `limits.body_bytes_decoded`",
+            self.bytes_max
+        ))
     }
 
     fn drain(
@@ -82,10 +108,7 @@ impl CappedDecoder {
                 ApiError::bad_request(format!("Unable to decode the {name} body")).details(error.to_string())
             })?;
             if out.len() > self.bytes_max {
-                return Err(ApiError::too_large(format!(
-                    "the body has more than {} bytes after decompression; see `limits.body_bytes_decoded`",
-                    self.bytes_max
-                )));
+                return Err(self.too_large());
             }
             if read == 0 {
                 return Ok(out);
@@ -129,6 +152,20 @@ mod tests {
     fn members_of_gzip_are_joined() {
         let body = [gzip(b"one "), gzip(b"two")].concat();
         assert_eq!(decode(Encoding::Gzip, body, 100).unwrap(), b"one two");
+    }
+
+    #[test]
+    fn a_block_of_snappy_is_as_long_as_it_says_and_no_longer_than_it_can_be() {
+        let block = |bytes: &[u8]| snap::raw::Encoder::new().compress_vec(bytes).unwrap();
+        let long = vec![7; 200_000];
+        assert_eq!(decode(Encoding::Snappy, block(&long), 200_000).unwrap(), long);
+        assert_eq!(decode(Encoding::Snappy, block(&long), 199_999).unwrap_err().status().as_u16(), 413);
+        // Five bytes that claim to become 100,000,000.
+        let claim = vec![0x80, 0xC2, 0xD7, 0x2F, 0];
+        assert_eq!(decode(Encoding::Snappy, claim, usize::MAX).unwrap_err().status().as_u16(), 400);
+        for broken in [vec![], vec![0xFF; 3], b"no snappy".to_vec()] {
+            assert_eq!(decode(Encoding::Snappy, broken, usize::MAX).unwrap_err().status().as_u16(), 400);
+        }
     }
 
     #[test]

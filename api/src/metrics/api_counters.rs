@@ -1,6 +1,6 @@
 //! All counters of the server.
 
-use super::{Gauge, PointCounters, RejectedLines, RequestCounters};
+use super::{Count, Gauge, PointCounters, RejectedLines, RequestCounters};
 
 /// All counters of the server.
 #[derive(Debug, Default)]
@@ -9,6 +9,8 @@ pub struct ApiCounters {
     pub requests: RequestCounters,
     /// Points by protocol.
     pub points: PointCounters,
+    /// Samples of Prometheus that are no number or infinite, which the store does not keep.
+    pub not_finite: Count,
     /// The newest points that were rejected.
     pub rejected_lines: RejectedLines,
     /// Open connections.

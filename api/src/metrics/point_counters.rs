@@ -9,11 +9,13 @@ pub enum Protocol {
     Http,
     /// `put` lines.
     Telnet,
+    /// Prometheus' remote write.
+    Prometheus,
 }
 
 impl Protocol {
     /// All protocols.
-    pub const ALL: [Self; 2] = [Self::Http, Self::Telnet];
+    pub const ALL: [Self; 3] = [Self::Http, Self::Telnet, Self::Prometheus];
 
     /// The word for metrics.
     #[must_use]
@@ -21,6 +23,7 @@ impl Protocol {
         match self {
             Self::Http => "http",
             Self::Telnet => "telnet",
+            Self::Prometheus => "prometheus",
         }
     }
 }
@@ -73,6 +76,7 @@ impl From<tidemark_model::RefusalReason> for RejectReason {
 pub struct PointCounters {
     http: ProtocolCounters,
     telnet: ProtocolCounters,
+    prometheus: ProtocolCounters,
 }
 
 #[derive(Debug, Default)]
@@ -126,6 +130,7 @@ impl PointCounters {
         match protocol {
             Protocol::Http => &self.http,
             Protocol::Telnet => &self.telnet,
+            Protocol::Prometheus => &self.prometheus,
         }
     }
 }
@@ -151,8 +156,8 @@ mod tests {
         let counters = PointCounters::default();
         counters.accept(Protocol::Http, 10);
         counters.reject(Protocol::Telnet, RejectReason::Limit, 2);
-        let [http, telnet] = counters.snapshot().try_into().unwrap();
-        assert_eq!((http.accepted, telnet.accepted), (10, 0));
+        let [http, telnet, prometheus] = counters.snapshot().try_into().unwrap();
+        assert_eq!((http.accepted, telnet.accepted, prometheus.accepted), (10, 0, 0));
         assert!(telnet.rejected.contains(&(RejectReason::Limit, 2)));
     }
 }

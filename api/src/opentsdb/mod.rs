@@ -32,5 +32,5 @@ pub(crate) mod version;
 pub(crate) mod wire;
 
 pub use operation_mode::OperationMode;
-pub(crate) use operation_mode::reading;
+pub(crate) use operation_mode::{reading, writing};
 pub(crate) use routes::configure;

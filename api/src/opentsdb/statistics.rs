@@ -4,7 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, web::Data};
 use serde_json::json;
 
 use super::wire;
-use crate::{error::ApiError, http::query_string::QueryString, metrics::Protocol, state::AppState};
+use crate::{error::ApiError, http::query_string::QueryString, state::AppState};
 
 /// One number about the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,10 +40,7 @@ fn counted(state: &AppState) -> Vec<Statistic> {
         all.push(Statistic { metric: "tsd.http.time_ms", value: millis, tags });
     }
     for counts in counters.points.snapshot() {
-        let protocol = match counts.protocol {
-            Protocol::Http => "http",
-            Protocol::Telnet => "telnet",
-        };
+        let protocol = counts.protocol.as_str();
         let tags = vec![("type", "put".to_owned()), ("protocol", protocol.to_owned())];
         all.push(Statistic { metric: "tsd.datapoints.added", value: counts.accepted, tags });
         for (reason, rejected) in counts.rejected {

@@ -1,4 +1,4 @@
-//! Prometheus' API for queries, under `/prometheus/api/v1` and, where OpenTSDB's paths leave room, under `/api/v1`.
+//! Prometheus' API for queries, and its remote write, under `/prometheus/api/v1` and, where OpenTSDB's paths leave room, under `/api/v1`.
 
 mod answer;
 mod error;
@@ -9,6 +9,7 @@ mod parameters;
 mod placing;
 mod query_handler;
 mod query_run;
+pub(crate) mod remote_write;
 mod routes;
 mod status;
 

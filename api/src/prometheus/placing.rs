@@ -14,7 +14,7 @@ const SHARED: &str = "/api/v1/";
 /// The one path that both have.
 pub(super) const SHARED_QUERY: &str = "/api/v1/query";
 /// Paths that Prometheus alone has, whole or the beginning of them.
-const OWN: [&str; 11] = [
+const OWN: [&str; 12] = [
     "alerts",
     "format_query",
     "label/",
@@ -26,6 +26,7 @@ const OWN: [&str; 11] = [
     "series",
     "status/buildinfo",
     "targets",
+    "write",
 ];
 /// Parameters that say whom a query is for.
 const OF_OPENTSDB: [&str; 4] = ["start", "m", "tsuid", "tsuids"];

@@ -6,8 +6,13 @@ use actix_web::{
     web::{self, Data, Payload, ServiceConfig},
 };
 
-use super::{PREFIX, formatted, listing, metadata, placing::SHARED_QUERY, query_handler, status};
-use crate::{error::ApiError, http::body::skip_short_body, opentsdb::reading, state::AppState};
+use super::{PREFIX, formatted, listing, metadata, placing::SHARED_QUERY, query_handler, remote_write, status};
+use crate::{
+    error::ApiError,
+    http::body::skip_short_body,
+    opentsdb::{reading, writing},
+    state::AppState,
+};
 
 /// Adds Prometheus' routes.
 pub(crate) fn configure(config: &mut ServiceConfig) {
@@ -37,6 +42,11 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
         .service(endpoint("rules").route(web::get().to(status::rules)))
         .service(endpoint("alerts").route(web::get().to(status::alerts)))
         .service(endpoint("targets").route(web::get().to(status::targets)))
+        .service(
+            writing(web::resource(format!("{PREFIX}write")))
+                .route(web::post().to(remote_write::post))
+                .default_service(web::to(method_not_allowed)),
+        )
         .service(endpoint("status/buildinfo").route(web::get().to(status::build_info)))
         .service(
             reading(web::resource(SHARED_QUERY))

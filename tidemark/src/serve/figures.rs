@@ -314,6 +314,8 @@ impl FigureSource for OfApi {
                 Figure::gauge("api.connections", "Open connections.", counters.connections.get() as f64),
                 Figure::gauge("api.queries", "Queries under evaluation.", counters.queries.get() as f64),
             ];
+            let help = "Samples of Prometheus that are no number or infinite and were left out.";
+            figures.push(Figure::counter("api.samples_not_finite", help, counters.not_finite.get()));
             for points in counters.points.snapshot() {
                 let protocol = points.protocol.as_str();
                 figures.push(
