@@ -31,7 +31,8 @@
 //! }
 //! ```
 //!
-//! The rules are those of Prometheus 3, but for what it calls experiments, native histograms and staleness markers.
+//! The rules are those of Prometheus 3, but for native histograms and staleness markers. Some of what it calls experiments
+//! is here; the rest, as everything that is not, is refused by name.
 
 mod control;
 mod duration;

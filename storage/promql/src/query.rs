@@ -195,6 +195,13 @@ impl SeriesRead {
                 .all(|matcher| matcher.matches(key.tag(&matcher.name).unwrap_or_default()))
     }
 
+    /// Whether [`Self::selector`] may select series that do not fulfil all conditions: those that a series without the label
+    /// fulfils, such as `host!="a"`, are no question to the index.
+    #[must_use]
+    pub fn is_narrower_than_its_selector(&self) -> bool {
+        self.matchers.iter().any(|matcher| !matcher.is_of_metric() && matcher.matches(""))
+    }
+
     /// What the index can tell of the conditions: series that do not fulfil all of them may be among those selected, none
     /// that does is missing. A name that nobody wrote makes the store refuse it, which means that there is no such series.
     #[must_use]

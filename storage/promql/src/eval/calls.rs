@@ -1,11 +1,8 @@
 //! Which function does what.
 
 use super::{
-    Column, Evaluator, Series, Sink,
-    column::{ABSENT, is_present},
-    elementwise::function_of_number,
-    range_functions::RangeFunction,
-    times::part_of_time,
+    Column, Evaluator, Series, Sink, column::is_present, elementwise::function_of_number,
+    range_functions::RangeFunction, times::part_of_time,
 };
 use crate::{Labels, QueryError, functions::Function, steps::Steps, syntax::Expression};
 
@@ -130,7 +127,6 @@ impl Evaluator<'_> {
         let at = |bound: usize, position: usize| {
             bounds.get(bound).and_then(|column| column.get(position)).copied().unwrap_or(f64::NAN)
         };
-        let no_bound = |bound: f64| bound.is_nan();
         self.mapped(vector, steps, sink, |value, position| {
             let first = at(0, position);
             let (least, most) = match name {
@@ -138,7 +134,7 @@ impl Evaluator<'_> {
                 "clamp_max" => (f64::NEG_INFINITY, first),
                 _ => (first, at(1, position)),
             };
-            if no_bound(least) || no_bound(most) || value.is_nan() {
+            if least.is_nan() || most.is_nan() || value.is_nan() {
                 return if most < least { None } else { Some(f64::NAN) };
             }
             (least <= most).then(|| value.max(least).min(most))
@@ -158,8 +154,8 @@ impl Evaluator<'_> {
             None => self.ledger.filled(steps.count(), 1.0)?,
         };
         self.mapped(vector, steps, sink, |value, position| {
-            // Divided by, as many nearest are fractions that no double is.
-            let inverse = 1.0 / to.get(position).copied().unwrap_or(ABSENT);
+            // Times the inverse and not by the multiple: 0.1 is no double, and its inverse is.
+            let inverse = 1.0 / to.get(position).copied().unwrap_or(f64::NAN);
             Some((value * inverse + 0.5).floor() / inverse)
         })
     }

@@ -92,11 +92,7 @@ impl Evaluator<'_> {
 
 /// The upper bound that a label says.
 fn bound(text: &str) -> Option<f64> {
-    match text {
-        "+Inf" | "Inf" | "inf" | "+inf" => Some(f64::INFINITY),
-        "-Inf" | "-inf" => Some(f64::NEG_INFINITY),
-        _ => text.parse().ok().filter(|bound: &f64| !bound.is_nan()),
-    }
+    text.parse().ok().filter(|bound: &f64| !bound.is_nan())
 }
 
 /// Makes one of buckets with the same bound, and none count less than the one before. `false` when the counts are of no use.
@@ -196,6 +192,12 @@ mod tests {
 
     fn buckets(counts: &[(f64, f64)]) -> Vec<Bucket> {
         counts.iter().map(|&(upper, count)| Bucket { upper, count }).collect()
+    }
+
+    #[test]
+    fn bounds_are_numbers() {
+        assert_eq!((bound("+Inf"), bound("Inf"), bound("-Inf")), (bound("inf"), Some(f64::INFINITY), bound("-inf")));
+        assert_eq!((bound("0.5"), bound("1e-3"), bound("NaN"), bound("")), (Some(0.5), Some(0.001), None, None));
     }
 
     #[test]

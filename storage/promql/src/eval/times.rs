@@ -4,25 +4,23 @@ use chrono::{DateTime, Datelike, Timelike, Utc};
 
 /// What a function makes of seconds since the epoch.
 pub(super) fn part_of_time(name: &str) -> Option<fn(f64) -> f64> {
-    fn of(seconds: f64, part: fn(DateTime<Utc>) -> u32) -> f64 {
-        // What is no date has no parts; there is no year of 13 digits.
-        let time = if seconds.is_finite() { DateTime::from_timestamp(seconds.floor() as i64, 0) } else { None };
-        time.map_or(f64::NAN, |time| f64::from(part(time)))
-    }
     Some(match name {
-        "minute" => |seconds| of(seconds, |time| time.minute()),
-        "hour" => |seconds| of(seconds, |time| time.hour()),
-        "day_of_week" => |seconds| of(seconds, |time| time.weekday().num_days_from_sunday()),
-        "day_of_month" => |seconds| of(seconds, |time| time.day()),
-        "day_of_year" => |seconds| of(seconds, |time| time.ordinal()),
-        "days_in_month" => |seconds| of(seconds, |time| u32::from(time.num_days_in_month())),
-        "month" => |seconds| of(seconds, |time| time.month()),
-        "year" => |seconds| {
-            let time = if seconds.is_finite() { DateTime::from_timestamp(seconds.floor() as i64, 0) } else { None };
-            time.map_or(f64::NAN, |time| f64::from(time.year()))
-        },
+        "minute" => |seconds| of(seconds, |time| f64::from(time.minute())),
+        "hour" => |seconds| of(seconds, |time| f64::from(time.hour())),
+        "day_of_week" => |seconds| of(seconds, |time| f64::from(time.weekday().num_days_from_sunday())),
+        "day_of_month" => |seconds| of(seconds, |time| f64::from(time.day())),
+        "day_of_year" => |seconds| of(seconds, |time| f64::from(time.ordinal())),
+        "days_in_month" => |seconds| of(seconds, |time| f64::from(time.num_days_in_month())),
+        "month" => |seconds| of(seconds, |time| f64::from(time.month())),
+        "year" => |seconds| of(seconds, |time| f64::from(time.year())),
         _ => return None,
     })
+}
+
+/// A part of a date. What is no date has none: years of more than six digits are not known.
+fn of(seconds: f64, part: fn(DateTime<Utc>) -> f64) -> f64 {
+    let time = if seconds.is_finite() { DateTime::from_timestamp(seconds.floor() as i64, 0) } else { None };
+    time.map_or(f64::NAN, part)
 }
 
 #[cfg(test)]
