@@ -148,6 +148,9 @@ fn errors_are_those_of_prometheus() {
     let (status, kind, text) = error(&client, &instant(r#"{host=~"web.*"}"#));
     assert_eq!((status, kind.as_str()), (422, "execution"));
     assert!(text.contains("the query selects 4 series, at most 3 are allowed"), "{text}");
+    // What the index cannot tell apart does not count.
+    let narrower = instant(r#"count({host=~"web.*", dc!="fra", nothing=""})"#);
+    assert_eq!(data(&client, &narrower)["result"][0]["value"][1], "3");
     let (status, kind, text) = error(&client, &instant(r#"{host="web0"} + on () queue_depth"#));
     assert_eq!((status, kind.as_str()), (422, "execution"), "{text}");
     assert!(text.contains("many-to-one matching must be explicit"), "{text}");

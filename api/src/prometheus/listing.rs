@@ -201,31 +201,45 @@ async fn each_series(
     let mut looked_at = 0;
     for read in reads {
         for metric in metrics(state, read).await? {
-            let selector = read.selector(metric);
-            let mut offset = 0;
-            loop {
-                let page = match state.seams.catalog.lookup(&selector, offset, SERIES_LISTED).await {
-                    Err(CatalogError(ReadError::UnknownName { .. })) => break,
-                    page => page?,
-                };
-                let found = looked_at + page.total - offset;
-                if found > limit {
-                    return Err(ReadError::TooManySeries { found, limit }.into());
-                }
-                offset += page.series.len();
-                looked_at += page.series.len();
-                for series in page.series.iter().filter(|series| read.accepts(&series.key)) {
-                    if !take(series) {
-                        return Ok(());
-                    }
-                }
-                if page.series.is_empty() || offset >= page.total {
-                    break;
-                }
+            let check_total = |found: usize| {
+                let found = looked_at + found;
+                if found > limit { Err(ReadError::TooManySeries { found, limit }.into()) } else { Ok(()) }
+            };
+            match each_of_metric(state, read, metric, check_total, take).await? {
+                Some(found) => looked_at += found,
+                None => return Ok(()),
             }
         }
     }
     Ok(())
+}
+
+/// Takes the series of one metric, or of all, that fulfil the conditions of a read; how many were looked at, or `None` when
+/// `take` wants no more. `check_total` is told how many the index has, and may refuse them.
+pub(super) async fn each_of_metric(
+    state: &AppState,
+    read: &SeriesRead,
+    metric: Option<String>,
+    check_total: impl Fn(usize) -> Result<(), ApiError>,
+    take: &mut impl FnMut(&SeriesInfo) -> bool,
+) -> Result<Option<usize>, ApiError> {
+    let selector = read.selector(metric);
+    let mut offset = 0;
+    loop {
+        let page = match state.seams.catalog.lookup(&selector, offset, SERIES_LISTED).await {
+            Err(CatalogError(ReadError::UnknownName { .. })) => return Ok(Some(offset)),
+            page => page?,
+        };
+        check_total(page.total)?;
+        offset += page.series.len();
+        let mut accepted = page.series.iter().filter(|series| read.accepts(&series.key));
+        if !accepted.all(&mut *take) {
+            return Ok(None);
+        }
+        if page.series.is_empty() || offset >= page.total {
+            return Ok(Some(offset));
+        }
+    }
 }
 
 /// A name as Prometheus' clients may spell it in a path: after `U__` an underscore is `__` and any other character `_HEX_`.

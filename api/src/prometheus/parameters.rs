@@ -44,7 +44,7 @@ impl Parameters {
     }
 
     pub(super) fn required(&self, name: &str) -> Result<&str, PrometheusError> {
-        self.get(name).ok_or_else(|| PrometheusError::parameter(name, "it is missing or empty"))
+        self.get(name).ok_or_else(|| missing(name))
     }
 
     /// A moment in milliseconds since the epoch.
@@ -57,8 +57,7 @@ impl Parameters {
     }
 
     pub(super) fn required_time(&self, name: &str) -> Result<i64, PrometheusError> {
-        self.required(name)?;
-        self.time(name)?.ok_or_else(|| PrometheusError::parameter(name, "it is missing"))
+        self.time(name)?.ok_or_else(|| missing(name))
     }
 
     /// A duration in milliseconds: `5m`, or a number of seconds.
@@ -85,6 +84,10 @@ impl Parameters {
         let parse = |text| parse_series_selector(text).map_err(|error| PrometheusError::parameter("match[]", error));
         self.0.all("match[]").map(parse).collect()
     }
+}
+
+fn missing(name: &str) -> PrometheusError {
+    PrometheusError::parameter(name, "it is missing or empty")
 }
 
 /// The beginning of a text.

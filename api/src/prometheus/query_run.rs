@@ -4,13 +4,16 @@ use std::{sync::Arc, time::Duration};
 
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::Value;
-use tidemark_model::{NameKind, ReadError, ReadLimits, ReadRequest, SeriesSet, is_reserved};
+use tidemark_model::{
+    NameKind, ReadError, ReadLimits, ReadRequest, SeriesInfo, SeriesSelector, SeriesSet, is_reserved,
+};
 use tidemark_promql::{Control, MetricChoice, Query, QueryError, SelectedSeries, SeriesRead, Statistics};
 use tidemark_query::EvaluationStatistics;
 
 use super::{
     answer::{self, JSON},
     error::{PrometheusError, of_query},
+    listing,
 };
 use crate::{
     error::ApiError,
@@ -112,12 +115,36 @@ async fn open_one(
     metric: Option<String>,
     limits: ReadLimits,
 ) -> Result<Option<Box<dyn SeriesSet>>, ApiError> {
-    let request = ReadRequest { selector: read.selector(metric), range: read.range, limits, rollup: None };
+    let selector = if read.is_narrower_than_its_selector() {
+        narrowed(state, read, metric, limits.series_max).await?
+    } else {
+        read.selector(metric)
+    };
+    let request = ReadRequest { selector, range: read.range, limits, rollup: None };
     match state.seams.reader.open(request).await {
         Ok(set) => Ok(Some(set)),
         Err(ReadError::UnknownName { .. }) => Ok(None),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Exactly the series that fulfil the conditions, so that no blocks of others are fetched.
+async fn narrowed(
+    state: &AppState,
+    read: &SeriesRead,
+    metric: Option<String>,
+    limit: usize,
+) -> Result<SeriesSelector, ApiError> {
+    let mut tsuids = Vec::new();
+    let mut take = |series: &SeriesInfo| {
+        tsuids.push(series.tsuid.clone());
+        tsuids.len() <= limit
+    };
+    listing::each_of_metric(state, read, metric, |_| Ok(()), &mut take).await?;
+    if tsuids.len() > limit {
+        return Err(ReadError::TooManySeries { found: tsuids.len(), limit }.into());
+    }
+    Ok(SeriesSelector::Tsuids(tsuids))
 }
 
 impl Answer for PrometheusAnswer {
