@@ -316,7 +316,7 @@ impl BulkDelete {
         Ok(Self {
             tsuids: Some(tsuids).filter(|tsuids| !tsuids.is_empty()),
             global: wire::Flag(query.has("global")),
-            start_time: query.get("start_time").map(|text| Text(text.to_owned())),
+            start_time: Some(Text(query.required("start_time")?.to_owned())),
             end_time: query.get("end_time").map(|text| Text(text.to_owned())),
         })
     }

@@ -30,8 +30,8 @@ fn names_are_suggested() {
         .get("/api/suggest?type=foo")
         .expect(400, json!({"error": {"code": 400, "message": "Invalid 'type' parameter:foo"}}));
     client.get("/api/suggest").expect_error(400, "Missing parameter <code>type</code>");
-    client.post("/api/suggest", "{}").expect_error(400, "Missing item from JSON: type");
-    client.get("/api/suggest?type=tagk&max=x").expect_error(400, "Invalid 'max' parameter: 'x' is no number");
+    client.post("/api/suggest", "{}").expect_error(400, "Missing 'type' parameter");
+    client.get("/api/suggest?type=tagk&max=x").expect_error(400, "Unable to parse 'max' as a number");
 }
 
 #[test]

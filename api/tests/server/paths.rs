@@ -62,7 +62,7 @@ fn methods_are_checked_and_can_be_overridden() {
     assert_eq!((answer.status, answer.text()), (405, ""));
     let answer = client.request("GET", "/api/suggest?method_override=post", "", r#"{"type":"metrics"}"#);
     answer.expect(200, json!([]));
-    client.get("/api/version?serializer=xml").expect_error(400, "Could not find a serializer with the name: xml");
+    client.get("/api/version?serializer=xml").expect_error(400, "Requested serializer was not found");
     assert_eq!(client.get("/api/version?serializer=json").status, 200);
 }
 

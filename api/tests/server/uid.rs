@@ -147,8 +147,9 @@ fn a_series_is_described_by_the_ids_that_queries_show() {
     assert_eq!((&put["units"], &put["notes"]), (&json!(""), &json!("n")));
     assert_eq!(client.request("DELETE", &path, "", "").status, 204);
     assert_eq!(client.get(&path).json()["notes"], "");
-    for unknown in ["tsuid=0000FF0000FF0000FF", "m=no.such", "m=u.cpu%7Bhost=no.such%7D"] {
-        client.get(&format!("/api/uid/tsmeta?{unknown}")).expect_error(404, "Could not find Timeseries meta data");
+    client.get("/api/uid/tsmeta?tsuid=0000FF0000FF0000FF").expect_error(404, "Could not find Timeseries meta data");
+    for unknown in ["m=no.such", "m=u.cpu%7Bhost=no.such%7D"] {
+        client.get(&format!("/api/uid/tsmeta?{unknown}")).expect_error(404, "Unable to find one of the UIDs");
     }
     assert_eq!(client.request("PUT", "/api/uid/tsmeta?m=u.cpu&notes=n", "", "").status, 400);
     assert_eq!(client.get("/api/uid/tsmeta?tsuid=xyz").status, 400);
