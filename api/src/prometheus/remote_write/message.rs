@@ -1,6 +1,6 @@
 //! `prometheus.WriteRequest`: series, each with labels and samples.
 
-use tidemark_model::{PointBatch, PointBatchBuilder, PointRules, SeriesKey, TimestampMs, Value};
+use tidemark_model::{PointBatch, PointBatchBuilder, PointError, PointRules, SeriesKey, TimestampMs, Value};
 
 use super::wire_reader::{Field, WireError, WireReader};
 
@@ -10,6 +10,8 @@ const METRIC: &str = "__name__";
 const LABELS_MAX: usize = 64;
 /// Reasons that are told.
 const REASONS_MAX: usize = 5;
+/// Why a histogram is refused.
+const NATIVE: &str = "native histograms are not kept; `send_native_histograms` must be false";
 /// Characters of a series that are told.
 const SERIES_SHOWN: usize = 200;
 
@@ -54,7 +56,7 @@ impl Reading {
     /// Labels come first in what everybody sends, but need not: they are looked for before samples are.
     fn series<'a>(&mut self, series: &'a [u8], labels: &mut Vec<(&'a str, &'a str)>) -> Result<(), WireError> {
         labels.clear();
-        let (mut metric, mut wrong) = ("", None);
+        let (mut metric, mut wrong, mut is_told) = ("", None, false);
         let mut fields = WireReader::new(series);
         while let Some(field) = fields.next()? {
             match field {
@@ -69,23 +71,19 @@ impl Reading {
                     Err(reason) => wrong = Some(reason.to_owned()),
                 },
                 (4, Field::Bytes(_)) => {
-                    self.refuse(
-                        metric,
-                        labels,
-                        "native histograms are not kept; `send_native_histograms` must be false",
-                    );
+                    self.refuse(&mut is_told, metric, labels, NATIVE);
                 }
                 _ => {}
             }
         }
-        let wrong = wrong.or_else(|| metric.is_empty().then(|| format!("it has no label `{METRIC}`")));
+        let mut wrong = wrong.or_else(|| metric.is_empty().then(|| format!("it has no label `{METRIC}`")));
         let mut is_last_series = false;
         let mut fields = WireReader::new(series);
         while let Some(field) = fields.next()? {
             let (2, Field::Bytes(sample)) = field else { continue };
             let (timestamp, value) = read_sample(sample)?;
             if let Some(reason) = &wrong {
-                self.refuse(metric, labels, reason);
+                self.refuse(&mut is_told, metric, labels, reason);
                 continue;
             }
             if !value.is_finite() {
@@ -98,20 +96,26 @@ impl Reading {
             };
             match pushed {
                 Ok(()) => is_last_series = true,
-                Err(error) => self.refuse(metric, labels, &error.to_string()),
+                // The next sample may have another time.
+                Err(error @ PointError::Timestamp(_)) => {
+                    self.refuse(&mut is_told, metric, labels, &error.to_string());
+                }
+                // The names are what they are, and long to check.
+                Err(error) => {
+                    self.refuse(&mut is_told, metric, labels, &error.to_string());
+                    wrong = Some(error.to_string());
+                }
             }
         }
         Ok(())
     }
 
-    fn refuse(&mut self, metric: &str, labels: &[(&str, &str)], reason: &str) {
+    /// Counts a sample. A series is told once: its name may be long, and its samples many.
+    fn refuse(&mut self, is_told: &mut bool, metric: &str, labels: &[(&str, &str)], reason: &str) {
         self.received.refused += 1;
-        if self.received.reasons.len() < REASONS_MAX {
+        if self.received.reasons.len() < REASONS_MAX && !std::mem::replace(is_told, true) {
             let series: String = SeriesKey::new(metric, labels).to_string().chars().take(SERIES_SHOWN).collect();
-            let reason = format!("{series}: {reason}");
-            if self.received.reasons.last() != Some(&reason) {
-                self.received.reasons.push(reason);
-            }
+            self.received.reasons.push(format!("{series}: {reason}"));
         }
     }
 }
@@ -239,6 +243,20 @@ mod tests {
         assert!(reasons(message[5].clone()).contains("illegal character"));
         assert!(reasons(message[6].clone()).contains("more than 64 labels"));
         assert!(reasons(message[7].clone()).contains("native histograms"));
+    }
+
+    /// Whoever copied the names for each sample would be at it for minutes.
+    #[test]
+    fn a_long_name_of_many_bad_samples_is_looked_at_once() {
+        let long = "x".repeat(1 << 20);
+        let samples = field(2, b"").repeat(300_000);
+        for label in [label("long", &long), label("bad\n", &long)] {
+            let message = series(&[self::label(METRIC, "m"), label, samples.clone()]);
+            let received = read(&message).unwrap();
+            assert_eq!((received.refused, received.reasons.len()), (300_000, 1));
+            let dated = [self::label(METRIC, "m"), self::label("long", &long), sample(AT, 1.0).repeat(50_000)];
+            assert_eq!(read(&series(&dated)).unwrap().refused, 50_000);
+        }
     }
 
     proptest! {
