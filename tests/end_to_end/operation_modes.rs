@@ -5,7 +5,7 @@ use tidemark_tests::{Connection, Node, NodeOptions};
 
 const START_S: i64 = 1_767_225_600;
 /// A method and a path of each endpoint that answers questions about points.
-const READING: [(&str, &str); 15] = [
+const READING: [(&str, &str); 19] = [
     ("GET", "/api/query?start=1h-ago&m=sum:m"),
     ("POST", "/api/v1/query"),
     ("DELETE", "/api/query?start=1h-ago&m=sum:m"),
@@ -21,6 +21,10 @@ const READING: [(&str, &str); 15] = [
     ("POST", "/bosun/api/expr"),
     ("GET", "/suggest?type=metrics"),
     ("GET", "/q?start=1h-ago&m=sum:m&ascii"),
+    ("GET", "/prometheus/api/v1/query?query=m"),
+    ("GET", "/prometheus/api/v1/labels"),
+    ("GET", "/api/v1/query?query=m"),
+    ("GET", "/api/v1/label/a/values"),
 ];
 /// Likewise of those that change something.
 const WRITING: [(&str, &str); 17] = [
