@@ -252,6 +252,13 @@ fn what_is_stored_is_read_when_they_are_allowed_no_more() {
     let backup = data.path().join("backup.tdm").display().to_string();
     node.ok(&["backup", "create", "--to", &backup]);
     node.ok(&["backup", "verify", &backup]);
+    // And can be left behind, for one that is allowed.
+    let client = node.client();
+    let rename = |old: &str, new: &str| client.post("/api/uid/rename", &json!({"metric": old, "name": new}));
+    assert_eq!(rename("a:b", "a.b").json(), json!({"result": "true"}));
+    assert_eq!(asked(&client, "a.b", "disk%")[0]["tags"], json!({"disk%": "C:\\"}));
+    let refused = rename("a.b", "a:b");
+    assert_eq!((refused.status, &refused.json()["result"]), (400, &json!("false")));
 }
 
 #[test]

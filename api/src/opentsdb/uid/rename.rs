@@ -9,7 +9,7 @@ use actix_web::{
     web::{Data, Payload},
 };
 use serde_json::json;
-use tidemark_model::{NameError, NameKind, RenameRefusal, Tsuid};
+use tidemark_model::{NameCharacters, NameError, NameKind, RenameRefusal, Tsuid};
 
 use super::kind::KINDS;
 use crate::{
@@ -58,8 +58,10 @@ async fn rename(state: &AppState, mut given: BTreeMap<String, String>) -> Result
 
 /// Why the name was not changed, in OpenTSDB's words.
 async fn rename_one(state: &AppState, word: &str, old: &str, new: &str) -> Result<Option<String>, ApiError> {
-    for name in [old, new] {
-        if let Err(error) = state.options.opentsdb.point_rules.characters.check(name) {
+    // A name that was legal when it came, under other special characters, can be left behind.
+    for (characters, name) in [(&NameCharacters::STORABLE, old), (&state.options.opentsdb.point_rules.characters, new)]
+    {
+        if let Err(error) = characters.check(name) {
             return Ok(Some(invalid(word, name, error)));
         }
     }
