@@ -233,7 +233,7 @@ async fn a_job_with_bytes_that_are_no_batch_is_discarded_and_the_worker_goes_on(
     let store = Store::new(100);
     let mut bytes = WritePayload::from_batch(&batch(&["cpu"])).encode().unwrap();
     let name = bytes.windows(3).position(|window| window == b"cpu").unwrap();
-    bytes[name] = b'!';
+    bytes[name] = b'\n';
     let bad = broker.push(vec![NewJob::from_bytes(JobKind::Write, bytes.into())]).await.unwrap()[0].id();
     let junk = NewJob { attempts_max: 1, ..NewJob::from_bytes(JobKind::Write, "junk".into()) };
     let junk = broker.push(vec![junk]).await.unwrap()[0].id();

@@ -87,7 +87,12 @@ pub(crate) fn is_worth_it(headers: &HeaderMap, size: BodySize) -> bool {
 /// Says in the headers how the body is compressed.
 pub(crate) fn mark(headers: &mut HeaderMap, coding: Coding) {
     headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
-    headers.append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+    let mut said =
+        headers.get_all(header::VARY).filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    let is_said = said.any(|name| name.trim().eq_ignore_ascii_case(header::ACCEPT_ENCODING.as_str()));
+    if !is_said {
+        headers.append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+    }
 }
 
 /// A body that is compressed as it is sent.
@@ -247,6 +252,18 @@ mod tests {
         let mut two = headers(header::ACCEPT_ENCODING, "gzip;q=0.1");
         two.append(header::ACCEPT_ENCODING, HeaderValue::from_static("deflate"));
         assert_eq!(wanted_coding(&two), Some(Deflate));
+    }
+
+    #[test]
+    fn what_an_answer_depends_on_is_said_once() {
+        let vary_of = |mut headers: HeaderMap| {
+            mark(&mut headers, Coding::Deflate);
+            assert_eq!(headers.get(header::CONTENT_ENCODING).unwrap(), "deflate");
+            headers.get_all(header::VARY).map(|value| value.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(vary_of(HeaderMap::new()), ["Accept-Encoding"]);
+        assert_eq!(vary_of(headers(header::VARY, "Origin")), ["Origin", "Accept-Encoding"]);
+        assert_eq!(vary_of(headers(header::VARY, "Origin, accept-encoding")), ["Origin, accept-encoding"]);
     }
 
     #[test]

@@ -99,7 +99,9 @@ fn first_of<'a>(unknown: &HashSet<(NameKind, &str)>, text: &'a str) -> Option<(N
 /// The names that somebody wrote, in the order in which OpenTSDB looks at them.
 fn names(text: &str) -> impl Iterator<Item = (NameKind, &str)> {
     let metric = text.split('\0').next().map(|stored| (NameKind::Metric, written_metric(stored)));
-    let tags = Tags::of_canonical(text).filter(|(key, _)| !is_reserved(key) && *key != AGGREGATE_KEY);
+    // Of values that were aggregated, which have a stored name, the program writes this tag itself.
+    let is_own = |key: &str| is_reserved(key) || (key == AGGREGATE_KEY && is_reserved(text));
+    let tags = Tags::of_canonical(text).filter(move |(key, _)| !is_own(key));
     metric.into_iter().chain(tags.flat_map(|(key, value)| [(NameKind::TagKey, key), (NameKind::TagValue, value)]))
 }
 
@@ -113,6 +115,7 @@ mod tests {
         assert_eq!(of("cpu\0dc\0x\0host\0a"), ["cpu", "dc", "x", "host", "a"]);
         assert_eq!(of("\u{1}h/lat\0\u{1}part\0\u{1}shape\0host\0a"), ["lat", "host", "a"]);
         assert_eq!(of("\u{1}a/m\0_aggregate\0SUM\0host\0a"), ["m", "host", "a"]);
+        assert_eq!(of("m\0_aggregate\0made up"), ["m", "_aggregate", "made up"]);
     }
 
     #[test]

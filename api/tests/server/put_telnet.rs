@@ -86,7 +86,7 @@ fn histograms_and_rollups_are_counted_as_what_was_sent() {
     client.send("rollup 1h-SUM cpu 1356998400 5 host=a\nrollup 9h-SUM cpu 1356998400 5 host=a\nexit\n");
     let reply = "rollup: No such rollup: No rollups configured for the interval: 9h\n";
     assert_eq!(client.read_to_end(), reply);
-    let [_, telnet] = server.state.counters.points.snapshot().try_into().unwrap();
+    let [_, telnet, _] = server.state.counters.points.snapshot().try_into().unwrap();
     assert_eq!(telnet.accepted, 2);
     assert_eq!(server.state.counters.rejected_lines.snapshot().len(), 2);
     assert_eq!(server.store.points("\u{1}r/1h/SUM/cpu{host=a}"), [(1_356_998_400_000, Value::Int(5))]);

@@ -61,7 +61,7 @@ fn a_name_that_cannot_be_changed_stays_and_the_answer_says_why() {
     for (path, reason) in [
         ("?metric=no.such&name=x", "Name(\"no.such\") does not exist"),
         ("?metric=u.cpu&name=a!b", "Invalid metric (\"a!b\"): illegal character: !"),
-        ("?tagk=a!b&name=c", "Invalid tagk (\"a!b\"): illegal character: !"),
+        ("?tagk=a!b&name=c", "Name(\"a!b\") does not exist"),
         (
             "?tagv=a&name=b",
             "When trying rename(\"a\", \"b\") on UniqueId(tsdb-uid, tagv, 3): new name already assigned ID=[0, 0, 2]",
