@@ -155,6 +155,11 @@ fn errors_are_those_of_prometheus() {
     assert_eq!((status, kind.as_str()), (422, "execution"), "{text}");
     assert!(text.contains("many-to-one matching must be explicit"), "{text}");
     assert_eq!(client.request("DELETE", &format!("{base}/query"), &[], b"").unwrap().status, 405);
+    for path in ["/prometheus", "/prometheus/", "/prometheus/api/v1/nothing", "/prometheus/-/nothing"] {
+        let (status, kind, text) = error(&client, path);
+        assert_eq!((status, kind.as_str()), (404, "not_found"), "{path}");
+        assert!(text.starts_with(path), "{text}");
+    }
 }
 
 #[test]

@@ -28,6 +28,11 @@ impl PrometheusError {
         Self { status: StatusCode::BAD_REQUEST, kind: "bad_data", text: text.into(), is_passing: false }
     }
 
+    /// 404: nothing is there.
+    pub(super) fn not_found(text: impl Into<String>) -> Self {
+        Self { status: StatusCode::NOT_FOUND, kind: "not_found", text: text.into(), is_passing: false }
+    }
+
     /// 400: a parameter is wrong, and which.
     pub(super) fn parameter(name: &str, text: impl fmt::Display) -> Self {
         Self::bad_data(format!("invalid parameter {name:?}: {text}"))

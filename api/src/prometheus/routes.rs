@@ -1,12 +1,15 @@
 //! Which path is answered by whom.
 
 use actix_web::{
-    HttpRequest, HttpResponse, Resource,
+    HttpRequest, HttpResponse, Resource, ResponseError as _,
     http::StatusCode,
     web::{self, Data, Payload, ServiceConfig},
 };
 
-use super::{PREFIX, formatted, listing, metadata, placing::SHARED_QUERY, query_handler, remote_write, status};
+use super::{
+    PREFIX, error::PrometheusError, formatted, listing, metadata, placing::SHARED_QUERY, query_handler, remote_write,
+    status,
+};
 use crate::{
     error::ApiError,
     http::body::skip_short_body,
@@ -52,7 +55,14 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
             reading(web::resource(SHARED_QUERY))
                 .route(web::get().to(query_handler::shared_without_body))
                 .route(web::post().to(query_handler::shared)),
-        );
+        )
+        .service(reading(web::resource(["/prometheus", "/prometheus/{rest:.*}"])).default_service(web::to(not_found)));
+}
+
+async fn not_found(request: HttpRequest, payload: Payload, state: Data<AppState>) -> HttpResponse {
+    skip_short_body(&request, payload, &state.options.limits).await;
+    let shown: String = request.path().chars().take(200).collect();
+    PrometheusError::not_found(format!("{shown} is not there; README.md says which endpoints are")).error_response()
 }
 
 /// An endpoint that refuses methods it has no route for.
