@@ -100,3 +100,19 @@ fn the_highest_expressions_are_evaluated_on_a_small_stack() {
         assert!(answer.is_ok(), "{text}: {answer:?}");
     }
 }
+
+#[test]
+fn numbers_without_series_are_cancelled_too() {
+    let asked = Cell::new(0);
+    let cancelled = || {
+        asked.set(asked.get() + 1);
+        true
+    };
+    let control = Control { cancelled: &cancelled, held_max: u64::MAX, ..Control::default() };
+    let mut text = "time()".to_owned();
+    for _ in 0..10 {
+        text = format!("({text} + {text})");
+    }
+    assert_eq!(range(&format!("scalar(vector({text}))"), &control).unwrap_err(), QueryError::Cancelled);
+    assert_eq!(asked.get(), 1);
+}

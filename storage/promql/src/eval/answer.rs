@@ -1,6 +1,6 @@
 //! The whole expression.
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, collections::HashSet};
 
 use super::{Evaluator, Series, column::present, merge::merged};
 use crate::{
@@ -138,10 +138,13 @@ fn by_value(vector: &mut [(Labels, f64)], descending: bool) {
 
 /// Numbers within values count as numbers.
 fn by_labels(vector: &mut [(Labels, f64)], arguments: &[Expression], descending: bool) {
-    let names: Vec<String> = arguments.iter().skip(1).map(text_of).collect();
+    // Labels that no series has decide nothing.
+    let known: HashSet<&str> = vector.iter().flat_map(|(labels, _)| labels.iter().map(|(name, _)| name)).collect();
+    let mut names: Vec<String> = arguments.iter().skip(1).map(text_of).collect();
+    names.retain(|name| known.contains(name.as_str()));
     vector.sort_by(|(left, _), (right, _)| {
-        let by_names = names.iter().map(|name| natural(left.get(name), right.get(name)));
-        let order = by_names.fold(Ordering::Equal, Ordering::then).then_with(|| left.cmp(right));
+        let mut by_names = names.iter().map(|name| natural(left.get(name), right.get(name)));
+        let order = by_names.find(|order| order.is_ne()).unwrap_or(Ordering::Equal).then_with(|| left.cmp(right));
         if descending { order.reverse() } else { order }
     });
 }

@@ -42,7 +42,7 @@ impl Evaluator<'_> {
         let (many, one) = if many_is_left { (&binary.left, &binary.right) } else { (&binary.right, &binary.left) };
         let many = self.all(many, steps)?;
         let one = OneSide::new(self.all(one, steps)?, matching);
-        one.check(&many, if many_is_left { "right" } else { "left" }, matching)?;
+        one.check(self, &many, if many_is_left { "right" } else { "left" }, matching)?;
         let mut taken = Taken::new();
         let mut results = Vec::new();
         for series in &many {
@@ -119,16 +119,26 @@ impl OneSide {
     }
 
     /// That no two series of one signature have a value at the same step, where the other side has any.
-    fn check(&self, many: &[Series], side: &str, matching: &Matching) -> Result<(), QueryError> {
+    fn check(
+        &self,
+        evaluator: &Evaluator<'_>,
+        many: &[Series],
+        side: &str,
+        matching: &Matching,
+    ) -> Result<(), QueryError> {
+        let steps = self.series.first().map_or(0, |first| first.values.len());
+        let mut any_of_many = vec![false; steps];
+        for series in many {
+            evaluator.look_at(steps)?;
+            any_of_many.iter_mut().zip(series.values.iter()).for_each(|(any, &value)| *any |= is_present(value));
+        }
         for (signature, positions) in self.by_signature.iter().filter(|(_, positions)| positions.len() > 1) {
             let partners: Vec<&Series> = positions.iter().filter_map(|&position| self.series.get(position)).collect();
-            let steps = partners.first().map_or(0, |first| first.values.len());
-            for step in 0..steps {
+            for (step, _) in any_of_many.iter().enumerate().filter(|(_, any)| **any) {
+                evaluator.look_at(partners.len())?;
                 let has_value = |series: &Series| series.values.get(step).is_some_and(|&value| is_present(value));
                 let mut there = partners.iter().copied().filter(|&series| has_value(series));
-                if let (Some(first), Some(second)) = (there.next(), there.next())
-                    && many.iter().any(has_value)
-                {
+                if let (Some(first), Some(second)) = (there.next(), there.next()) {
                     let group = if matching.is_on { signature.clone() } else { signature.without_metric() };
                     return Err(QueryError::execution(format!(
                         "found duplicate series for the match group {group} on the {side} hand-side of the operation: \

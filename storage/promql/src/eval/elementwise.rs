@@ -23,6 +23,7 @@ impl Evaluator<'_> {
     ) -> Result<(), QueryError> {
         self.nameless(has_several_metrics(expression), sink, |sink| {
             self.each(expression, steps, &mut |mut series| {
+                self.look_at(steps.count())?;
                 map_values(&mut series.values, &map);
                 sink(Series { labels: series.labels.without_metric(), values: series.values })
             })
@@ -41,6 +42,7 @@ impl Evaluator<'_> {
         };
         if binary.operator.is_comparison() && !binary.returns_bool {
             return self.each(vector, steps, &mut |mut series| {
+                self.look_at(steps.count())?;
                 map_values(&mut series.values, map);
                 sink(series)
             });

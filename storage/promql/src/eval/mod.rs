@@ -130,6 +130,7 @@ impl Evaluator<'_> {
 
     /// The numbers of an expression that is one.
     fn scalar(&self, expression: &Expression, steps: Steps) -> Result<Column, QueryError> {
+        self.look_at(steps.count())?;
         match expression {
             Expression::Number(number) => self.ledger.filled(steps.count(), *number),
             Expression::Group(inner) => self.scalar(inner, steps),
