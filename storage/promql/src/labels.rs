@@ -9,9 +9,10 @@ use crate::text::quote;
 /// The label that is the metric.
 pub const METRIC_NAME: &str = "__name__";
 
-/// Labels sorted by name, each with a value that is not empty. Cloning is cheap.
+/// Labels sorted by name, each with a value that is not empty. Cloning is cheap, and labels that
+/// are made of others share their texts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Labels(Arc<[(Box<str>, Box<str>)]>);
+pub struct Labels(Arc<[(Arc<str>, Arc<str>)]>);
 
 impl Labels {
     /// Labels in any order; those without a value are left out, and of two with one name the first counts.
@@ -58,7 +59,11 @@ impl Labels {
     /// The labels with another value of one of them; an empty value takes it away.
     #[must_use]
     pub fn with(&self, name: &str, value: &str) -> Self {
-        Self::new([(name, value)].into_iter().chain(self.iter().filter(|(known, _)| *known != name)))
+        let made = (!value.is_empty()).then(|| (Arc::from(name), Arc::from(value)));
+        let others = self.0.iter().filter(|(known, _)| known.as_ref() != name).cloned();
+        let mut all: Vec<(Arc<str>, Arc<str>)> = made.into_iter().chain(others).collect();
+        all.sort_by(|left, right| left.0.cmp(&right.0));
+        Self(all.into())
     }
 }
 

@@ -102,6 +102,21 @@ fn the_highest_expressions_are_evaluated_on_a_small_stack() {
 }
 
 #[test]
+fn labels_that_are_made_are_bounded() {
+    let error = |text: &str, control: &Control<'_>| range(text, control).unwrap_err().to_string();
+    // Each `$1` is as long as what the inner call made.
+    let long = format!(r#"label_replace(x, "a", "{}", "host", "(.*)")"#, "$1".repeat(10_000));
+    let longer = format!(r#"label_replace({long}, "b", "{}", "a", "(.*)")"#, "$1".repeat(20_000));
+    assert!(error(&longer, &Control::default()).contains("at most 65536 are allowed"));
+    let joined = format!(r#"label_join({long}, "b", "" {})"#, r#", "a""#.repeat(200));
+    assert!(error(&joined, &Control::default()).contains("at most 65536 are allowed"));
+    // A thousand values of series and ten labels of some 40 KB.
+    let within = |held_max| Control { held_max, ..Control::default() };
+    assert!(error(&long, &within(2_000)).contains("`limits.query_group_points`"));
+    assert!(range(&long, &within(100_000)).is_ok());
+}
+
+#[test]
 fn numbers_without_series_are_cancelled_too() {
     let asked = Cell::new(0);
     let cancelled = || {

@@ -132,8 +132,11 @@ impl Evaluator<'_> {
             let group = Grouping::group(aggregate.grouping.as_ref(), &series.labels);
             self.look_at(steps.count())?;
             for (step, &value) in series.values.iter().enumerate().filter(|(_, value)| is_present(**value)) {
-                let labels = group.with(label, &format_number(value));
-                let counts = counts.of(labels, || self.ledger.column(steps.count()))?;
+                let shown = format_number(value);
+                let counts = counts.of(group.with(label, &shown), || {
+                    self.ledger.keep(shown.len().div_ceil(size_of::<f64>()))?;
+                    self.ledger.column(steps.count())
+                })?;
                 if let Some(count) = counts.get_mut(step) {
                     *count = if is_present(*count) { *count + 1.0 } else { 1.0 };
                 }

@@ -73,6 +73,14 @@ impl Ledger {
         Ok(Column { values: vec![value; steps], held: Rc::clone(&self.held) })
     }
 
+    /// Counts so many values that are held until the evaluation ends.
+    ///
+    /// # Errors
+    /// As [`Self::column`].
+    pub(crate) fn keep(&self, count: usize) -> Result<(), QueryError> {
+        self.add(count as u64)
+    }
+
     /// Counts so many values that are kept elsewhere.
     ///
     /// # Errors

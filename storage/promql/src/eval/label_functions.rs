@@ -1,6 +1,6 @@
 //! `label_replace` and `label_join`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 
 use super::{Evaluator, Series, Sink, merge::merged};
 use crate::{Labels, QueryError, lexer::excerpt, matcher::anchored, steps::Steps, syntax::Expression};
@@ -21,11 +21,14 @@ impl Evaluator<'_> {
             .map_err(|error| QueryError::execution(format!("in label_replace(), {:?}: {error}", excerpt(pattern))))?;
         check_label(to, "label_replace")?;
         self.relabelled(vector, steps, sink, |labels| {
-            let Some(captures) = pattern.captures(labels.get(from)) else { return labels.clone() };
+            self.look_at(labels.get(from).len())?;
+            let Some(captures) = pattern.captures(labels.get(from)) else { return Ok(labels.clone()) };
+            // What is put in for each `$` is no longer than the whole that was matched.
+            let matched = captures.get(0).map_or(0, |whole| whole.len());
+            check_length(replacement.len() + replacement.matches('$').count() * matched, "label_replace")?;
             let mut value = String::new();
             captures.expand(replacement, &mut value);
-            cut(&mut value);
-            labels.with(to, &value)
+            self.made(labels, to, &value)
         })
     }
 
@@ -38,10 +41,20 @@ impl Evaluator<'_> {
             return Err(QueryError::execution(format!("invalid source label name in label_join(): {empty:?}")));
         }
         self.relabelled(vector, steps, sink, |labels| {
-            let mut value = from.iter().map(|name| labels.get(name)).collect::<Vec<_>>().join(separator);
-            cut(&mut value);
-            labels.with(to, &value)
+            self.look_at(from.len())?;
+            let parts = from.iter().map(|name| labels.get(name).len());
+            check_length(parts.sum::<usize>() + separator.len() * (from.len().saturating_sub(1)), "label_join")?;
+            let value = from.iter().map(|name| labels.get(name)).collect::<Vec<_>>().join(separator);
+            self.made(labels, to, &value)
         })
+    }
+
+    /// The labels with a value that was made, which counts as held until the evaluation ends: series pass it on.
+    fn made(&self, labels: &Labels, name: &str, value: &str) -> Result<Labels, QueryError> {
+        if value != labels.get(name) {
+            self.ledger.keep(value.len().div_ceil(size_of::<f64>()))?;
+        }
+        Ok(labels.with(name, value))
     }
 
     fn relabelled(
@@ -49,11 +62,17 @@ impl Evaluator<'_> {
         vector: &Expression,
         steps: Steps,
         sink: Sink<'_>,
-        relabel: impl Fn(&Labels) -> Labels,
+        relabel: impl Fn(&Labels) -> Result<Labels, QueryError>,
     ) -> Result<(), QueryError> {
         let (mut all, mut known) = (Vec::new(), HashMap::new());
         self.each(vector, steps, &mut |series| {
-            let labels = known.entry(series.labels).or_insert_with_key(|labels| relabel(labels)).clone();
+            let labels = match known.entry(series.labels) {
+                Entry::Occupied(occupied) => Labels::clone(occupied.get()),
+                Entry::Vacant(vacant) => {
+                    let labels = relabel(vacant.key())?;
+                    vacant.insert(labels).clone()
+                }
+            };
             all.push(Series { labels, values: series.values });
             Ok(())
         })?;
@@ -75,10 +94,12 @@ fn check_label(name: &str, function: &str) -> Result<(), QueryError> {
     Err(QueryError::execution(format!("invalid destination label name in {function}(): {name:?}")))
 }
 
-/// Patterns and labels may repeat each other until a value fills the memory.
-fn cut(value: &mut String) {
-    if value.len() > VALUE_BYTES_MAX {
-        let end = (0..=VALUE_BYTES_MAX).rev().find(|&end| value.is_char_boundary(end)).unwrap_or(0);
-        value.truncate(end);
+/// Whether a value may be so long: patterns and labels may repeat each other until a value fills the memory.
+fn check_length(bytes: usize, function: &str) -> Result<(), QueryError> {
+    if bytes <= VALUE_BYTES_MAX {
+        return Ok(());
     }
+    Err(QueryError::execution(format!(
+        "{function}() may make a label of {bytes} bytes, at most {VALUE_BYTES_MAX} are allowed; take fewer parts"
+    )))
 }
