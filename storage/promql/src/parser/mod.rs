@@ -21,6 +21,10 @@ use crate::{
 pub const QUERY_BYTES_MAX: usize = 64 << 10;
 /// How many brackets, arguments and right sides may be open at once.
 const NESTED_MAX: usize = 64;
+/// Labels in a list, arguments of a call and conditions of a selector, each.
+const LISTED_MAX: usize = 256;
+/// Regular expressions of an expression: each is compiled, and holds memory.
+const PATTERNS_MAX: usize = 200;
 /// How high the tree of an expression may be; each operator of a chain is one higher than the one before.
 pub const HEIGHT_MAX: usize = 200;
 
@@ -55,6 +59,7 @@ struct Parser<'a> {
     tokens: Vec<Token>,
     position: usize,
     selectors: usize,
+    patterns: usize,
 }
 
 /// An expression and how high its tree is.
@@ -62,7 +67,7 @@ type Parsed = (Expression, usize);
 
 impl<'a> Parser<'a> {
     fn new(source: &'a str) -> Result<Self, ParseError> {
-        Ok(Self { source, tokens: tokens(source)?, position: 0, selectors: 0 })
+        Ok(Self { source, tokens: tokens(source)?, position: 0, selectors: 0, patterns: 0 })
     }
 
     fn peek(&self) -> &TokenKind {
@@ -288,6 +293,15 @@ impl<'a> Parser<'a> {
         Ok((Expression::Call(function, arguments), self.higher(height)?))
     }
 
+    /// Whether so many may be listed.
+    fn check_listed(&self, count: usize, what: &str) -> Result<(), ParseError> {
+        if count <= LISTED_MAX {
+            Ok(())
+        } else {
+            self.error(format!("there are more than {LISTED_MAX} {what} in a list"))
+        }
+    }
+
     fn arguments(&mut self, outer: usize) -> Result<(Vec<Expression>, usize), ParseError> {
         self.expect_symbol("(")?;
         let (mut arguments, mut height) = (Vec::new(), 0);
@@ -297,6 +311,7 @@ impl<'a> Parser<'a> {
         loop {
             let (argument, argument_height) = self.expression(0, outer)?;
             arguments.push(argument);
+            self.check_listed(arguments.len(), "arguments")?;
             height = height.max(argument_height);
             if self.skip_symbol(")") {
                 return Ok((arguments, height));

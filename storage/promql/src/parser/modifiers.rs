@@ -44,6 +44,7 @@ impl Parser<'_> {
                 TokenKind::Text(text) if !text.is_empty() => labels.push(text),
                 _ => return self.unexpected("a label or `)`"),
             }
+            self.check_listed(labels.len(), "labels")?;
             self.take();
             if !self.skip_symbol(",") && !self.is_symbol(")") {
                 return self.unexpected("`,` or `)`");

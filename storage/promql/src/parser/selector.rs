@@ -1,6 +1,6 @@
 //! `metric{label="value"}`, and names with any characters in quotes.
 
-use super::Parser;
+use super::{PATTERNS_MAX, Parser};
 use crate::{
     ParseError,
     labels::METRIC_NAME,
@@ -17,6 +17,7 @@ impl Parser<'_> {
         if self.skip_symbol("{") {
             while !self.skip_symbol("}") {
                 self.matcher(&mut metric, &mut matchers)?;
+                self.check_listed(matchers.len(), "conditions")?;
                 if !self.skip_symbol(",") && !self.is_symbol("}") {
                     return self.unexpected("`,` or `}`");
                 }
@@ -66,6 +67,13 @@ impl Parser<'_> {
         let place = self.place();
         let TokenKind::Text(value) = self.peek().clone() else { return self.unexpected("a text in quotes") };
         self.take();
+        if matches!(kind, MatchKind::Pattern | MatchKind::NotPattern) {
+            self.patterns += 1;
+            if self.patterns > PATTERNS_MAX {
+                let text = format!("there are more than {PATTERNS_MAX} regular expressions");
+                return self.error_at(place, text);
+            }
+        }
         matchers.push(Matcher::new(name, kind, value).map_err(|error| ParseError::at(self.source, place, error))?);
         Ok(())
     }

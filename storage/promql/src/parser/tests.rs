@@ -179,3 +179,16 @@ fn selectors_of_series_have_neither_time_nor_range() {
         assert!(parse_series_selector(other).is_err(), "{other}");
     }
 }
+
+#[test]
+fn lists_and_regular_expressions_are_bounded() {
+    let check = |text: String, expect: &str| {
+        let error = parse(&text).unwrap_err().to_string();
+        assert!(error.contains(expect), "{error}");
+    };
+    check(format!("sum by ({}) (x)", "a,".repeat(257)), "more than 256 labels");
+    check(format!("x{{{}}}", "a=\"b\",".repeat(257)), "more than 256 conditions");
+    check(format!("label_join(x, \"a\", \"\" {})", ", \"b\"".repeat(257)), "more than 256 arguments");
+    check(format!("x{{{0}}} + y{{{0}}}", "a=~\"b\",".repeat(101)), "more than 200 regular expressions");
+    assert!(parse(&format!("sum by ({}) (x)", "a,".repeat(256))).is_ok());
+}
