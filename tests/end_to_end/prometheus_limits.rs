@@ -105,6 +105,8 @@ fn what_asks_for_too_much_names_its_limit() {
     let many = vec!["x"; 101].join("%2B");
     let answer = client.get(&format!("/prometheus/api/v1/query?query={many}"));
     assert!(answer.status == 400 && answer.text().contains("`limits.query_parts`"), "{}", answer.text());
+    let answer = client.get(&format!("/prometheus/api/v1/series?{}", "match[]=x&".repeat(101)));
+    assert!(answer.status == 400 && answer.text().contains("`limits.query_parts`"), "{}", answer.text());
     refused("stddev(long)", 2_000, "`limits.query_group_points`");
     refused("max_over_time(vector(1)[1h:1ms])", 1, "`limits.query_group_points`");
 }

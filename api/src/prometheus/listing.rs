@@ -147,7 +147,7 @@ impl Listing {
         if start.zip(end).is_some_and(|(start, end)| end < start) {
             return Err(PrometheusError::parameter("end", "end timestamp must not be before start time"));
         }
-        let selectors = parameters.selectors()?.into_iter();
+        let selectors = parameters.selectors(state.options.limits.query_parts)?.into_iter();
         let reads = selectors.map(|matchers| SeriesRead::new(matchers, TimeRange::ALL)).collect();
         Ok(Self { reads, limit: parameters.limit("limit")? })
     }

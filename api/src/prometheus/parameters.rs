@@ -79,8 +79,13 @@ impl Parameters {
         Ok(Some(limit).filter(|limit| *limit > 0))
     }
 
-    /// The selectors of `match[]`.
-    pub(super) fn selectors(&self) -> Result<Vec<Vec<Matcher>>, PrometheusError> {
+    /// The selectors of `match[]`, of which there may be so many.
+    pub(super) fn selectors(&self, most: usize) -> Result<Vec<Vec<Matcher>>, PrometheusError> {
+        let found = self.0.all("match[]").count();
+        if found > most {
+            let text = format!("there are {found}, at most {most} are allowed; see `limits.query_parts`");
+            return Err(PrometheusError::parameter("match[]", text));
+        }
         let parse = |text| parse_series_selector(text).map_err(|error| PrometheusError::parameter("match[]", error));
         self.0.all("match[]").map(parse).collect()
     }
@@ -151,7 +156,8 @@ mod tests {
             text(parameters.limit("limit").unwrap_err()),
             "bad_data: invalid parameter \"limit\": \"-1\" is no number of 0 or more"
         );
-        assert!(text(parameters.selectors().unwrap_err()).contains("\"match[]\": 1:2: parse error"));
+        assert!(text(parameters.selectors(1).unwrap_err()).contains("\"match[]\": 1:2: parse error"));
+        assert!(text(parameters.selectors(0).unwrap_err()).contains("at most 0 are allowed; see `limits.query_parts`"));
         assert!(parameters.required("empty").is_err());
         assert_eq!(parameters.limit("none"), Ok(None));
     }
