@@ -231,6 +231,7 @@ impl Run<'_> {
                 return Ok(());
             }
             for some in page.series.chunks(SERIES_AT_ONCE) {
+                let part = |info: &SeriesInfo| HistogramPart::of_series(&info.key);
                 let tsuids = some.iter().filter(|info| part(info).is_none()).map(|info| info.tsuid.clone()).collect();
                 self.lines += self.reading.write_series(tsuids, self.sink).await?;
                 for info in some.iter().filter(|info| part(info) == Some(HistogramPart::Shape)) {
@@ -260,11 +261,6 @@ async fn page(
         Some(series) => Err(ExportError::Unsayable(series.key.clone())),
         None => Ok(page),
     }
-}
-
-/// Which of the series of a histogram this is, if it is one.
-fn part(info: &SeriesInfo) -> Option<HistogramPart> {
-    HistogramPart::from_tag_value(info.key.tag(HISTOGRAM_PART_KEY)?)
 }
 
 fn metric_of(selector: &SeriesSelector) -> Option<&str> {

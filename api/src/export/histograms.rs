@@ -81,7 +81,7 @@ impl Reading<'_> {
                 continue;
             }
             let mut buckets: BTreeMap<u32, usize> = shapes.into_iter().map(|shape| (shape, 0)).collect();
-            for part in page.series.iter().filter_map(part_of) {
+            for part in page.series.iter().filter_map(|info| HistogramPart::of_series(&info.key)) {
                 if let HistogramPart::Bucket { shape, .. } = part
                     && let Some(buckets) = buckets.get_mut(&shape)
                 {
@@ -90,7 +90,7 @@ impl Reading<'_> {
             }
             let count = fitting(moments, &buckets, self.held.counts);
             let wanted: BTreeSet<u32> = moments.iter().take(count).map(|moment| moment.shape).collect();
-            let is_wanted = |info: &&SeriesInfo| match part_of(info) {
+            let is_wanted = |info: &&SeriesInfo| match HistogramPart::of_series(&info.key) {
                 Some(HistogramPart::Bucket { shape, .. }) => wanted.contains(&shape),
                 Some(HistogramPart::Underflow | HistogramPart::Overflow) => true,
                 Some(HistogramPart::Shape) | None => false,
@@ -181,10 +181,6 @@ fn parts_of(info: &SeriesInfo, shapes: BTreeSet<u32>) -> SeriesSelector {
     }
 }
 
-fn part_of(info: &SeriesInfo) -> Option<HistogramPart> {
-    HistogramPart::from_tag_value(info.key.tag(HISTOGRAM_PART_KEY)?)
-}
-
 /// Histograms that are being put together.
 struct Piece {
     moments: Vec<Moment>,
@@ -207,7 +203,7 @@ impl Piece {
     fn take_in(&mut self, set: &dyn SeriesSet) -> Result<(), ReadError> {
         let mut columns = PointColumns::default();
         for (position, info) in set.series().iter().enumerate() {
-            let Some(part) = part_of(info) else { continue };
+            let Some(part) = HistogramPart::of_series(&info.key) else { continue };
             set.read(position, &mut columns)?;
             let mut histograms = self.moments.iter().zip(&mut self.histograms).peekable();
             for point in columns.iter() {

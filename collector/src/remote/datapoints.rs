@@ -7,8 +7,8 @@ use std::{
 };
 
 use tidemark_model::{
-    AGGREGATE_KEY, HISTOGRAM_PART_KEY, Histogram, HistogramPart, MetricSpace, PointBatch, PointRef, SeriesKey,
-    TimestampMs, Value, is_reserved, timestamp_ms, written_metric,
+    AGGREGATE_KEY, Histogram, HistogramPart, MetricSpace, PointBatch, PointRef, SeriesKey, TimestampMs, Value,
+    is_reserved, timestamp_ms, written_metric,
 };
 
 /// What the objects of a request are.
@@ -141,8 +141,7 @@ impl Datapoints {
         let mut histogram = Histogram::default();
         for point in points {
             let key = self.batch.series_key(point.series);
-            let part = key.tag(HISTOGRAM_PART_KEY).and_then(HistogramPart::from_tag_value);
-            if let (Some(part), Value::Int(count)) = (part, point.value)
+            if let (Some(part), Value::Int(count)) = (HistogramPart::of_series(&key), point.value)
                 && let Err(error) = histogram.set_part(part, count)
             {
                 // Whoever made the batch had a histogram.

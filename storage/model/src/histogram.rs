@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use thiserror::Error;
 
-use crate::metric_space::RESERVED;
+use crate::{SeriesKey, metric_space::RESERVED};
 
 /// Most buckets of one histogram; each is a series.
 pub const HISTOGRAM_BUCKETS_MAX: usize = 1_000;
@@ -190,6 +190,12 @@ impl HistogramPart {
                 format!("{RESERVED}{shape:08x}_{lower}_{upper}")
             }
         }
+    }
+
+    /// Which part of a histogram a series keeps, if it is one of those.
+    #[must_use]
+    pub fn of_series(key: &SeriesKey) -> Option<Self> {
+        Self::from_tag_value(key.tag(HISTOGRAM_PART_KEY)?)
     }
 
     /// The part with this tag value.

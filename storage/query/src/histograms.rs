@@ -7,8 +7,8 @@
 use std::{collections::BTreeMap, ops::ControlFlow};
 
 use tidemark_model::{
-    BucketBounds, HISTOGRAM_PART_KEY, HistogramPart, PointColumns, SeriesInfo, SeriesSet, TimestampMs, Value,
-    ValueColumn, is_reserved, written_metric,
+    BucketBounds, HistogramPart, PointColumns, SeriesInfo, SeriesSet, TimestampMs, Value, ValueColumn, is_reserved,
+    written_metric,
 };
 
 use crate::{
@@ -102,8 +102,7 @@ impl Evaluation<'_> {
     }
 
     fn part(&self, index: usize) -> Option<HistogramPart> {
-        let info = self.series.series().get(index)?;
-        HistogramPart::from_tag_value(info.key.tag(HISTOGRAM_PART_KEY)?)
+        HistogramPart::of_series(&self.series.series().get(index)?.key)
     }
 
     fn read(&mut self, index: usize) -> Result<(), QueryError> {
@@ -161,9 +160,7 @@ impl Evaluation<'_> {
         let metric = infos.first().map_or("", |info| written_metric(info.key.metric()));
         let CommonTags { tags, aggregate_tags } = CommonTags::of(infos.iter().copied());
         // A histogram is listed as the one of its series that every histogram has.
-        let is_shape = |info: &&&SeriesInfo| {
-            info.key.tag(HISTOGRAM_PART_KEY).and_then(HistogramPart::from_tag_value) == Some(HistogramPart::Shape)
-        };
+        let is_shape = |info: &&&SeriesInfo| HistogramPart::of_series(&info.key) == Some(HistogramPart::Shape);
         let mut tsuids: Vec<_> = infos.iter().filter(is_shape).map(|info| info.tsuid.clone()).collect();
         tsuids.sort_unstable();
         let mut columns: Vec<(String, ValueColumn)> = Vec::new();

@@ -35,8 +35,7 @@ pub fn written(format: LineFormat, batch: &PointBatch) -> Option<String> {
 fn histogram(batch: &PointBatch, points: &[PointRef]) -> Histogram {
     let mut histogram = Histogram::default();
     for point in points {
-        let key = batch.series_key(point.series);
-        let part = key.tag(HISTOGRAM_PART_KEY).and_then(HistogramPart::from_tag_value).expect("a part");
+        let part = HistogramPart::of_series(&batch.series_key(point.series)).expect("a part");
         let Value::Int(count) = point.value else { panic!("a count") };
         histogram.set_part(part, count).expect("what was a part is one");
     }
