@@ -15,7 +15,10 @@ pub(crate) use self::{
 use std::{
     collections::{BTreeMap, BTreeSet},
     hash::BuildHasher,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use foldhash::fast::RandomState;
@@ -338,14 +341,7 @@ impl Index {
     }
 
     fn text_of(&self, metric: u32, tags: &[(u32, u32)]) -> Option<String> {
-        let mut text = self.names(NameKind::Metric).name(metric)?.to_string();
-        for &(key, value) in tags {
-            text.push('\0');
-            text.push_str(self.names(NameKind::TagKey).name(key)?);
-            text.push('\0');
-            text.push_str(self.names(NameKind::TagValue).name(value)?);
-        }
-        Some(text)
+        canonical_text(metric, tags, |kind, id| self.names(kind).name(id))
     }
 
     /// Rows have their tags in the order that their keys' names had when the series was created.
@@ -376,6 +372,22 @@ impl Index {
 
 fn hash_with(hasher: &RandomState, text: &str) -> u64 {
     hasher.hash_one(text.as_bytes())
+}
+
+/// The canonical text of a series whose tags are in order; `None` when an id has no name.
+fn canonical_text<'a>(
+    metric: u32,
+    tags: &[(u32, u32)],
+    name: impl Fn(NameKind, u32) -> Option<&'a Arc<str>>,
+) -> Option<String> {
+    let mut text = name(NameKind::Metric, metric)?.to_string();
+    for &(key, value) in tags {
+        text.push('\0');
+        text.push_str(name(NameKind::TagKey, key)?);
+        text.push('\0');
+        text.push_str(name(NameKind::TagValue, value)?);
+    }
+    Some(text)
 }
 
 /// The canonical text of the series in a slot; no text is empty.

@@ -13,7 +13,7 @@ use roaring::RoaringBitmap;
 use tidemark_kv::KvError;
 use tidemark_model::{NameKind, SeriesKey};
 
-use super::{Index, TagIds, text_at};
+use super::{Index, TagIds, canonical_text, text_at};
 use crate::index_rows::NAME_KINDS;
 
 /// Series whose new texts are made before the index is let go of.
@@ -119,13 +119,7 @@ impl Index {
         let name = |kind, id| new_names.get(&(kind, id)).or_else(|| self.names(kind).name(id));
         let mut tags = series.tags.clone();
         tags.sort_by(|(left, _), (right, _)| name(NameKind::TagKey, *left).cmp(&name(NameKind::TagKey, *right)));
-        let mut text = name(NameKind::Metric, series.metric())?.to_string();
-        for &(key, value) in &tags {
-            text.push('\0');
-            text.push_str(name(NameKind::TagKey, key)?);
-            text.push('\0');
-            text.push_str(name(NameKind::TagValue, value)?);
-        }
+        let text = canonical_text(series.metric(), &tags, name)?;
         Some(Retold {
             slot,
             hash_before: self.hash_of(series.key.as_str()),
