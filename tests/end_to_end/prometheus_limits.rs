@@ -7,20 +7,10 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use tidemark_tests::{Client, Node, NodeOptions, wait_for};
+use tidemark_tests::{Client, Node, NodeOptions, wait_for, write_long_series};
 
 const START_S: i64 = 1_767_225_600;
 const POINTS: i64 = 100_000;
-
-/// One long series.
-fn fill(client: &Client) {
-    for first in (0..POINTS).step_by(20_000) {
-        let points: Vec<Value> = (first..first + 20_000)
-            .map(|second| json!({"metric": "long", "timestamp": START_S + second, "value": second % 977, "tags": {"a": "b"}}))
-            .collect();
-        assert_eq!(client.post("/api/put", &Value::Array(points)).status, 204);
-    }
-}
 
 /// A query that takes minutes: a day of points is sorted at each of ten thousand steps.
 fn long_query() -> String {
@@ -52,7 +42,7 @@ fn evaluated(client: &Client) -> Value {
 fn a_long_expression_is_listed_with_its_cost_and_ended() {
     let node = Node::start(&NodeOptions::without_agent());
     let client = node.client();
-    fill(&client);
+    write_long_series(&client, START_S, POINTS);
     let mut stream = send(&node, &long_query());
     let running = evaluated(&client);
     assert_eq!(running["endpoint"], "/prometheus/api/v1/query_range");
@@ -69,7 +59,7 @@ fn a_long_expression_is_listed_with_its_cost_and_ended() {
 fn an_expression_whose_client_goes_away_or_gave_it_no_time_ends() {
     let node = Node::start(&NodeOptions::without_agent());
     let client = node.client();
-    fill(&client);
+    write_long_series(&client, START_S, POINTS);
     let stream = send(&node, &long_query());
     evaluated(&client);
     drop(stream);
@@ -92,7 +82,7 @@ fn what_asks_for_too_much_names_its_limit() {
             .variable("TIDEMARK_LIMITS__QUERY_GROUP_POINTS", "5000"),
     );
     let client = node.client();
-    fill(&client);
+    write_long_series(&client, START_S, POINTS);
     let refused = |query: &str, seconds: i64, limit: &str| {
         let range = format!("start={START_S}&end={}&step=1", START_S + seconds);
         let answer = client.get(&format!("/prometheus/api/v1/query_range?query={query}&{range}"));

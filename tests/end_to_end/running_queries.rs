@@ -7,20 +7,10 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use tidemark_tests::{Client, Node, NodeOptions, wait_for};
+use tidemark_tests::{Client, Node, NodeOptions, wait_for, write_long_series};
 
 const START_S: i64 = 1_767_225_600;
 const POINTS: i64 = 200_000;
-
-/// One long series.
-fn fill(client: &Client) {
-    for first in (0..POINTS).step_by(20_000) {
-        let points: Vec<Value> = (first..first + 20_000)
-            .map(|second| json!({"metric": "long", "timestamp": START_S + second, "value": second % 977, "tags": {"a": "b"}}))
-            .collect();
-        assert_eq!(client.post("/api/put", &Value::Array(points)).status, 204);
-    }
-}
 
 /// A query that takes long and answers little: the same sums again and again.
 fn long_query() -> String {
@@ -78,7 +68,7 @@ fn now() -> Instant {
 
 fn node_with_one_slot() -> Node {
     let node = Node::start(&NodeOptions::without_agent().variable("TIDEMARK_LIMITS__QUERIES", "1"));
-    fill(&node.client());
+    write_long_series(&node.client(), START_S, POINTS);
     node
 }
 
@@ -213,7 +203,7 @@ fn one_client_cannot_have_any_number_of_queries() {
         .variable("TIDEMARK_LIMITS__QUERIES_PER_CLIENT", "2");
     let node = Node::start(&options);
     let client = node.client();
-    fill(&client);
+    write_long_series(&client, START_S, POINTS);
     let query = long_query();
     let held = [send(&node, &query), send(&node, &query)];
     wait_until(&client, &["evaluates", "waits"]);
@@ -233,7 +223,7 @@ fn the_clients_of_a_trusted_proxy_are_told_apart() {
             .variable("TIDEMARK_LIMITS__QUERIES_PER_CLIENT", "1")
             .variable("TIDEMARK_AUTH__TRUSTED_PROXIES", proxies);
         let node = Node::start(&options);
-        fill(&node.client());
+        write_long_series(&node.client(), START_S, POINTS);
         node
     };
     let ask = |node: &Node, client: &str| {

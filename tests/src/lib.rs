@@ -8,6 +8,7 @@
 mod connection;
 mod http;
 mod ledger;
+mod long_series;
 mod node;
 mod receiver;
 mod redis;
@@ -17,6 +18,7 @@ mod wait;
 pub use connection::Connection;
 pub use http::{Client, Response};
 pub use ledger::Ledger;
+pub use long_series::write_long_series;
 pub use node::{Node, NodeOptions, tidemark, tidemark_at};
 pub use receiver::Receiver;
 pub use redis::RedisServer;

@@ -5,8 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use tidemark_api::bench::{read_bodies_of_values, read_lines_of_values};
 use tidemark_api::point_lines::LineFormat;
-use tidemark_fuzz::{content, read_line, written};
-use tidemark_model::PointBatch;
+use tidemark_fuzz::{assert_survives_its_columns, content, read_line, written};
 
 fuzz_target!(|text: &str| {
     let encoded = text.replace(['"', '\\'], "");
@@ -14,16 +13,7 @@ fuzz_target!(|text: &str| {
     let bodies = read_bodies_of_values(text).into_iter().chain(read_bodies_of_values(&body));
     for batch in bodies.chain([read_lines_of_values(text)]) {
         assert!(batch.datapoint_starts().count() <= batch.len());
-        let (keys, ends, series, timestamps, bits, floats) = batch.parts();
-        let again = PointBatch::from_parts(
-            keys.to_owned(),
-            ends.to_vec(),
-            series.to_vec(),
-            timestamps.to_vec(),
-            bits.to_vec(),
-            floats.to_vec(),
-        );
-        assert_eq!(again.as_ref(), Ok(&batch));
+        assert_survives_its_columns(&batch);
         let lines = written(LineFormat::Json, &batch).expect("JSON has lines for all of it");
         let read =
             lines.lines().map(|line| read_line(LineFormat::Json, line).unwrap_or_else(|| panic!("not read: {line:?}")));

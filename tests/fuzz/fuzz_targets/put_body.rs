@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use tidemark_api::bench::read_body_of_points;
-use tidemark_model::PointBatch;
+use tidemark_fuzz::assert_survives_its_columns;
 
 fuzz_target!(|text: &str| {
     let batch = read_body_of_points(text);
@@ -12,14 +12,5 @@ fuzz_target!(|text: &str| {
         let key = batch.series_key(point.series);
         assert!(!key.metric().is_empty() && key.tags().count() <= 8);
     }
-    let (keys, ends, series, timestamps, bits, floats) = batch.parts();
-    let again = PointBatch::from_parts(
-        keys.to_owned(),
-        ends.to_vec(),
-        series.to_vec(),
-        timestamps.to_vec(),
-        bits.to_vec(),
-        floats.to_vec(),
-    );
-    assert_eq!(again.as_ref(), Ok(&batch));
+    assert_survives_its_columns(&batch);
 });

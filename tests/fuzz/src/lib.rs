@@ -1,11 +1,13 @@
 //! What the fuzz targets share.
 
+mod columns;
 mod entries;
 mod groups;
 mod lines;
 mod plan;
 mod value_column;
 
+pub use columns::assert_survives_its_columns;
 pub use entries::{checksummed, golden_entries, parse_entry};
 pub use groups::groups_of;
 pub use lines::{content, read_line, written};
